@@ -1,0 +1,148 @@
+"""What an answer of Iterable means: status first, then code. Pure functions.
+
+The codes and envelopes are those of Iterable's API; `msg` is matched only where there is
+nothing else: a disallowed event is answered with 200 and "Success".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from retry import RETRYABLE_STATUSES
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from records import ErrorKind
+
+Again = Literal["no", "after backoff", "after rate limit"]
+DISALLOWED = "disallowed from tracking"
+LONGEST_TEXT = 500
+# Above this a reset is a moment in unix time, not a number of seconds.
+_LONGEST_RESET_SECONDS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One request's outcome as the wire showed it.
+
+    Without a `status` there was no HTTP answer: `error` and `reason` say what happened.
+    """
+
+    status: int | None
+    body: bytes = b""
+    retry_after: str | None = None
+    error: ErrorKind | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer means for the call; `response` is the JSON answered, else a text."""
+
+    error: ErrorKind | None
+    again: Again
+    response: object
+
+
+def judge(answer: Answer, *, bulk: bool = False) -> Verdict:
+    """Success, or which error, and whether the call is worth another try.
+
+    A bulk call answers 200 with counts in place of a code, whatever became of its users.
+    """
+    if answer.status is None:
+        again: Again = "no" if answer.error == "invalid_response" else "after backoff"
+        return Verdict(answer.error, again, answer.reason)
+    response, is_json = _decode(answer.body)
+    if 200 <= answer.status < 300:
+        fits = _fits_bulk if bulk else _error_in_success
+        return Verdict(fits(response) if is_json else "invalid_response", "no", response)
+    return Verdict(_error_of_status(answer.status), _again_after(answer.status), response)
+
+
+def _error_of_status(status: int) -> ErrorKind:
+    if status == 408:
+        return "timeout"
+    if status == 429:
+        return "rate_limited"
+    if status < 400:  # a redirect: Iterable's API has none
+        return "invalid_response"
+    return "client_error" if status < 500 else "server_error"
+
+
+def _again_after(status: int) -> Again:
+    if status == 429:
+        return "after rate limit"
+    return "after backoff" if status in RETRYABLE_STATUSES else "no"
+
+
+def asked_wait_seconds(answer: Answer, now: datetime) -> float | None:
+    """The wait that a 429 asks for: `Retry-After`, else `params.rateLimitReset`, else None.
+
+    `Retry-After` is seconds or an HTTP date (RFC 9110, section 10.2.3). Iterable gives the
+    reset in seconds; a moment in unix time is understood too.
+    """
+    header = _retry_after_seconds(answer.retry_after, now)
+    return header if header is not None else _reset_seconds(answer.body, now)
+
+
+def _fits_bulk(response: object) -> ErrorKind | None:
+    counts = isinstance(response, dict) and isinstance(response.get("successCount"), int)
+    return None if counts else "invalid_response"
+
+
+def _error_in_success(response: object) -> ErrorKind | None:
+    if not isinstance(response, dict):
+        return "invalid_response"
+    code = response.get("code")
+    if not isinstance(code, str):
+        return "invalid_response"
+    refused = code != "Success" or DISALLOWED in str(response.get("msg", ""))
+    return "client_error" if refused else None
+
+
+def _decode(body: bytes) -> tuple[object, bool]:
+    try:
+        return orjson.loads(body), True
+    except orjson.JSONDecodeError:
+        return body[: 4 * LONGEST_TEXT].decode("utf-8", "replace")[:LONGEST_TEXT], False
+
+
+def _retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    if header is None:
+        return None
+    seconds = _number(header)
+    if seconds is not None:
+        return seconds
+    try:
+        moment = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max((moment - now).total_seconds(), 0.0)
+
+
+def _reset_seconds(body: bytes, now: datetime) -> float | None:
+    response, _ = _decode(body)
+    params = response.get("params") if isinstance(response, dict) else None
+    seconds = _number(params.get("rateLimitReset")) if isinstance(params, dict) else None
+    if seconds is not None and seconds > _LONGEST_RESET_SECONDS:
+        return max(seconds - now.timestamp(), 0.0)
+    return seconds
+
+
+def _number(value: object) -> float | None:
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

@@ -1,0 +1,217 @@
+"""The database, as the run sees it: connect, stream the rows of one query, let go.
+
+`DatabaseConnection` is the same for MySQL, MariaDB and SQLite; what differs stands in
+`db_mysql` and `db_sqlite`. No driver's exception leaves these modules. What does:
+
+    DatabaseError               caught by the run: one line that says what to check, exit code 69
+    ├── DatabaseUnavailable     no connection, or lost in mid-stream; trying again may help
+    │   └── DatabaseRefused     the server (or its certificate) says no; trying again will not help
+    └── QueryFailed             connected, but the SQL cannot be run
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from db_errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, QueryFailed
+from records import PageView
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+__all__ = [
+    "DatabaseConnection",
+    "DatabaseError",
+    "DatabaseRefused",
+    "DatabaseSettings",
+    "DatabaseUnavailable",
+    "QueryFailed",
+    "load_query",
+]
+
+logger = logging.getLogger(__name__)
+
+WAITS_BETWEEN_TRIES_SECONDS = (1, 2)
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """Where the database is and who signs in.
+
+    Attributes:
+        engine: "mysql" (MariaDB too) or "sqlite".
+        hosts: Tried in order; not used by SQLite, like the rest but `name`.
+        port: The same for all hosts.
+        user: The database user.
+        password: May be empty.
+        name: The database; for SQLite its file.
+        ssl_ca: PEM file; when given, TLS is required, certificate and host name verified.
+    """
+
+    engine: Literal["mysql", "sqlite"]
+    hosts: tuple[str, ...]
+    port: int
+    user: str
+    password: str = field(repr=False)
+    name: str
+    ssl_ca: str | None = None
+
+
+class Session(Protocol):
+    """One open connection, of either engine."""
+
+    def execute(self, query: str) -> Sequence[str]:
+        """Start a query and return the names of its columns."""
+
+    def batches(self) -> Iterator[Iterable[tuple[object, ...]]]:
+        """Yield the rows as they arrive, some hundreds at a time."""
+
+    def close(self) -> None:
+        """End the connection, with or without unread rows."""
+
+
+def load_query(path: Path, number: int) -> str:
+    """Read one query from a file in which each stands below a `-- Query N: …` heading.
+
+    Returns:
+        The statement, without the comments and the closing semicolon.
+
+    Raises:
+        QueryFailed: there is no such file, heading or statement.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryFailed(f"Cannot read the queries in {path}: {error}") from error
+    heading = re.search(rf"^-- Query {number}:.*$", text, re.MULTILINE)
+    if heading is None:
+        raise QueryFailed(f"{path} has no line '-- Query {number}: ...' above Query {number}")
+    below = re.split(r"^-- Query \d+:", text[heading.end() :], maxsplit=1, flags=re.MULTILINE)[0]
+    code = re.sub(r"^\s*--.*\n", "", below, flags=re.MULTILINE)
+    statement, semicolon, _ = code.partition(";")
+    if not semicolon or not statement.strip():
+        raise QueryFailed(f"{path} has no complete statement below '-- Query {number}: ...'")
+    return statement.strip()
+
+
+class DatabaseConnection:
+    """A connection that reads page views; a context manager that connects and closes.
+
+    Args:
+        settings: Which database.
+        sleep: Waits between the tries; takes seconds.
+        connect_timeout_seconds: For each try at each host.
+    """
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+        connect_timeout_seconds: int = CONNECT_TIMEOUT_SECONDS,
+    ) -> None:
+        self._settings = settings
+        self._sleep = sleep
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._session: Session | None = None
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def connect(self) -> None:
+        """Connect, trying all hosts three times.
+
+        Raises:
+            DatabaseUnavailable: no host can be reached, or (DatabaseRefused) one says no.
+        """
+        self.close()
+        if self._settings.engine == "sqlite":
+            # sqlglot takes a fifth of a second to import, which MySQL's users need not wait for.
+            from db_sqlite import SQLiteSession  # noqa: PLC0415
+
+            self._session = SQLiteSession(Path(self._settings.name))
+        else:
+            self._session = self._connect_with_retries()
+        logger.info("Successfully connected to database: %s", self._settings.name)
+
+    def _connect_with_retries(self) -> Session:
+        for seconds in WAITS_BETWEEN_TRIES_SECONDS:
+            try:
+                return self._connect_to_any_host()
+            except DatabaseRefused:  # noqa: PERF203  # a retry is a try in a loop
+                raise
+            except DatabaseUnavailable as error:
+                logger.warning("%s. Trying again in %d s", error, seconds)
+                self._sleep(seconds)
+        return self._connect_to_any_host()
+
+    def _connect_to_any_host(self) -> Session:
+        from db_mysql import MySQLSession  # noqa: PLC0415  # SQLite's users need no driver
+
+        *first_hosts, last_host = self._settings.hosts
+        for host in first_hosts:
+            try:
+                return MySQLSession(self._settings, host, self._connect_timeout_seconds)
+            except DatabaseRefused:  # noqa: PERF203  # so is a failover
+                raise
+            except DatabaseUnavailable as error:
+                logger.warning("%s. Trying the next host", error)
+        return MySQLSession(self._settings, last_host, self._connect_timeout_seconds)
+
+    def stream_page_views(self, query: str, limit: int | None = None) -> Iterator[PageView]:
+        """Run Query 2 and yield its rows as the server sends them; none is kept.
+
+        Args:
+            query: A MySQL query that returns the columns of `PageView`.
+            limit: At most so many rows.
+
+        Raises:
+            QueryFailed: the query cannot be run, or returns other columns.
+            DatabaseUnavailable: not connected, or the connection was lost on the way.
+        """
+        if self._session is None:
+            raise DatabaseUnavailable("Not connected to the database")
+        _check_columns(self._session.execute(query if limit is None else _limited(query, limit)))
+        count = 0
+        for batch in self._session.batches():
+            for page_view in map(PageView._make, batch):
+                count += 1
+                yield page_view
+        logger.info("Query executed successfully, returned %d rows", count)
+
+    def close(self) -> None:
+        """Let go of the database; safe to call twice and with unread rows."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+            logger.debug("Database connection closed")
+
+
+def _limited(query: str, limit: int) -> str:
+    return f"{query}\nLIMIT {limit:d}"
+
+
+def _check_columns(columns: Sequence[str]) -> None:
+    if tuple(columns) != PageView._fields:
+        raise QueryFailed(
+            f"The query returns the columns {', '.join(columns)}; "
+            f"it must return {', '.join(PageView._fields)}: check Query 2"
+        )

@@ -1,0 +1,164 @@
+"""MySQL and MariaDB through mysql-connector-python: the only module that knows the driver."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import mysql.connector
+
+from db_errors import DatabaseError, DatabaseRefused, connect_error, one_line, query_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mysql.connector.abstracts import MySQLConnectionAbstract, MySQLCursorAbstract
+
+    from db_connection import DatabaseSettings
+
+logger = logging.getLogger(__name__)
+
+ROWS_PER_BATCH = 1_000  # larger batches are no faster and hold more memory
+READ_TIMEOUT_SECONDS = 3_600  # without a byte; a query over a huge table may think for long
+SLOW_READER_SECONDS = 600  # the server's own patience with a reader that pauses is 60 s
+
+# What this session is for, said to the server: it reads, in UTC, and may take its time.
+SESSION_SETUP = (
+    "SET SESSION TRANSACTION READ ONLY",
+    f"SET SESSION net_write_timeout = {SLOW_READER_SECONDS}",
+)
+
+
+class MySQLSession:
+    """One connection to one host.
+
+    Args:
+        settings: The database, user, password and TLS.
+        host: Which of the settings' hosts.
+        timeout_seconds: For connecting.
+
+    Raises:
+        DatabaseUnavailable: the host cannot be reached, or (DatabaseRefused) says no.
+    """
+
+    def __init__(self, settings: DatabaseSettings, host: str, timeout_seconds: int) -> None:
+        self._facts = {
+            "host": f"{host}:{settings.port}",
+            "user": settings.user,
+            "name": settings.name,
+        }
+        self._arguments = _connect_arguments(settings, host, timeout_seconds)
+        self._is_reading = False
+        with self._translated(connect_error):
+            self._connection = _connect(self._arguments)
+            self._cursor = self._prepared_cursor()
+        logger.debug("Connected to %s, %s", self._facts["host"], self._connection.server_info)
+
+    def _prepared_cursor(self) -> MySQLCursorAbstract:
+        try:
+            cursor = self._connection.cursor(buffered=False)
+            for statement in SESSION_SETUP:
+                cursor.execute(statement)
+        except mysql.connector.Error:
+            self._connection.close()
+            raise
+        return cursor
+
+    @contextmanager
+    def _translated(self, translate: Callable[..., DatabaseError]) -> Iterator[None]:
+        """Turn the driver's errors into ours."""
+        try:
+            yield
+        except mysql.connector.Error as error:
+            self._is_reading = False
+            raise translate(error.errno, error.msg or str(error), **self._facts) from error
+
+    def execute(self, query: str) -> Sequence[str]:
+        """Start a query and return the names of its columns."""
+        with self._translated(query_error):
+            self._is_reading = True
+            self._cursor.execute(query)
+        return tuple(column[0] for column in self._cursor.description or ())
+
+    def batches(self) -> Iterator[list[tuple[object, ...]]]:
+        """Yield the rows as the server sends them."""
+        while True:
+            with self._translated(query_error):
+                batch = cast("list[tuple[object, ...]]", self._cursor.fetchmany(ROWS_PER_BATCH))
+            if not batch:
+                break
+            yield batch
+        self._is_reading = False
+
+    def close(self) -> None:
+        """End the connection at once, even with millions of rows unread."""
+        if self._is_reading:
+            self._make_the_server_stop_sending()
+        try:
+            self._connection.close()
+        except mysql.connector.Error as error:
+            logger.debug("The database connection did not end cleanly: %s", one_line(str(error)))
+
+    def _make_the_server_stop_sending(self) -> None:
+        """Have the server drop the connection, since the driver cannot.
+
+        The driver reads all rows that are left before it closes a connection.
+        """
+        try:
+            with _connect(self._arguments) as helper:
+                helper.cmd_query(f"KILL {self._connection.connection_id:d}")
+        except mysql.connector.Error as error:
+            logger.debug("Could not stop the query: %s", one_line(str(error)))
+
+
+def _connect(arguments: dict[str, Any]) -> MySQLConnectionAbstract:
+    # The driver's own type names its connection pools too, which nobody asks for here.
+    return cast("MySQLConnectionAbstract", mysql.connector.connect(**arguments))
+
+
+def _connect_arguments(
+    settings: DatabaseSettings, host: str, timeout_seconds: int
+) -> dict[str, Any]:
+    return {
+        "host": host,
+        "port": settings.port,
+        "user": settings.user,
+        "password": settings.password,
+        "database": settings.name,
+        "charset": "utf8mb4",
+        "collation": "utf8mb4_general_ci",  # known to MySQL 8 and 9 and to MariaDB
+        "time_zone": "+00:00",
+        "autocommit": True,
+        "connection_timeout": timeout_seconds,
+        "read_timeout": READ_TIMEOUT_SECONDS,
+        "allow_local_infile": False,  # else a rogue server could ask for this machine's files
+        "use_pure": not _has_c_extension(),
+        **_tls_arguments(settings.ssl_ca),
+    }
+
+
+def _tls_arguments(ssl_ca: str | None) -> dict[str, Any]:
+    if not ssl_ca:
+        return {}
+    if not Path(ssl_ca).is_file():
+        raise DatabaseRefused(f"There is no file {ssl_ca}: check DB_SSL_CA")
+    return {"ssl_ca": ssl_ca, "ssl_verify_cert": True, "ssl_verify_identity": True}
+
+
+@lru_cache(maxsize=1)
+def _has_c_extension() -> bool:
+    """Whether the driver's fast half works here; warns, once, when it does not."""
+    try:
+        importlib.import_module("_mysql_connector")
+    except ImportError as error:
+        logger.warning(
+            "mysql-connector-python runs without its C extension (%s): reading the database is "
+            "several times slower. Install the version that requirements.txt pins, 9.7.0",
+            one_line(str(error)),
+        )
+        return False
+    return True

@@ -1,0 +1,239 @@
+"""Who is sent when: the order of the calls, how many at a time, singly or in bulk, the stop.
+
+The thread that calls `deliver` hands batches of users to worker threads and is the only one
+that writes to the journal. A worker makes the profile calls of its batch, then the event
+calls, and reports each outcome. In single mode a batch is one user.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Protocol
+
+from bulk import next_batch
+from exit_codes import ExitCode
+from iterable_client import BulkRefusedError
+from records import CALLS
+from stopping import Stop, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from iterable_client import IterableClient
+    from journal import Journal
+    from records import Call, CallResult, Mode, PendingUser
+
+logger = logging.getLogger("delivery")
+
+BULK_FROM_USERS = 1000
+# Enough to keep both bulk limits busy at a second per call; more would only hold memory.
+MOST_BULK_CALLS = 8
+FLUSH_SECONDS = 0.5
+MOST_UNREACHABLE_CALLS = 20
+KEY_REFUSED = StopReason(
+    "stopped", "Iterable refused the API key: check ITERABLE_API_KEY", ExitCode.KEY_REFUSED
+)
+UNREACHABLE = StopReason(
+    "stopped",
+    f"Iterable is unreachable: {MOST_UNREACHABLE_CALLS} calls in a row used up their tries",
+    ExitCode.UNAVAILABLE,
+)
+
+
+class Progress(Protocol):
+    """Told about every batch whose calls are over; called by the delivering thread only."""
+
+    def advance(self, users: Sequence[PendingUser], outcomes: Sequence[CallDone]) -> None:
+        """These users' calls are over; `outcomes` are those of the calls that were made."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallDone:
+    """A worker's report: what became of one call of users who share its result."""
+
+    users: Sequence[PendingUser]
+    call: Call
+    result: CallResult
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDone:
+    """A worker's report: the calls of a batch are over and the worker is free."""
+
+    users: Sequence[PendingUser]
+    outcomes: Sequence[CallDone]
+
+
+def choose_mode(wanted: str, total_users: int, *, jwt: bool) -> Mode:
+    """Single or bulk: `auto` means bulk from 1,000 users on; a JWT key may not call bulk."""
+    if jwt or wanted == "single":
+        return "single"
+    return "bulk" if wanted == "bulk" or total_users >= BULK_FROM_USERS else "single"
+
+
+class Delivery:
+    """Brings the pending users of a run to Iterable and what became of them to the journal.
+
+    `mode` changes from bulk to single when the key turns out not to be allowed bulk calls.
+    """
+
+    def __init__(
+        self,
+        client: IterableClient,
+        journal: Journal,
+        run: int,
+        stop: Stop,
+        progress: Progress,
+        *,
+        workers: int,
+        mode: Mode,
+    ) -> None:
+        self.mode: Mode = mode
+        self._client = client
+        self._journal = journal
+        self._run = run
+        self._stop = stop
+        self._progress = progress
+        self._workers = workers
+        self._threads: list[threading.Thread] = []
+        self._work: queue.SimpleQueue[Sequence[PendingUser] | None] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[CallDone | BatchDone] = queue.SimpleQueue()
+        self._unreachable_calls = 0
+        self._flush_due = 0.0
+
+    def deliver(self, users: Iterable[PendingUser]) -> None:
+        """Send everybody, until the end or a stop; calls under way always finish.
+
+        Raises:
+            JournalError: an outcome cannot be written.
+        """
+        waiting = iter(users)
+        try:
+            # The first user goes alone: a wrong key or a new field is met once, and not by
+            # every worker; parallel first sends of a new field race at Iterable.
+            first = next(waiting, None)
+            if first is not None:
+                self._pump(iter([[first]]))
+            self._pump(self._batches(waiting))
+        finally:
+            for _ in self._threads:
+                self._work.put(None)
+        self._journal.flush(self._run, self._client.retried())
+
+    def _batches(self, waiting: Iterator[PendingUser]) -> Iterator[list[PendingUser]]:
+        held_back: list[PendingUser] = []
+        while True:
+            if self.mode == "bulk":
+                batch = next_batch(waiting, held_back)
+            else:
+                user = held_back.pop() if held_back else next(waiting, None)
+                batch = [user] if user else []
+            if not batch:
+                return
+            yield batch
+
+    def _pump(self, batches: Iterator[list[PendingUser]]) -> None:
+        """Keep the workers busy until no batch is left or the run is to stop."""
+        under_way = 0
+        more = True
+        while more or under_way:
+            if self._stop.requested():
+                more = False
+            if more and under_way < self._at_once():
+                batch = next(batches, None)
+                if batch is None:
+                    more = False
+                else:
+                    under_way += 1
+                    self._hand_out(batch, under_way)
+            elif under_way:
+                under_way -= self._take_report()
+
+    def _at_once(self) -> int:
+        return self._workers if self.mode == "single" else min(self._workers, MOST_BULK_CALLS)
+
+    def _hand_out(self, batch: list[PendingUser], under_way: int) -> None:
+        if under_way > len(self._threads):
+            thread = threading.Thread(target=self._serve, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._work.put(batch)
+
+    def _take_report(self) -> int:
+        """Wait for a report, note it, and return how many batches are over by it."""
+        over = 0
+        try:
+            report = self._reports.get(timeout=FLUSH_SECONDS)
+        except queue.Empty:
+            pass
+        else:
+            over = self._note(report)
+        if time.monotonic() >= self._flush_due:
+            self._journal.flush(self._run, self._client.retried())
+            self._flush_due = time.monotonic() + FLUSH_SECONDS
+        return over
+
+    def _note(self, report: CallDone | BatchDone) -> int:
+        if isinstance(report, BatchDone):
+            self._progress.advance(report.users, report.outcomes)
+            return 1
+        positions = [user.position for user in report.users]
+        self._journal.record(self._run, positions, report.call, report.result, report.at)
+        self._unreachable_calls = self._unreachable_calls + 1 if report.result.gave_up else 0
+        if self._unreachable_calls >= MOST_UNREACHABLE_CALLS:
+            self._stop.request(UNREACHABLE)
+        return 0
+
+    def _serve(self) -> None:
+        while (batch := self._work.get()) is not None:
+            outcomes: list[CallDone] = []
+            for done in self._send_batch(batch):
+                outcomes.append(done)
+                self._reports.put(done)
+            self._reports.put(BatchDone(batch, outcomes))
+
+    def _send_batch(self, batch: Sequence[PendingUser]) -> Iterator[CallDone]:
+        if self.mode == "single":
+            for user in batch:
+                yield from self._send_singly(user)
+            return
+        for call in CALLS:
+            users = [user for user in batch if call in user.calls]
+            if not users:
+                continue
+            try:
+                for group, result in self._client.send_many(call, users):
+                    if result.error != "not_attempted":
+                        yield CallDone(group, call, result, now_text())
+            except BulkRefusedError:
+                self._fall_back()
+                for user in users:
+                    yield from self._send_singly(user)
+                return
+
+    def _send_singly(self, user: PendingUser) -> Iterator[CallDone]:
+        """Profile, then event. A failed profile does not stop its event, a refused key does."""
+        for call in user.calls:
+            result = self._client.send(call, user)
+            if result.error == "not_attempted":
+                return
+            yield CallDone((user,), call, result, now_text())
+            if result.key_refused:
+                self._stop.request(KEY_REFUSED)
+
+    def _fall_back(self) -> None:
+        if self.mode == "bulk":
+            self.mode = "single"
+            logger.warning("This key may not make bulk calls: going on with single calls")
+
+
+def now_text(clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)) -> str:
+    """The moment as the results file shows it: ISO 8601 in UTC with microseconds."""
+    return clock().isoformat(timespec="microseconds")

@@ -1,0 +1,79 @@
+"""Files that are there whole or not at all, and that only their owner can read.
+
+FileError    exit 78: a file or folder cannot be written; the message says which and why
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class FileError(Exception):
+    """A file cannot be written; the message is one line that names it."""
+
+
+@contextmanager
+def written_beside(path: Path) -> Iterator[TextIO]:
+    """A text file that gets the name `path` when the block ends well, and vanishes otherwise.
+
+    Newlines are written as given; the encoding is UTF-8.
+
+    Raises:
+        FileError: the file cannot be written; nothing is left behind.
+    """
+    beside = path.with_name(f"{path.name}.part")
+    try:
+        # What a killed run left, or somebody put there, is neither written into nor followed.
+        beside.unlink(missing_ok=True)
+        descriptor = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FileError(f"Cannot write {path}: {error.strerror or error}") from error
+
+
+def make_writable_folder(folder: Path) -> None:
+    """Make the folder if needed and try that a file can be written in it.
+
+    Raises:
+        FileError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"room for a first block")
+    except OSError as error:
+        raise FileError(
+            f"Cannot write in the folder {folder}: {error.strerror or error}; check OUTPUT_DIR"
+        ) from error
+
+
+def free_stamp(folder: Path, name_patterns: tuple[str, ...], start: datetime) -> str:
+    """The first `YYYYMMDD_HHMMSS` from `start` on whose files are not there yet.
+
+    Args:
+        folder: where they will be written.
+        name_patterns: file names with `{}` in the place of the stamp.
+        start: local time.
+    """
+    moment = start
+    while True:
+        stamp = f"{moment:%Y%m%d_%H%M%S}"
+        if not any((folder / pattern.format(stamp)).exists() for pattern in name_patterns):
+            return stamp
+        moment += timedelta(seconds=1)

@@ -1,0 +1,249 @@
+"""The Iterable edge: calls for one user or for many, tried until their outcome is known.
+
+No exception leaves a call: whatever happens becomes the `CallResult` of each user.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from answers import Answer, Verdict, asked_wait_seconds, judge
+from bulk import attribute, bulk_body, filtered_out_fields
+from records import NOT_ATTEMPTED, Call, CallResult, Retries
+from retry import Progress, wait_after_failure, wait_after_rate_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from authentication import Authentication
+    from rate_limit import RateLimiter
+    from records import PendingUser
+    from transport import Transport
+
+logger = logging.getLogger("iterable_client")
+
+SINGLE_ENDPOINTS: dict[Call, str] = {"users_update": "users/update", "events_track": "events/track"}
+BULK_ENDPOINTS: dict[Call, str] = {
+    "users_update": "users/bulkUpdate",
+    "events_track": "events/trackBulk",
+}
+
+
+class BulkRefusedError(Exception):
+    """Iterable refused a bulk call for its key (401, 403): this key may call singly at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """How the client waits and learns that the run stops; a test passes its own.
+
+    `wait(seconds)` returns early, and True, when the run is to stop.
+    """
+
+    wait: Callable[[float], bool]
+    stopping: Callable[[], bool]
+
+
+class RetryCounter:
+    """Counts the repeats of all threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_status: Counter[str] = Counter()
+        self._seconds_waited = 0.0
+
+    def add(self, label: str, seconds: float) -> None:
+        """One repeat after `label` (a status or an error) and a wait of `seconds`."""
+        with self._lock:
+            self._by_status[label] += 1
+            self._seconds_waited += seconds
+
+    def snapshot(self) -> Retries:
+        """What was counted up to now."""
+        with self._lock:
+            return Retries(tuple(sorted(self._by_status.items())), self._seconds_waited)
+
+
+class IterableClient:
+    """Iterable's write calls over one `Transport`; safe to share between threads.
+
+    Args:
+        transport: HTTP to Iterable.
+        authentication: the headers of each request.
+        pause: how to wait, and whether to go on at all.
+        limiters: the pace of each endpoint, shared by all threads.
+        max_attempts: tries of a call that fails in a way that may heal.
+        random_share: jitter, from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        authentication: Authentication,
+        pause: Pause,
+        limiters: Mapping[str, RateLimiter],
+        *,
+        max_attempts: int = 3,
+        random_share: Callable[[], float] = random.random,
+    ) -> None:
+        self._transport = transport
+        self._authentication = authentication
+        self._pause = pause
+        self._limiters = limiters
+        self._max_attempts = max_attempts
+        self._random_share = random_share
+        self._retries = RetryCounter()
+        self._warned_of_fields: set[str] = set()
+
+    def send(self, call: Call, user: PendingUser) -> CallResult:
+        """Make one user's call: `users/update` or `events/track`."""
+        endpoint = SINGLE_ENDPOINTS[call]
+        result = self._try_until_known(endpoint, user.body(call), user.email)
+        _log_failure(endpoint, user.email, result)
+        return result
+
+    def send_many(
+        self, call: Call, users: Sequence[PendingUser]
+    ) -> Iterator[tuple[Sequence[PendingUser], CallResult]]:
+        """Make the bulk call for these users, smaller ones where it must be taken apart.
+
+        Yields:
+            Groups of users with the same result; each user is in one of them.
+
+        Raises:
+            BulkRefusedError: the key may not make bulk calls; nothing was sent.
+        """
+        endpoint = BULK_ENDPOINTS[call]
+        result = self._try_until_known(endpoint, bulk_body(call, users), None)
+        if result.key_refused:
+            raise BulkRefusedError
+        self._warn_of_dropped_fields(endpoint, filtered_out_fields(result))
+        for share in attribute(call, users, result):
+            if share.result is None:
+                yield from self.send_many(call, share.users)
+                continue
+            whom = share.users[0].email if len(share.users) == 1 else f"{len(share.users)} users"
+            _log_failure(endpoint, whom, share.result)
+            yield share.users, share.result
+
+    def retried(self) -> Retries:
+        """The repeats up to now."""
+        return self._retries.snapshot()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def _try_until_known(self, endpoint: str, body: bytes, email: str | None) -> CallResult:
+        """One call with its retries; `email` is None for a bulk call."""
+        limiter = self._limiters[endpoint]
+        progress = Progress()
+        result = NOT_ATTEMPTED
+        if logger.isEnabledFor(logging.DEBUG):
+            _log_request(endpoint, body, email)
+        while True:
+            sent_at = limiter.wait_for_turn()
+            if self._pause.stopping():
+                return result
+            answer = self._post(endpoint, body, email, progress)
+            verdict = judge(answer, bulk=email is None)
+            progress = _advance(progress, verdict)
+            result = _result(answer, verdict, progress.attempts)
+            if verdict.again == "no":
+                return result
+            wait = self._wait_before_next(answer, verdict, progress, limiter, sent_at)
+            if wait is None:
+                return result
+            label = str(answer.status or answer.error)
+            self._announce(endpoint, label, wait, progress)
+            if self._pause.wait(wait):
+                return result
+            self._retries.add(label, wait)
+            progress = replace(progress, seconds_waited=progress.seconds_waited + wait)
+
+    def _post(self, endpoint: str, body: bytes, email: str | None, progress: Progress) -> Answer:
+        logger.debug("Attempt %d/%d for %s", progress.tries + 1, self._max_attempts, endpoint)
+        headers = self._authentication.headers(email)
+        return self._transport.post(f"/api/{endpoint}", body, headers)
+
+    def _wait_before_next(
+        self,
+        answer: Answer,
+        verdict: Verdict,
+        progress: Progress,
+        limiter: RateLimiter,
+        sent_at: float,
+    ) -> float | None:
+        if verdict.again == "after backoff":
+            return wait_after_failure(progress, self._max_attempts, self._random_share())
+        asked = asked_wait_seconds(answer, datetime.now(timezone.utc))
+        limiter.slow_down(sent_at, asked or 0.0)
+        return wait_after_rate_limit(progress, asked, self._random_share())
+
+    def _announce(self, endpoint: str, label: str, wait: float, progress: Progress) -> None:
+        logger.warning(
+            "Retryable error %s from %s. Retrying in %.2fs (attempt %d/%d)",
+            label,
+            endpoint,
+            wait,
+            max(progress.tries, 1),
+            self._max_attempts,
+        )
+
+    def _warn_of_dropped_fields(self, endpoint: str, fields: Sequence[str]) -> None:
+        new = [field for field in fields if field not in self._warned_of_fields]
+        if new:
+            self._warned_of_fields.update(new)
+            logger.warning(
+                "Iterable drops fields that the project does not know (%s): %s."
+                " Add them in the project's settings, or let it take new fields",
+                endpoint,
+                ", ".join(new),
+            )
+
+
+def _advance(progress: Progress, verdict: Verdict) -> Progress:
+    if verdict.again == "after rate limit":
+        return replace(progress, rate_limits=progress.rate_limits + 1)
+    return replace(progress, tries=progress.tries + 1)
+
+
+def _result(answer: Answer, verdict: Verdict, attempts: int) -> CallResult:
+    return CallResult(
+        success=verdict.error is None,
+        response=verdict.response,
+        status_code=answer.status,
+        attempts=attempts,
+        error=verdict.error,
+    )
+
+
+def _log_request(endpoint: str, body: bytes, email: str | None) -> None:
+    if email is None:
+        logger.debug("Calling %s with %d bytes", endpoint, len(body))
+    else:
+        logger.debug("Calling %s for email: %s. Payload: %s", endpoint, email, body.decode())
+
+
+def _log_failure(endpoint: str, whom: str, result: CallResult) -> None:
+    if result.success or result.error == "not_attempted":
+        return
+    status = result.status_code
+    if status is None or status < 400:
+        problem = f"{result.error} from {endpoint}: {status or 'no answer'}"
+    else:
+        family = "4xx Client Error" if status < 500 else "5xx Server Error"
+        problem = f"{family} from {endpoint}: Status {status}"
+    logger.error(
+        "%s after %d attempt(s) for %s - Response: %s",
+        problem,
+        result.attempts,
+        whom,
+        result.response,
+    )

@@ -1,0 +1,119 @@
+"""How the journal's file is laid out, and what its rows mean. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+
+from payloads import undeliverable_reason
+from records import CALLS, CallResult, Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+# Payloads and outcomes stand apart: outcomes are rewritten and counted, and are small.
+SCHEMA = """
+CREATE TABLE runs (
+    run INTEGER PRIMARY KEY,
+    run_id TEXT NOT NULL UNIQUE,
+    started_at TEXT NOT NULL,
+    finished_at TEXT,
+    status TEXT NOT NULL DEFAULT 'running',
+    stop_reason TEXT,
+    mode TEXT,
+    authentication TEXT NOT NULL,
+    csv_file TEXT NOT NULL,
+    results_file TEXT NOT NULL,
+    dry_run INTEGER NOT NULL,
+    total_users INTEGER NOT NULL DEFAULT 0,
+    retries TEXT NOT NULL DEFAULT '{}',
+    seconds_waited REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE users (
+    run INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    customer_id INTEGER NOT NULL,
+    email TEXT,
+    profile BLOB NOT NULL,
+    event BLOB NOT NULL,
+    PRIMARY KEY (run, position)
+) WITHOUT ROWID;
+CREATE TABLE outcomes (
+    run INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    at TEXT NOT NULL,
+    users_update_success INTEGER,
+    users_update TEXT,
+    events_track_success INTEGER,
+    events_track TEXT,
+    PRIMARY KEY (run, position)
+) WITHOUT ROWID;
+"""
+
+
+# Notes one call of one user: run, position, time, success, result.
+UPSERT = {
+    call: (
+        f"INSERT INTO outcomes (run, position, at, {call}_success, {call})"  # noqa: S608  no input
+        f" VALUES (?, ?, ?, ?, ?) ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
+        f" {call}_success = excluded.{call}_success, {call} = excluded.{call}"
+    )
+    for call in CALLS
+}
+
+
+def result_json(result: CallResult) -> str:
+    """A result as the results file shows it."""
+    return orjson.dumps(
+        {
+            "success": result.success,
+            "response": result.response,
+            "status_code": result.status_code,
+            "attempts": result.attempts,
+            "error": result.error,
+        }
+    ).decode()
+
+
+def refusal_json(email: str | None) -> str | None:
+    """The result of a user who cannot be sent, or None for one who can."""
+    reason = undeliverable_reason(email)
+    if reason is None:
+        return None
+    return result_json(
+        CallResult(
+            success=False, response=reason, status_code=None, attempts=0, error="invalid_record"
+        )
+    )
+
+
+def add_up(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> Counts:
+    """Counts from (profile succeeded, event succeeded, users) groups; the rest was not tried."""
+    successful = partial = failed = 0
+    for profile, event, users in groups:
+        if profile and event:
+            successful += users
+        elif profile or event:
+            partial += users
+        elif profile is not None or event is not None:
+            failed += users
+    return Counts(
+        successful=successful,
+        partial_failures=partial,
+        total_failures=failed,
+        not_attempted=total - successful - partial - failed,
+    )
+
+
+def advice(path: Path, error: Exception) -> str:
+    """What happened to the journal and what to do about it, in one line."""
+    text = str(error)
+    if "full" in text or "No space" in text:
+        return f"The disk is full: the journal {path} cannot be written; make room and run again"
+    if "not a database" in text or "malformed" in text:
+        return f"The journal {path} is damaged ({text}): move it away and run again"
+    return f"Cannot use the journal {path}: {text}; check JOURNAL_FILE and its folder"

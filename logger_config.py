@@ -1,0 +1,127 @@
+"""Where log lines go: a console for people and cron, and a rotating file with everything.
+
+INFO goes to stdout, WARNING and above to stderr, so that `>/dev/null` in a crontab leaves
+only problems to be mailed. Every line passes the secret mask.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from logging.handlers import RotatingFileHandler
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tqdm import tqdm
+
+from files import FileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from masking import SecretMask
+
+LINE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+LARGEST_FILE_BYTES = 10_000_000
+BACKUPS = 5
+
+# A value from the database must not be able to write a log line of its own.
+_CONTROL_CODES = [*range(32), *range(127, 160), 0x2028, 0x2029]
+_CONTROL_CHARACTERS = {code: repr(chr(code))[1:-1] for code in _CONTROL_CODES}
+
+
+class LineFormatter(logging.Formatter):
+    """One line per record, free of secrets and control characters."""
+
+    def __init__(self, mask: SecretMask) -> None:
+        super().__init__(LINE_FORMAT, TIME_FORMAT)
+        self._mask = mask
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        """Mask secrets, then escape what would break the line."""
+        record.message = self._mask(record.message).translate(_CONTROL_CHARACTERS)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401  logging's names
+        """Mask a traceback, which keeps its lines."""
+        return self._mask(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802  logging's name
+        """Mask a stack likewise."""
+        return self._mask(super().formatStack(stack_info))
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Writes above a progress bar, if there is one, instead of into it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        try:
+            tqdm.write(self.format(record), file=self.stream)
+            self.flush()
+        except (OSError, ValueError):
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """A reader that is gone (`| head`) or a full disk must not end the run."""
+
+
+class PrivateRotatingFileHandler(RotatingFileHandler):
+    """A rotating log file that only its owner can read; it names people's emails."""
+
+    def _open(self) -> io.TextIOWrapper:
+        descriptor = os.open(self.baseFilename, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        return os.fdopen(descriptor, "a", encoding=self.encoding, errors="backslashreplace")
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """A full disk is reported by the files that matter, not line by line."""
+
+
+def log_to_console(level: str, mask: SecretMask) -> None:
+    """Send INFO to stdout and problems to stderr, from `level` on; forgets other handlers."""
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    root.setLevel(logging.DEBUG)
+    for stream in (sys.stdout, sys.stderr):
+        # A console that cannot show a character shows its number instead of losing the line.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    formatter = LineFormatter(mask)
+    ordinary = ConsoleHandler(sys.stdout)
+    ordinary.addFilter(lambda record: record.levelno < logging.WARNING)
+    problems = ConsoleHandler(sys.stderr)
+    for handler, lowest in ((ordinary, level), (problems, max(level, "WARNING", key=_number))):
+        handler.setLevel(lowest)
+        handler.setFormatter(formatter)
+        root.addHandler(handler)
+    # The edges say what happens there; these would say it again, per request.
+    for library in ("urllib3", "mysql.connector"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def log_to_file(path: Path, mask: SecretMask) -> None:
+    """Write everything from DEBUG on to `path`, rotated at 10 MB with five backups.
+
+    Raises:
+        FileError: the file cannot be opened.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = PrivateRotatingFileHandler(
+            path, maxBytes=LARGEST_FILE_BYTES, backupCount=BACKUPS, encoding="utf-8"
+        )
+    except OSError as error:
+        raise FileError(
+            f"Cannot write the log {path}: {error.strerror or error}; check LOG_FILE"
+        ) from error
+    handler.setLevel(logging.DEBUG)
+    handler.setFormatter(LineFormatter(mask))
+    logging.getLogger().addHandler(handler)
+
+
+def _number(level: str) -> int:
+    return int(logging.getLevelName(level))

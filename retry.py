@@ -1,0 +1,62 @@
+"""When a call is tried again, and after how long: decisions about numbers, without a clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIRST_WAIT_SECONDS = 1.0
+JITTER_SHARE = 0.25
+LONGEST_WAIT_SECONDS = 60.0
+# Keeps a server that asks for next to nothing from being called without end.
+SHORTEST_WAIT_SECONDS = 0.1
+RETRYABLE_STATUSES = frozenset({408, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a call has come: tries that counted, 429s that did not, seconds waited in all."""
+
+    tries: int = 0
+    rate_limits: int = 0
+    seconds_waited: float = 0.0
+
+    @property
+    def attempts(self) -> int:
+        """All requests that were sent."""
+        return self.tries + self.rate_limits
+
+
+def backoff_seconds(tries: int, random_share: float) -> float:
+    """The wait after `tries` failed tries: 1 s, 2 s, 4 s, … plus jitter, at most 60 s.
+
+    Args:
+        tries: from 1 on.
+        random_share: from 0 to 1; 1 adds the whole jitter of 25 %.
+    """
+    # The exponent is bounded because a float's is; the wait has long reached its ceiling.
+    doubled = FIRST_WAIT_SECONDS * 2.0 ** min(tries - 1, 16)
+    return min(doubled * (1 + JITTER_SHARE * random_share), LONGEST_WAIT_SECONDS)
+
+
+def wait_after_failure(so_far: Progress, max_attempts: int, random_share: float) -> float | None:
+    """Seconds to wait before the next try, or None when the tries are used up."""
+    if so_far.tries >= max_attempts:
+        return None
+    return backoff_seconds(so_far.tries, random_share)
+
+
+def wait_after_rate_limit(
+    so_far: Progress, asked_seconds: float | None, random_share: float
+) -> float | None:
+    """Seconds to wait after a 429, or None when the call would wait longer than 60 s in all.
+
+    Args:
+        so_far: a 429 is no try, so `seconds_waited` is what bounds them.
+        asked_seconds: what the answer asked for; None or 0 means that it did not say.
+        random_share: from 0 to 1, for the backoff that stands in for it.
+    """
+    if asked_seconds is None or asked_seconds <= 0:
+        wait = backoff_seconds(so_far.rate_limits, random_share)
+    else:
+        wait = max(asked_seconds, SHORTEST_WAIT_SECONDS)
+    return wait if so_far.seconds_waited + wait <= LONGEST_WAIT_SECONDS else None

@@ -1,0 +1,59 @@
+"""The demo's database: `database_setup.sql` in an SQLite file.
+
+    python -m sandbox.database demo.db
+
+makes one to use with `DB_ENGINE=sqlite` and `DB_NAME=demo.db`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+from db_errors import DatabaseError
+from db_sqlite import to_sqlite
+
+SETUP_SQL = Path(__file__).resolve().parent.parent / "database_setup.sql"
+
+
+def create_database(path: Path, setup_sql: Path = SETUP_SQL) -> None:
+    """Make an SQLite database of the tables and rows of `database_setup.sql`.
+
+    An existing file keeps what else is in it; the two tables are made anew, as in MySQL.
+
+    Raises:
+        OSError, sqlite3.Error: the files cannot be read or written.
+        QueryFailed: the SQL cannot be translated.
+    """
+    statements = to_sqlite(setup_sql.read_text(encoding="utf-8"))
+    # The rows are personal data: nobody else may read the file.
+    path.touch(mode=0o600)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("BEGIN")
+        for statement in statements:
+            connection.execute(statement)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make the file that the command line names."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox.database",
+        description="Make an SQLite database of the customers and page views of the demo.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="the database to make")
+    file = parser.parse_args(arguments).file
+    try:
+        create_database(file)
+    except (OSError, sqlite3.Error, DatabaseError) as error:
+        sys.stderr.write(f"Cannot make {file}: {error}\n")
+        return os.EX_CANTCREAT
+    sys.stdout.write(f"Made {file}. To use it: DB_ENGINE=sqlite DB_NAME={file}\n")
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""The embedded parts of `main.py --demo`: a database file and an Iterable stand-in."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.database import create_database
+from sandbox.options import DEFAULT_API_KEY
+from sandbox.process import SandboxProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEMO_OUTPUT_DIR = Path("demo_output")
+
+
+@contextmanager
+def embedded_parts(output_dir: Path | None) -> Iterator[dict[str, str]]:
+    """Start the parts and give the settings' variables that point at them.
+
+    The environment's own settings do not count: a demo never reaches a real project. What
+    the run leaves (CSV, JSON, log, journal) goes to `output_dir`, or to `demo_output`.
+    """
+    folder = output_dir or DEMO_OUTPUT_DIR
+    with tempfile.TemporaryDirectory() as parts, SandboxProcess() as sandbox:
+        database = Path(parts) / "demo.db"
+        create_database(database)
+        yield {
+            "DB_ENGINE": "sqlite",
+            "DB_NAME": str(database),
+            "ITERABLE_API_KEY": DEFAULT_API_KEY,
+            "ITERABLE_API_BASE_URL": sandbox.url,
+            "LOG_FILE": str(folder / "iterable_integration.log"),
+            "OUTPUT_DIR": str(folder),
+            "JOURNAL_FILE": str(folder / "iterable_journal.db"),
+        }

@@ -1,0 +1,136 @@
+"""The sandbox as a process of its own, for tests, benchmarks and the demo."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from urllib.request import ProxyHandler, Request, build_opener
+
+from sandbox.options import SandboxOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+_READY_PREFIX = "Iterable sandbox listening on "
+_STOP_SECONDS = 5.0
+_PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class SandboxProcess:
+    """A running `python -m sandbox`; use it as a context manager.
+
+    The child listens on a loopback port and ends with this process, whatever becomes
+    of it: it holds the other end of the child's standard input.
+    """
+
+    def __init__(self, options: SandboxOptions | None = None, *, port: int = 0) -> None:
+        self.options = options or SandboxOptions()
+        self.url = ""
+        self._port = port
+        self._process: subprocess.Popen[str] | None = None
+        # A proxy in the environment must not come between us and the loopback.
+        self._opener = build_opener(ProxyHandler({}))
+
+    def __enter__(self) -> SandboxProcess:  # noqa: PYI034 - Self needs Python 3.11
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it listens.
+
+        Raises:
+            RuntimeError: it ended before that; its message is on standard error.
+        """
+        command = [sys.executable, "-m", "sandbox", f"--port={self._port}", "--stop-with-stdin"]
+        self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+            [*command, *self.options.to_arguments()],
+            cwd=_PROJECT_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout
+        line = self._process.stdout.readline().strip()
+        if not line.startswith(_READY_PREFIX):
+            self.stop()
+            raise RuntimeError(f"The sandbox did not start: {line or 'no output'}")
+        self.url = line.removeprefix(_READY_PREFIX)
+
+    def stop(self) -> int | None:
+        """End the server and return its exit code; None when it does not run."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.terminate()
+        try:
+            return process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+        finally:
+            for pipe in (process.stdin, process.stdout):
+                if pipe:
+                    pipe.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id while it runs."""
+        return self._process.pid if self._process else None
+
+    def state(self) -> dict[str, Any]:
+        """Return all users and events: `{"users": {email: …}, "events": {id: …}}`."""
+        state: dict[str, Any] = self._call("state")
+        return state
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counts of calls, answers, items, faults and connections."""
+        stats: dict[str, Any] = self._call("stats")
+        return stats
+
+    def calls(self, limit: int = 10_000) -> list[dict[str, Any]]:
+        """Return the last write calls, oldest first."""
+        calls: list[dict[str, Any]] = self._call(f"calls?limit={limit}")
+        return calls
+
+    def faults(self, script: Sequence[Mapping[str, Any]]) -> None:
+        """Append faults to the script."""
+        self._call("faults", list(script))
+
+    def rates(self, rates: Mapping[str, float], seed: int = 1) -> None:
+        """Let write calls fail at random, e.g. `{"status:503": 0.05}`."""
+        self._call("faults", {"rates": dict(rates), "seed": seed})
+
+    def configure(self, **options: object) -> None:
+        """Change options of the running server; limits start with full buckets."""
+        self._call("configure", options)
+
+    def reset(self) -> None:
+        """Forget users, events, counts and faults."""
+        self._call("reset", {})
+
+    def overwrite(self, email: str, data_fields: Mapping[str, Any]) -> None:
+        """Change fields of a profile behind the program's back."""
+        self._call(f"users/{quote(email, safe='')}", dict(data_fields))
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the server used so far."""
+        return float(self.stats()["cpu_seconds"])
+
+    def _call(self, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
+        body = None if content is None else json.dumps(content).encode()
+        request = Request(f"{self.url}/_sandbox/{path}", data=body)  # noqa: S310 - our own http
+        with self._opener.open(request, timeout=60) as response:
+            return json.load(response)

@@ -1,0 +1,226 @@
+"""The program's settings: one typed, frozen `Settings`, read once.
+
+A variable comes from the environment, else from the `.env` file. An empty one counts as
+not set, but for DB_PASSWORD, which may be empty.
+
+    ConfigurationError    exit 78: the message says which variable to mend, and how
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+
+from masking import SecretMask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ConfigurationError(Exception):
+    """The program cannot run as it is set up; the message names the variable and the cure."""
+
+
+def _split_hosts(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(host.strip() for host in value.split(",") if host.strip())
+
+
+def _header_safe(key: SecretStr) -> SecretStr:
+    # Printable ASCII without spaces: RFC 9110, section 5.5.
+    if not all("!" <= character <= "~" for character in key.get_secret_value()):
+        raise ValueError
+    return key
+
+
+_ORIGIN = re.compile(r"https?://[^\s/?#@]+/?", re.IGNORECASE)
+
+
+class Settings(BaseModel):
+    """Everything that can be set; field names are the variables in lower case.
+
+    A field's `description` is what an error says was expected.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    db_engine: Annotated[Literal["mysql", "sqlite"], BeforeValidator(str.lower)] = Field(
+        "mysql", description="mysql or sqlite"
+    )
+    db_host: Annotated[tuple[str, ...], BeforeValidator(_split_hosts)] = Field(
+        (), min_length=1, description="a host, or several separated by commas"
+    )
+    db_port: int = Field(3306, ge=1, le=65535, description="a whole number from 1 to 65535")
+    db_user: str = Field("", description="a user of the database")
+    db_password: SecretStr = Field(SecretStr(""), description="the user's password")
+    db_name: str = Field(description="a database, or with DB_ENGINE=sqlite a file")
+    db_ssl_ca: Path | None = Field(None, description="the path of a CA certificate in PEM form")
+
+    iterable_api_key: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(
+        description="an Iterable key: printable ASCII, no spaces"
+    )
+    iterable_api_base_url: str = Field(
+        "https://api.iterable.com",
+        description="an https address such as https://api.iterable.com"
+        " (plain http for loopback only), without path, user or query",
+    )
+    use_jwt_auth: bool = Field(default=False, description="true or false")
+    iterable_jwt_secret: SecretStr = Field(SecretStr(""), description="the JWT key's secret")
+
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
+    ] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
+    log_file: Path = Field(Path("iterable_integration.log"), description="a path")
+    output_dir: Path = Field(Path(), description="a folder")
+    journal_file: Path = Field(Path("iterable_journal.db"), description="a path")
+
+    delivery_mode: Annotated[Literal["auto", "single", "bulk"], BeforeValidator(str.lower)] = Field(
+        "auto", description="auto, single or bulk"
+    )
+    max_workers: int = Field(64, ge=1, le=1024, description="a whole number from 1 to 1024")
+    rate_limit_share: float = Field(
+        0.9, gt=0, allow_inf_nan=False, description="a number above 0, such as 0.9"
+    )
+    request_timeout: float = Field(
+        10, gt=0, le=600, allow_inf_nan=False, description="seconds, above 0 and up to 600"
+    )
+    max_attempts: int = Field(3, ge=1, le=20, description="a whole number from 1 to 20")
+
+    @field_validator("iterable_api_base_url")
+    @classmethod
+    def _only_an_origin(cls, url: str) -> str:
+        if not _ORIGIN.fullmatch(url):
+            raise ValueError(url)
+        parts = urlsplit(url)
+        # Asking for the port raises when it is none.
+        host, _port = parts.hostname, parts.port
+        if not host or not (parts.scheme == "https" or is_loopback(host)):
+            raise ValueError(url)
+        return url.rstrip("/")
+
+    @property
+    def authentication(self) -> Literal["JWT", "API Key"]:
+        """How the run authenticates, in the words of the summary and the results file."""
+        return "JWT" if self.use_jwt_auth else "API Key"
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must never be seen in a log, an error or a file."""
+        hidden = (self.iterable_api_key, self.iterable_jwt_secret, self.db_password)
+        return tuple(secret.get_secret_value() for secret in hidden)
+
+
+SECRET_VARIABLES = frozenset({"DB_PASSWORD", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"})
+VARIABLES = tuple(name.upper() for name in Settings.model_fields)
+# A password may begin or end with a space.
+_AS_WRITTEN = frozenset({"DB_PASSWORD"})
+_MAY_BE_EMPTY = frozenset({"DB_PASSWORD"})
+_ALWAYS_REQUIRED = ("DB_NAME", "ITERABLE_API_KEY")
+_SERVER_REQUIRED = ("DB_HOST", "DB_USER", "DB_PASSWORD")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: localhost, 127.0.0.0/8 or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def find_env_file(named: Path | None, working_dir: Path, program_dir: Path) -> Path | None:
+    """The `.env` to read: the one named, else the working directory's, else the program's.
+
+    Raises:
+        ConfigurationError: a named file does not exist.
+    """
+    if named is not None:
+        if not named.is_file():
+            raise ConfigurationError(f"No such file: {named} (named by --env-file)")
+        return named
+    candidates = (working_dir / ".env", program_dir / ".env")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
+    """The settings' variables that are set, from the environment first, then from the file.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    return {**_variables_set_in(_read_env_file(env_file)), **_variables_set_in(environment)}
+
+
+def load_settings(values: Mapping[str, str]) -> Settings:
+    """Check and type the variables that `read_variables` found.
+
+    Raises:
+        ConfigurationError: some are missing, all named in one line, or do not parse.
+    """
+    missing = [name for name in _required(values) if name not in values]
+    if missing:
+        raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
+    fields: dict[str, Any] = {name.lower(): value for name, value in values.items()}
+    try:
+        return Settings(**fields)
+    except ValidationError as error:
+        complaints = {str(problem["loc"][0]) for problem in error.errors()}
+        raise ConfigurationError(_complain(sorted(complaints), values)) from None
+
+
+def _variables_set_in(source: Mapping[str, str]) -> dict[str, str]:
+    """The settings' variables of one source; an empty one does not hide the other source's."""
+    found = {
+        name: source[name] if name in _AS_WRITTEN else source[name].strip()
+        for name in VARIABLES
+        if name in source
+    }
+    return {name: value for name, value in found.items() if value or name in _MAY_BE_EMPTY}
+
+
+def _read_env_file(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        # Interpolation would change passwords that hold a "${".
+        values = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"Cannot read {path}: {error}") from error
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _required(values: Mapping[str, str]) -> list[str]:
+    server = () if values.get("DB_ENGINE", "").lower() == "sqlite" else _SERVER_REQUIRED
+    jwt = values.get("USE_JWT_AUTH", "").lower() in {"true", "1", "yes", "on", "t", "y"}
+    names = {*server, *_ALWAYS_REQUIRED, *(("ITERABLE_JWT_SECRET",) if jwt else ())}
+    return [name for name in VARIABLES if name in names]
+
+
+def _complain(fields: list[str], values: Mapping[str, str]) -> str:
+    # A secret may have been put into the wrong variable.
+    mask = SecretMask(values[name] for name in SECRET_VARIABLES if name in values)
+    return mask("; ".join(_complaint(field, values) for field in fields))
+
+
+def _complaint(field: str, values: Mapping[str, str]) -> str:
+    name = field.upper()
+    # An address with an @ may hold a password.
+    hidden = name in SECRET_VARIABLES or "@" in values[name]
+    shown = "a value that is not shown" if hidden else repr(values[name])
+    return f"{name} is {shown}, expected {Settings.model_fields[field].description}"

@@ -1,0 +1,90 @@
+"""How a run is stopped before its end: by a signal, or by a rule of the delivery."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+@dataclass(frozen=True, slots=True)
+class StopReason:
+    """Why a run ends early: its status and text for the results file, and the exit code."""
+
+    status: Literal["stopped", "interrupted"]
+    text: str
+    exit_code: ExitCode
+
+
+INTERRUPTIONS = {
+    signal.SIGINT: StopReason("interrupted", "interrupted by SIGINT (Ctrl-C)", ExitCode.SIGINT),
+    signal.SIGTERM: StopReason("interrupted", "interrupted by SIGTERM", ExitCode.SIGTERM),
+}
+
+
+class Interrupted(BaseException):
+    """A signal came while nothing had been sent yet."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason.text)
+        self.reason = reason
+
+
+class Stop:
+    """The run's one wish to stop, asked by all threads; the first reason stays."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self.reason: StopReason | None = None
+
+    def request(self, reason: StopReason) -> None:
+        """Ask everybody to come to an end."""
+        # The reason goes first: a signal handler that interrupts this very method must not
+        # wait for the lock inside the event.
+        if self.reason is None:
+            self.reason = reason
+            self._event.set()
+
+    def requested(self) -> bool:
+        """Whether the run is to stop."""
+        return self.reason is not None
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not beyond a request; True when there was one."""
+        return self._event.wait(seconds)
+
+
+class SignalWatch:
+    """Turns SIGINT and SIGTERM into what fits the moment.
+
+    Before the first call the run is broken off (`Interrupted`). From `let_calls_finish` on
+    the first signal asks the `Stop`, which may have another reason already, and a second one
+    ends the process at once, which the journal survives as it survives a kill.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._calls_must_finish = False
+        self._signals = 0
+        for number in INTERRUPTIONS:
+            signal.signal(number, self._handle)
+
+    def let_calls_finish(self) -> None:
+        """From now on a signal no longer breaks off what is under way."""
+        self._calls_must_finish = True
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        reason = INTERRUPTIONS[signal.Signals(number)]
+        if not self._calls_must_finish:
+            raise Interrupted(reason)
+        self._signals += 1
+        if self._signals > 1:
+            os._exit(reason.exit_code)
+        self._stop.request(reason)

@@ -1,0 +1,269 @@
+"""Delivery as a real process: both modes, their limits, their failures, the stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from delivery import choose_mode
+from sandbox.options import SandboxOptions
+from sandbox.process import SandboxProcess
+from tests.runs import Customer, Ran, database_of, environment_for, finish, run, start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+KINDS = ("invalid", "forgotten", "typemismatch", "eventrefused", "UPPER")
+UNLIMITED = {"RATE_LIMIT_SHARE": "10000"}
+
+
+def crowd(count: int, bad_of_each_kind: int) -> list[str]:
+    """Emails of this many users, the bad ones spread among them."""
+    emails = [f"user{number}@example.com" for number in range(count)]
+    step = count // (bad_of_each_kind * len(KINDS))
+    for place in range(bad_of_each_kind * len(KINDS)):
+        kind = KINDS[place % len(KINDS)]
+        emails[place * step] = bad_email(kind, place)
+    return emails
+
+
+def bad_email(kind: str, number: int) -> str:
+    """An email that the sandbox treats as the kind says."""
+    if kind == "invalid":
+        return f"someone{number}@nowhere.test"
+    if kind == "UPPER":
+        return f"Forgotten.{number}@Example.COM"
+    return f"{kind}{number}@example.com"
+
+
+def delivered(
+    folder: Path,
+    sandbox: SandboxProcess,
+    emails: Iterable[Customer | str | None],
+    *arguments: str,
+    **variables: str,
+) -> Ran:
+    """A run over these users, unlimited unless said otherwise."""
+    database = database_of(folder / "customers.sqlite", emails)
+    environment = environment_for(folder, sandbox, database) | UNLIMITED | variables
+    return run(folder, environment, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "users", "jwt", "mode"),
+    [
+        ("auto", 999, False, "single"),
+        ("auto", 1000, False, "bulk"),
+        ("auto", 5000, True, "single"),
+        ("single", 5000, False, "single"),
+        ("bulk", 1, False, "bulk"),
+        ("bulk", 1, True, "single"),
+    ],
+)
+def test_the_mode_follows_the_wish_the_size_and_the_key(
+    wanted: str, users: int, jwt: bool, mode: str
+) -> None:
+    """Bulk from 1,000 users on, and never with JWT."""
+    assert choose_mode(wanted, users, jwt=jwt) == mode
+
+
+def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """5,000 users, 7 bad ones of each kind: each is named, nobody else is touched."""
+    emails = crowd(5000, 7)
+
+    ran = delivered(tmp_path, sandbox, emails)
+
+    results = ran.results
+    assert (ran.exit_code, results["mode"], len(results["records"])) == (1, "bulk", 5000)
+    records = ran.records
+    failed = {email for email, record in records.items() if not record["overall_success"]}
+    assert failed == {email for email in emails if not email.startswith("user")}
+    assert reasons(records, "invalid") == {("invalidEmails", "invalidEmails")}
+    assert reasons(records, "Forgotten") == {("forgottenEmails", "forgottenEmails")}
+    assert reasons(records, "forgotten") == {("forgottenEmails", "forgottenEmails")}
+    assert reasons(records, "typemismatch") == {
+        ("RequestFieldsTypesMismatched", "RequestFieldsTypesMismatched")
+    }
+    assert reasons(records, "eventrefused") == {("", "invalidEmails")}
+    assert len(sandbox.state()["users"]) == 5000 - 4 * 7
+    assert len(sandbox.state()["events"]) == 5000 - 5 * 7
+    calls = sandbox.stats()["calls"]
+    assert calls["users/bulkUpdate"] <= 6 + 7 * 2 * 10
+    assert calls["events/trackBulk"] <= 6 + 7 * 2 * 10
+    assert set(calls) == {"users/bulkUpdate", "events/trackBulk"}
+
+
+def reasons(records: dict[str | None, dict[str, Any]], kind: str) -> set[tuple[str, str]]:
+    """Why the profile and the event of the users of a kind failed; empty when they did not."""
+    prefix = "someone" if kind == "invalid" else kind
+    return {
+        (reason(record["users_update"]), reason(record["events_track"]))
+        for email, record in records.items()
+        if email and email.startswith(prefix)
+    }
+
+
+def reason(result: dict[str, Any]) -> str:
+    """The list that named a failure, or the code that refused it."""
+    if result["success"]:
+        return ""
+    response = result["response"]
+    return str(next(iter(response.get("failedUpdates", [])), response.get("code")))
+
+
+def test_both_modes_leave_the_same_in_iterable(tmp_path: Path) -> None:
+    """The same list by single and by bulk calls: the same profiles and events, byte for byte."""
+    states = []
+    database = database_of(tmp_path / "customers.sqlite", crowd(200, 2))
+    for mode in ("single", "bulk"):
+        folder = tmp_path / mode
+        folder.mkdir()
+        with SandboxProcess() as sandbox:
+            ran = run(
+                folder, environment_for(folder, sandbox, database) | UNLIMITED, "--mode", mode
+            )
+            assert (ran.exit_code, ran.results["mode"]) == (1, mode)
+            states.append(sandbox.state())
+
+    assert states[0]["users"] == states[1]["users"]
+    assert states[0]["events"] == states[1]["events"]
+
+
+def test_a_run_of_bulk_calls_sends_the_first_user_alone(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """A new field is met once; then come whole batches, profiles before their events."""
+    delivered(tmp_path, sandbox, (f"user{n}@example.com" for n in range(2500)))
+
+    calls = [(call["endpoint"], call["items"]) for call in sandbox.calls()]
+    assert calls[:2] == [("users/bulkUpdate", 1), ("events/trackBulk", 1)]
+    assert sorted(items for endpoint, items in calls[2:] if endpoint == "users/bulkUpdate") == [
+        499,
+        1000,
+        1000,
+    ]
+    assert sandbox.stats()["duplicate_users_in_call"] == 0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_may_not_call_bulk_goes_on_singly(tmp_path: Path, status: int) -> None:
+    """A warning, one refused bulk call, and everybody delivered by single calls."""
+    with SandboxProcess() as sandbox:
+        fault = {"kind": "status", "status": status, "times": 100}
+        sandbox.faults([{"endpoint": "users/bulkUpdate", **fault}])
+        ran = delivered(tmp_path, sandbox, [f"u{n}@example.com" for n in range(50)], "--mode=bulk")
+
+        assert (ran.exit_code, ran.results["mode"]) == (0, "single")
+        assert "may not make bulk calls" in ran.stderr
+        assert sandbox.stats()["calls"]["users/bulkUpdate"] == 1
+        assert len(sandbox.state()["events"]) == 50
+
+
+def test_a_bulk_key_refused_in_the_middle_loses_nobody(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Batches under way when bulk is refused go on singly too."""
+    refusal = {"kind": "status", "status": 403, "times": 100}
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "slow", "delay_seconds": 0.01}])
+    sandbox.faults([{"endpoint": "events/trackBulk", **refusal}])
+
+    ran = delivered(
+        tmp_path, sandbox, [f"user{n}@example.com" for n in range(2100)], "--mode", "bulk"
+    )
+
+    assert (ran.exit_code, ran.results["successful"]) == (0, 2100)
+    assert len(sandbox.state()["events"]) == 2100
+
+
+def test_a_wrong_key_stops_a_bulk_run_too(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """Bulk is refused, single is refused: exit code 77 after one user."""
+    emails = [f"user{n}@example.com" for n in range(1500)]
+
+    ran = delivered(tmp_path, sandbox, emails, ITERABLE_API_KEY="another-key")
+
+    assert ran.exit_code == 77
+    assert ran.results["not_attempted"] == 1499
+    assert len(sandbox.calls()) == 2
+
+
+def test_a_bulk_call_that_stays_unanswered_is_everybodys_failure(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """A whole call that fails is the outcome of each of its users, and the run goes on."""
+    sandbox.faults(
+        [
+            {"endpoint": "users/bulkUpdate", "kind": "slow", "delay_seconds": 0.01},
+            {"endpoint": "users/bulkUpdate", "kind": "html"},
+        ]
+    )
+    emails = [f"user{n}@example.com" for n in range(30)]
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode", "bulk")
+
+    results = ran.results
+    assert (results["successful"], results["total_failures"] + results["partial_failures"]) == (
+        1,
+        29,
+    )
+    assert ran.records["user5@example.com"]["users_update"]["error"] == "invalid_response"
+
+
+def test_a_server_with_a_lower_limit_loses_nobody(tmp_path: Path) -> None:
+    """A fifth of the limit that the program believes in: it slows down, everybody arrives."""
+    with SandboxProcess(SandboxOptions(limits=0.2)) as sandbox:
+        emails = [f"user{n}@example.com" for n in range(600)]
+        ran = delivered(tmp_path, sandbox, emails, RATE_LIMIT_SHARE="1")
+
+        assert (ran.exit_code, ran.results["successful"]) == (0, 600)
+        answers = sandbox.stats()["answers"]["users/update"]
+        assert answers.get("429", 0) < 0.4 * sum(answers.values())
+
+
+def test_the_accounting_adds_up_under_random_faults(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Whatever fails, every user is in one count, and nobody is delivered who is not stored."""
+    sandbox.rates({"status:503": 0.2, "reset_after": 0.1, "html": 0.1}, seed=7)
+
+    ran = delivered(
+        tmp_path, sandbox, [f"user{n}@example.com" for n in range(60)], MAX_ATTEMPTS="2"
+    )
+
+    results = ran.results
+    parts = ("successful", "partial_failures", "total_failures", "not_attempted", "unchanged")
+    assert sum(results[part] for part in parts) == results["total_users"] == 60
+    stored = sandbox.state()
+    events = {event["email"] for event in stored["events"].values()}
+    for email, record in ran.records.items():
+        assert not record["users_update"]["success"] or email in stored["users"]
+        assert not record["events_track"]["success"] or email in events
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_a_signal_ends_the_run_with_its_files_written(
+    tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    """Calls under way end, no new ones begin; the results say who was not attempted."""
+    emails = [f"user{n}@example.com" for n in range(500)]
+    database = database_of(tmp_path / "customers.sqlite", emails)
+    with SandboxProcess(SandboxOptions(latency=0.05)) as sandbox:
+        environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "4"}
+        process = start(tmp_path, environment)
+        while sandbox.stats()["calls"].get("users/update", 0) < 20:
+            time.sleep(0.02)
+        process.send_signal(number)
+        ran = finish(tmp_path, process)
+
+        assert ran.exit_code == exit_code
+        results = ran.results
+        assert (results["status"], len(results["records"])) == ("interrupted", 500)
+        assert 0 < results["successful"] < 500
+        assert results["not_attempted"] > 300
+        stored = sandbox.state()
+        assert len(stored["users"]) == 500 - results["not_attempted"]

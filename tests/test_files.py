@@ -1,0 +1,189 @@
+"""Files that are there whole or not at all, and private."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import pytest
+
+from files import FileError, free_stamp, make_writable_folder, written_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def file_size_limit(largest_bytes: int) -> Iterator[None]:
+    """What a full disk is to this process: no file can grow beyond this size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The usual umasks, and the most careless."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    """The permission bits of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def write_half_and_raise(file: TextIO, failure: type[BaseException]) -> None:
+    """What a writer does whose rows break off."""
+    file.write("half")
+    raise failure
+
+
+class TestWrittenBeside:
+    """A file gets its name when it is whole."""
+
+    def test_the_name_appears_when_the_file_is_whole(self, tmp_path: Path) -> None:
+        """A reader never sees half a file under the final name."""
+        path = tmp_path / "list.csv"
+        with written_beside(path) as file:
+            file.write("half")
+            file.flush()
+            assert [entry.name for entry in tmp_path.iterdir()] == ["list.csv.part"]
+        assert path.read_text() == "half"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["list.csv"]
+
+    def test_text_is_utf_8_and_newlines_stay(self, tmp_path: Path) -> None:
+        """CSV has CRLF, JSON has LF, everywhere."""
+        path = tmp_path / "list.csv"
+        with written_beside(path) as file:
+            file.write("ä🙂\r\nb\n")
+        assert path.read_bytes() == "ä🙂\r\nb\n".encode()
+
+    def test_only_the_owner_can_read_it_from_the_start(self, tmp_path: Path, umask: int) -> None:
+        """Files hold personal data: mode 0600, also while they are written."""
+        path = tmp_path / "list.csv"
+        with written_beside(path):
+            assert mode_of(tmp_path / "list.csv.part") == 0o600
+        assert mode_of(path) == 0o600
+
+    def test_a_part_left_by_others_does_not_make_it_readable(self, tmp_path: Path) -> None:
+        """The mode is that of the new file, whatever lay there before."""
+        left = tmp_path / "list.csv.part"
+        left.write_text("left by a process that was killed")
+        left.chmod(0o644)
+        with written_beside(tmp_path / "list.csv") as file:
+            file.write("new")
+        assert mode_of(tmp_path / "list.csv") == 0o600
+        assert (tmp_path / "list.csv").read_text() == "new"
+
+    def test_a_part_that_is_a_link_is_not_followed(self, tmp_path: Path) -> None:
+        """In a folder that others may write to, a link must not lead to another file."""
+        victim = tmp_path / "victim"
+        victim.write_text("precious")
+        (tmp_path / "list.csv.part").symlink_to(victim)
+        with written_beside(tmp_path / "list.csv") as file:
+            file.write("new")
+        assert victim.read_text() == "precious"
+        assert not (tmp_path / "list.csv").is_symlink()
+
+    @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
+    def test_a_failure_leaves_the_old_file_and_no_part(
+        self, tmp_path: Path, failure: type[BaseException]
+    ) -> None:
+        """Nothing half-written stays, not even after Ctrl-C, and the failure is not hidden."""
+        path = tmp_path / "list.csv"
+        path.write_text("old")
+        with pytest.raises(failure), written_beside(path) as file:
+            write_half_and_raise(file, failure)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_full_disk_leaves_nothing_and_is_one_line(self, tmp_path: Path) -> None:
+        """The line names the file and the reason."""
+        path = tmp_path / "list.csv"
+        full = file_size_limit(10_000)
+        with full, pytest.raises(FileError) as caught, written_beside(path) as file:
+            file.writelines(["x" * 9_999] * 10)
+        assert str(caught.value) == f"Cannot write {path}: {os.strerror(errno.EFBIG)}"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_that_is_not_there_is_one_line(self, tmp_path: Path) -> None:
+        """The line names the file and the reason."""
+        path = tmp_path / "nowhere" / "list.csv"
+        message = f"^Cannot write {path}: No such file or directory$"
+        with pytest.raises(FileError, match=message), written_beside(path):
+            pytest.fail("the block must not be entered")
+
+    def test_a_name_that_is_taken_by_a_folder_is_one_line(self, tmp_path: Path) -> None:
+        """The rename fails last, and leaves nothing either."""
+        path = tmp_path / "list.csv"
+        path.mkdir()
+        with pytest.raises(FileError, match=r"Is a directory$"), written_beside(path) as file:
+            file.write("whole")
+        assert list(tmp_path.iterdir()) == [path]
+
+
+class TestMakeWritableFolder:
+    """Found before the first call, where possible."""
+
+    def test_it_is_made_with_its_parents_and_left_empty(self, tmp_path: Path) -> None:
+        """The probe vanishes; a second time is no error."""
+        folder = tmp_path / "a" / "b"
+        make_writable_folder(folder)
+        make_writable_folder(folder)
+        assert list(folder.iterdir()) == []
+
+    def test_a_file_in_its_place_is_one_line(self, tmp_path: Path) -> None:
+        """The line says which setting to mend."""
+        folder = tmp_path / "taken"
+        folder.touch()
+        with pytest.raises(FileError) as caught:
+            make_writable_folder(folder)
+        assert str(caught.value) == (
+            f"Cannot write in the folder {folder}: File exists; check OUTPUT_DIR"
+        )
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
+    def test_a_folder_that_takes_no_files_is_refused(self) -> None:
+        """That a folder is there is not enough."""
+        with pytest.raises(FileError, match=r"^Cannot write in the folder /proc: .*OUTPUT_DIR$"):
+            make_writable_folder(Path("/proc"))
+
+    def test_a_full_disk_is_refused(self, tmp_path: Path) -> None:
+        """A file can be made on a full disk, but nothing be written into it."""
+        with file_size_limit(0), pytest.raises(FileError, match="File too large; check OUTPUT"):
+            make_writable_folder(tmp_path)
+
+
+class TestFreeStamp:
+    """Two runs in one second do not take each other's names."""
+
+    START = datetime(2026, 12, 31, 23, 59, 59)  # noqa: DTZ001  local time
+
+    @pytest.mark.parametrize(
+        ("taken", "stamp"),
+        [
+            ([], "20261231_235959"),
+            (["other.csv"], "20261231_235959"),
+            (["a_20261231_235959.csv"], "20270101_000000"),
+            (["b_20261231_235959.json"], "20270101_000000"),
+            (["a_20261231_235959.csv", "b_20270101_000000.json"], "20270101_000001"),
+        ],
+    )
+    def test_it_is_the_first_that_none_of_the_files_has(
+        self, tmp_path: Path, taken: list[str], stamp: str
+    ) -> None:
+        """The files of one run share a stamp, so it must be free for all of them."""
+        for name in taken:
+            (tmp_path / name).touch()
+        assert free_stamp(tmp_path, ("a_{}.csv", "b_{}.json"), self.START) == stamp

@@ -1,0 +1,296 @@
+"""Calls to the sandbox over real HTTP, on a clock that does not make the tests wait."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from authentication import ApiKeyAuthentication, JwtAuthentication
+from iterable_client import BulkRefusedError, IterableClient, Pause
+from masking import SecretMask
+from rate_limit import PUBLISHED_LIMITS, RateLimiter
+from sandbox.options import SandboxOptions
+from sandbox.process import SandboxProcess
+from tests.users import pending_user
+from transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from authentication import Authentication
+    from records import Call, CallResult, PendingUser
+
+KEY = ApiKeyAuthentication("sandbox-key")
+
+
+class Waits:
+    """Notes the waits instead of sleeping; may stop the run during one of them."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.seconds: list[float] = []
+        self._stop_at = stop_at
+
+    def stopping(self) -> bool:
+        """Whether the run is to stop."""
+        return self._stop_at is not None and len(self.seconds) >= self._stop_at
+
+    def __call__(self, seconds: float) -> bool:
+        """Note a wait."""
+        self.seconds.append(seconds)
+        return self.stopping()
+
+
+@contextmanager
+def client_of(
+    sandbox: SandboxProcess,
+    waits: Waits,
+    authentication: Authentication = KEY,
+    **options: Any,
+) -> Iterator[IterableClient]:
+    """A client without jitter and without a limit of its own."""
+    transport = Transport(sandbox.url, timeout_seconds=0.5, connections=1, mask=SecretMask())
+    limiters = {name: RateLimiter(1e6, stopping=waits.stopping) for name in PUBLISHED_LIMITS}
+    pause = Pause(waits, waits.stopping)
+    arguments: dict[str, Any] = {"random_share": lambda: 0.0} | options
+    with closing(IterableClient(transport, authentication, pause, limiters, **arguments)) as client:
+        yield client
+
+
+def sent(sandbox: SandboxProcess, waits: Waits, call: Call = "users_update") -> CallResult:
+    """One call for one user."""
+    with client_of(sandbox, waits) as client:
+        return client.send(call, pending_user())
+
+
+def sent_in_bulk(
+    sandbox: SandboxProcess, users: Sequence[PendingUser], call: Call = "users_update"
+) -> dict[int, CallResult]:
+    """A bulk call's result for each position; fails when a user has two."""
+    results: dict[int, CallResult] = {}
+    with client_of(sandbox, Waits()) as client:
+        for group, result in client.send_many(call, users):
+            for user in group:
+                assert user.position not in results
+                results[user.position] = result
+    return results
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"kind": "status", "status": status} for status in (408, 500, 502, 503, 504)),
+        {"kind": "hang"},
+        {"kind": "reset_before"},
+        {"kind": "reset_after"},
+        {"kind": "close_after"},
+        {"kind": "truncated"},
+    ],
+    ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}",
+)
+def test_what_may_heal_is_tried_three_times(sandbox: SandboxProcess, fault: dict[str, Any]) -> None:
+    """After 1 s and 2 s; the third failure is the outcome."""
+    sandbox.faults([{"endpoint": "*", "times": 3, **fault}])
+    waits = Waits()
+
+    result = sent(sandbox, waits)
+
+    assert (result.success, result.attempts) == (False, 3)
+    assert result.gave_up
+    assert waits.seconds == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"kind": "status", "status": status} for status in (400, 401, 403, 404, 409, 501)),
+        {"kind": "html"},
+        {"kind": "garbage"},
+        {"kind": "malformed"},
+        {"kind": "wrong_code"},
+    ],
+    ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}",
+)
+def test_a_definite_answer_is_not_asked_for_again(
+    sandbox: SandboxProcess, fault: dict[str, Any]
+) -> None:
+    """One try, no wait."""
+    sandbox.faults([{"endpoint": "*", **fault}])
+    waits = Waits()
+
+    result = sent(sandbox, waits)
+
+    assert (result.success, result.attempts, waits.seconds) == (False, 1, [])
+
+
+def test_a_lost_answer_is_repeated_and_leaves_one_event(sandbox: SandboxProcess) -> None:
+    """The server applied it, the answer was lost: the repeat updates the same event."""
+    sent(sandbox, Waits())
+    sandbox.faults([{"endpoint": "events/track", "kind": "reset_after"}])
+
+    result = sent(sandbox, Waits(), "events_track")
+
+    assert (result.success, result.attempts) == (True, 2)
+    (event,) = sandbox.state()["events"].values()
+    assert event["updates"] == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "waits_seconds"),
+    [
+        ({"headers": {"Retry-After": "2"}}, [2.0]),
+        ({"body": {"code": "RateLimitExceeded", "params": {"rateLimitReset": 3}}}, [3.0]),
+        ({}, [1.0]),
+        ({"times": 5}, [1.0, 2.0, 4.0, 8.0, 16.0]),
+    ],
+    ids=["header", "reset", "backoff", "five times"],
+)
+def test_a_429_waits_and_uses_up_no_try(
+    sandbox: SandboxProcess, fault: dict[str, Any], waits_seconds: list[float]
+) -> None:
+    """Header before body before backoff; even five of them are no failure."""
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 429, **fault}])
+    waits = Waits()
+
+    result = sent(sandbox, waits)
+
+    assert (result.success, waits.seconds) == (True, waits_seconds)
+
+
+def test_a_call_that_would_wait_longer_than_a_minute_gives_up(sandbox: SandboxProcess) -> None:
+    """`Retry-After: 45` twice is too much: the user is recorded as rate limited."""
+    fault = {"endpoint": "*", "kind": "status", "status": 429, "headers": {"Retry-After": "45"}}
+    sandbox.faults([fault, fault])
+    waits = Waits()
+    transport_limits_hold_nobody = RateLimiter(1e6, stopping=lambda: False, sleep=lambda _: None)
+    with client_of(sandbox, waits) as client:
+        client._limiters = dict.fromkeys(PUBLISHED_LIMITS, transport_limits_hold_nobody)
+        transport_limits_hold_nobody.slow_down = lambda *_: None  # type: ignore[method-assign]
+        result = client.send("users_update", pending_user())
+
+    assert (result.error, result.status_code, waits.seconds) == ("rate_limited", 429, [45.0])
+
+
+def test_retries_are_counted_by_what_caused_them(sandbox: SandboxProcess) -> None:
+    """Only repeats that were made: the third failure has none."""
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 3}])
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+    with client_of(sandbox, Waits()) as client:
+        client.send("users_update", pending_user(1))
+        client.send("users_update", pending_user(2))
+        retries = client.retried()
+
+    assert retries.by_status == (("503", 2), ("timeout", 1))
+    assert (retries.total, retries.seconds_waited) == (3, 4.0)
+
+
+def test_a_stop_during_a_wait_ends_the_call_with_what_it_knows(sandbox: SandboxProcess) -> None:
+    """The failure stands; no further request is made."""
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 3}])
+
+    result = sent(sandbox, Waits(stop_at=1))
+
+    assert (result.error, result.attempts) == ("server_error", 1)
+    assert len(sandbox.calls()) == 1
+
+
+def test_a_stopped_run_begins_no_call(sandbox: SandboxProcess) -> None:
+    """The call was not attempted, and says so."""
+    result = sent(sandbox, Waits(stop_at=0))
+
+    assert (result.error, result.attempts) == ("not_attempted", 0)
+    assert sandbox.calls() == []
+
+
+def test_the_documented_lines_are_logged(
+    sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A retry before its wait, a refusal with its body; the payload at DEBUG only."""
+    caplog.set_level(logging.DEBUG)
+    sandbox.faults(
+        [
+            {"endpoint": "*", "kind": "status", "status": 503},
+            {"endpoint": "*", "kind": "status", "status": 400, "body": {"code": "BadParams"}},
+        ]
+    )
+
+    sent(sandbox, Waits())
+
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert (
+        "WARNING",
+        "Retryable error 503 from users/update. Retrying in 1.00s (attempt 1/3)",
+    ) in lines
+    (refusal,) = [text for level, text in lines if level == "ERROR"]
+    assert refusal.startswith("4xx Client Error from users/update: Status 400")
+    assert "{'code': 'BadParams'}" in refusal
+    assert [level for level, text in lines if "dataFields" in text] == ["DEBUG"]
+
+
+def test_each_user_gets_a_token_of_their_own() -> None:
+    """In JWT mode the server compares the token's email with the body's."""
+    secret = "a-jwt-secret-of-thirty-two-bytes!"
+    authentication = JwtAuthentication("sandbox-key", secret)
+    with (
+        SandboxProcess(SandboxOptions(jwt_secret=secret)) as sandbox,
+        client_of(sandbox, Waits(), authentication) as client,
+    ):
+        results = [client.send("users_update", pending_user(number)) for number in (1, 2, 3)]
+
+    assert [result.success for result in results] == [True, True, True]
+
+
+def test_a_bulk_call_says_of_every_user_what_became_of_them(sandbox: SandboxProcess) -> None:
+    """Bad ones of every kind among good ones, in one call and a few more to find culprits."""
+    kinds = ["forgotten", "invaliddata", "conflict", "typemismatch", "toolarge"]
+    bad = {number * 100: kind for number, kind in enumerate(kinds, start=1)}
+    users = [
+        pending_user(n, f"{bad[n]}.User{n}@Example.com" if n in bad else None)
+        for n in range(1, 1001)
+    ]
+
+    results = sent_in_bulk(sandbox, users)
+
+    assert {position for position, result in results.items() if not result.success} == set(bad)
+    assert len(results) == 1000
+    assert len(sandbox.state()["users"]) == 995
+    assert len(sandbox.calls()) <= 2 * 2 * 10 + 1
+
+
+def test_bulk_events_are_attributed_too(sandbox: SandboxProcess) -> None:
+    """Events of users that are not there, or that are refused."""
+    users = [pending_user(1), pending_user(2, "eventrefused@example.com"), pending_user(3)]
+    sent_in_bulk(sandbox, users[:2])
+
+    results = sent_in_bulk(sandbox, users, "events_track")
+
+    assert {position: result.success for position, result in results.items()} == {
+        1: True,
+        2: False,
+        3: False,
+    }
+
+
+def test_a_key_that_may_not_call_bulk_is_told_apart() -> None:
+    """401 and 403 on a bulk call are the caller's to handle: single calls may be allowed."""
+    with (
+        SandboxProcess(SandboxOptions(forbid_bulk=True)) as sandbox,
+        client_of(sandbox, Waits()) as client,
+        pytest.raises(BulkRefusedError),
+    ):
+        list(client.send_many("users_update", [pending_user()]))
+
+
+def test_dropped_fields_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """A project that takes no new fields drops them in silence, in every answer."""
+    options = SandboxOptions(project_fields=("first_name", "last_name"))
+    with SandboxProcess(options) as sandbox, client_of(sandbox, Waits()) as client:
+        for number in (1, 2):
+            list(client.send_many("users_update", [pending_user(number)]))
+
+    (warning,) = [
+        record.getMessage() for record in caplog.records if "drops" in record.getMessage()
+    ]
+    assert "candidate, plan_type, recent_page_view" in warning

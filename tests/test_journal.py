@@ -1,0 +1,191 @@
+"""The journal on real files."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from journal import Journal, JournalError
+from journal_format import add_up
+from records import CALLS, CallResult, Counts, PageView, Retries, RunHeader
+from tests.users import page_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEADER = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a.csv", "a.json", False)
+OK = CallResult(success=True, response={"code": "Success"}, status_code=200, attempts=1, error=None)
+FAILED = CallResult(
+    success=False, response="bad", status_code=400, attempts=1, error="client_error"
+)
+AT = "2026-01-13T14:30:46+00:00"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A new journal."""
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def begin(journal: Journal, count: int) -> int:
+    """A run of this many users."""
+    return journal.begin(HEADER, map(page_view, range(1, count + 1)))
+
+
+def test_a_run_keeps_its_users_in_the_order_of_the_query(journal: Journal) -> None:
+    """Over several pages, nobody is missing or twice."""
+    run = begin(journal, 2500)
+
+    assert journal.total_users(run) == 2500
+    assert [user.position for user in journal.pending(run)] == list(range(1, 2501))
+
+
+def test_a_run_whose_rows_break_off_was_never_there(journal: Journal) -> None:
+    """A lost database connection in mid-stream leaves nothing half-stored."""
+
+    def broken() -> Iterator[PageView]:
+        for number in range(1, 1500):
+            yield page_view(number)
+        raise ConnectionError("lost")
+
+    with pytest.raises(ConnectionError):
+        journal.begin(HEADER, broken())
+
+    assert journal.begin(HEADER, []) == 1
+
+
+def test_what_was_flushed_is_there_after_a_crash(tmp_path: Path) -> None:
+    """A journal that was never closed is read by the next process as it was flushed."""
+    crashed = Journal(tmp_path / "journal.db")
+    run = begin(crashed, 2)
+    crashed.record(run, [1], "users_update", OK, AT)
+    crashed.flush(run, Retries((("503", 2),), 3.5))
+    crashed.record(run, [2], "users_update", OK, AT)
+
+    with Journal(tmp_path / "journal.db") as journal:
+        first, second = journal.pending(run)
+        assert (first.calls, second.calls) == (("events_track",), CALLS)
+        assert journal.run_record(run).retries == Retries((("503", 2),), 3.5)
+    crashed.close()
+
+
+def test_only_calls_that_did_not_succeed_are_pending(journal: Journal) -> None:
+    """A delivered user is done; a failed event is pending without its profile."""
+    run = begin(journal, 3)
+    journal.record(run, [1, 2], "users_update", OK, AT)
+    journal.record(run, [1], "events_track", OK, AT)
+    journal.record(run, [2], "events_track", FAILED, AT)
+    journal.flush(run, Retries())
+
+    assert [(user.position, user.calls) for user in journal.pending(run)] == [
+        (2, ("events_track",)),
+        (3, CALLS),
+    ]
+
+
+def test_counts_add_up_to_all_users(journal: Journal) -> None:
+    """Both calls, one call, none, not tried."""
+    run = begin(journal, 5)
+    journal.record(run, [1, 2], "users_update", OK, AT)
+    journal.record(run, [1], "events_track", OK, AT)
+    journal.record(run, [3, 4], "users_update", FAILED, AT)
+    journal.record(run, [4], "events_track", FAILED, AT)
+    journal.flush(run, Retries())
+
+    counts = journal.counts(run)
+
+    assert counts == Counts(
+        successful=1, partial_failures=1, total_failures=2, not_attempted=1, unchanged=0
+    )
+    assert counts.total_users == 5
+
+
+groups = st.lists(
+    st.tuples(st.sampled_from([None, 0, 1]), st.sampled_from([None, 0, 1]), st.integers(0, 10**6))
+)
+
+
+@given(groups, st.integers(0, 10**6))
+def test_any_groups_add_up_to_the_total(
+    found: list[tuple[int | None, int | None, int]], untouched: int
+) -> None:
+    """Nobody is lost in the accounting, whatever the outcomes."""
+    total = sum(users for _, _, users in found) + untouched
+
+    assert add_up(found, total).total_users == total
+
+
+def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) -> None:
+    """It is never pending, and its outcome carries the reason."""
+    run = journal.begin(HEADER, [page_view(1, "nobody"), page_view(2)])
+
+    assert [user.position for user in journal.pending(run)] == [2]
+    outcome = next(journal.outcomes(run))
+    assert orjson.loads(outcome.users_update)["error"] == "invalid_record"
+    assert "no @" in orjson.loads(outcome.events_track)["response"]
+    assert journal.counts(run).total_failures == 1
+
+
+def test_the_csv_rows_are_the_rows_of_the_query(journal: Journal) -> None:
+    """What was streamed in comes out again, with the time as text."""
+    view = page_view(7)._replace(first_name=None, last_name="Ω, 🚀")
+    run = journal.begin(HEADER, [view])
+
+    assert list(journal.csv_rows(run)) == [[*view[:-1], "2026-01-13 14:30:45"]]
+
+
+def test_a_user_without_an_answer_is_not_attempted(journal: Journal) -> None:
+    """Every user has both outcomes in the results."""
+    run = begin(journal, 1)
+
+    (outcome,) = journal.outcomes(run)
+
+    assert outcome.at is None
+    assert orjson.loads(outcome.users_update)["error"] == "not_attempted"
+    assert outcome.success is False
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path, journal: Journal) -> None:
+    """It holds personal data; its WAL does too."""
+    begin(journal, 1)
+
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    assert modes == {0o600}
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
+    """One line that says what to do; the bytes stay as they are."""
+    path = tmp_path / "journal.db"
+    path.write_bytes(b"garbage" * 1000)
+
+    with pytest.raises(JournalError, match=r"damaged .*move it away"):
+        Journal(path)
+
+    assert path.read_bytes() == b"garbage" * 1000
+
+
+def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    """An older program does not touch what it does not understand."""
+    path = tmp_path / "journal.db"
+    Journal(path).close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(JournalError, match="its format is 99"):
+        Journal(path)
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A wrong JOURNAL_FILE says so."""
+    with pytest.raises(JournalError, match="JOURNAL_FILE"):
+        Journal(tmp_path / "missing" / "journal.db")

@@ -1,0 +1,99 @@
+"""The values that travel between the modules."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from records import CALLS, CallResult, Counts, ErrorKind, PageView, PendingUser, Retries
+
+ADA = PendingUser(1, "ada@example.com", b"profile", b"event")
+counts = st.integers(min_value=0, max_value=10_000_000)
+
+
+def test_a_page_view_has_the_columns_of_the_csv() -> None:
+    """The documented header, in its order."""
+    assert ",".join(PageView._fields) == (
+        "id,email,first_name,last_name,plan_type,candidate,page,device,browser,location,event_time"
+    )
+
+
+@given(counts, counts, counts, counts, counts)
+def test_counts_add_up(
+    successful: int, partial: int, total: int, not_attempted: int, unchanged: int
+) -> None:
+    """Nobody is lost: the parts are the whole."""
+    fared = Counts(
+        successful=successful,
+        partial_failures=partial,
+        total_failures=total,
+        not_attempted=not_attempted,
+        unchanged=unchanged,
+    )
+    assert fared.total_users == successful + partial + total + not_attempted + unchanged
+    assert fared.total_users == sum(dataclasses.astuple(fared))
+
+
+@given(st.dictionaries(st.sampled_from(["429", "500", "503", "timeout"]), counts))
+def test_retries_add_up(by_status: dict[str, int]) -> None:
+    """The total is that of all statuses and errors."""
+    assert Retries(tuple(by_status.items())).total == sum(by_status.values())
+
+
+def test_profile_goes_before_event() -> None:
+    """A user's calls are made in this order: an event does not create its user."""
+    assert CALLS == ADA.calls == ("users_update", "events_track")
+
+
+def test_each_call_has_its_body() -> None:
+    """The profile is updated, the event is tracked."""
+    assert [ADA.body(call) for call in CALLS] == [b"profile", b"event"]
+
+
+@pytest.mark.parametrize(
+    ("status", "refused"),
+    [
+        (401, True),
+        (403, True),
+        (400, False),
+        (404, False),
+        (429, False),
+        (200, False),
+        (None, False),
+    ],
+)
+def test_the_key_is_refused_by_401_and_403(status: int | None, refused: bool) -> None:
+    """No other answer means that everybody else would be refused too."""
+    assert CallResult(False, None, status, 1, "client_error").key_refused is refused
+
+
+@pytest.mark.parametrize(
+    ("error", "gave_up"),
+    [
+        ("server_error", True),
+        ("rate_limited", True),
+        ("timeout", True),
+        ("connection_error", True),
+        ("client_error", False),
+        ("invalid_response", False),
+        ("invalid_record", False),
+        ("not_attempted", False),
+        (None, False),
+    ],
+)
+def test_a_call_gave_up_when_trying_longer_might_have_helped(
+    error: ErrorKind | None, gave_up: bool
+) -> None:
+    """Twenty of these in a row mean that Iterable is unreachable; a refusal is an answer."""
+    assert CallResult(error is None, None, None, 3, error).gave_up is gave_up
+
+
+@pytest.mark.parametrize("value", [ADA, Counts(), Retries()])
+def test_values_do_not_change(value: object) -> None:
+    """They go from thread to thread."""
+    field = dataclasses.fields(value)[0].name  # type: ignore[arg-type]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(value, field, 2)

@@ -1,0 +1,155 @@
+"""Real HTTP to the sandbox: every way in which an answer can fail to come."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from masking import SecretMask
+from tests.users import pending_user
+from transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from answers import Answer
+    from sandbox.process import SandboxProcess
+
+HEADERS = {"Api-Key": "sandbox-key"}
+PATH = "/api/users/update"
+
+
+@contextmanager
+def transport_to(url: str, **options: Any) -> Iterator[Transport]:
+    """A transport with a short timeout, closed at the end."""
+    arguments: dict[str, Any] = {
+        "timeout_seconds": 0.5,
+        "connections": 2,
+        "mask": SecretMask(),
+    } | options
+    with closing(Transport(url, **arguments)) as transport:
+        yield transport
+
+
+def post(url: str, **options: Any) -> Answer:
+    """One users/update call."""
+    with transport_to(url, **options) as transport:
+        return transport.post(PATH, pending_user().profile, HEADERS)
+
+
+def test_an_answer_comes_with_status_body_and_retry_after(sandbox: SandboxProcess) -> None:
+    """Whatever the status, it is an answer and no exception."""
+    headers = {"Retry-After": "7"}
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 429, "headers": headers}])
+
+    answer = post(sandbox.url)
+
+    assert (answer.status, answer.retry_after, answer.error) == (429, "7", None)
+    assert b"RateLimitExceeded" in answer.body
+
+
+def test_connections_are_kept_alive(sandbox: SandboxProcess) -> None:
+    """Ten calls one after the other need one connection."""
+    before = sandbox.stats()["connections_opened"]
+    with transport_to(sandbox.url) as transport:
+        for _ in range(10):
+            assert transport.post(PATH, pending_user().profile, HEADERS).status == 200
+
+    # The two readings of the statistics open connections of their own.
+    assert sandbox.stats()["connections_opened"] - before <= 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "reason"),
+    [
+        ({"kind": "reset_before"}, "connection_error", "ConnectionResetError"),
+        ({"kind": "reset_after"}, "connection_error", "ConnectionResetError"),
+        ({"kind": "close_after"}, "connection_error", "RemoteDisconnected"),
+        ({"kind": "truncated"}, "connection_error", "IncompleteRead"),
+        ({"kind": "hang"}, "timeout", "no answer within 0.5 s"),
+        ({"kind": "malformed"}, "invalid_response", "the answer is not HTTP"),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_a_missing_answer_is_named(
+    sandbox: SandboxProcess, fault: dict[str, Any], error: str, reason: str
+) -> None:
+    """A fault of the wire becomes an answer without a status, with a kind and a reason."""
+    sandbox.faults([{"endpoint": "*", **fault}])
+
+    answer = post(sandbox.url)
+
+    assert (answer.status, answer.error) == (None, error)
+    assert reason in answer.reason
+
+
+def test_a_closed_port_is_a_connection_error() -> None:
+    """Nobody listens: refused."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        answer = post(f"http://127.0.0.1:{unused.getsockname()[1]}")
+
+    assert answer.error == "connection_error"
+    assert "refused" in answer.reason
+
+
+def test_a_server_that_accepts_and_says_nothing_is_a_timeout() -> None:
+    """A listening socket without a server behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        answer = post(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_seconds=0.2)
+
+    assert answer.error == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("wire", "error"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde", "invalid"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", "invalid"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "connection"),
+    ],
+    ids=["not gzip", "no chunk", "half a chunk"],
+)
+def test_a_body_that_cannot_be_read_is_no_answer(wire: bytes, error: str) -> None:
+    """Broken encodings are answers that are not HTTP; an early end is a lost connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once, args=(server, wire))
+        thread.start()
+        answer = post(f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+
+    assert answer.error is not None
+    assert answer.error.startswith(error)
+
+
+def test_an_answer_that_repeats_the_key_is_masked() -> None:
+    """What the server echoes never leaves the module."""
+    wire = b"HTTP/1.1 400 Bad\r\nContent-Length: 24\r\n\r\nyour key is hidden-key-9!"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once, args=(server, wire))
+        thread.start()
+        mask = SecretMask(["hidden-key-9"])
+        answer = post(f"http://127.0.0.1:{server.getsockname()[1]}", mask=mask)
+        thread.join()
+
+    assert answer.body == b"your key is ***"
+
+
+def test_https_to_a_server_without_tls_is_a_connection_error(sandbox: SandboxProcess) -> None:
+    """TLS that fails is a connection that fails; nothing is sent in the clear."""
+    answer = post(sandbox.url.replace("http://", "https://"))
+
+    assert answer.error == "connection_error"
+    assert sandbox.calls() == []
+
+
+def answer_once(server: socket.socket, wire: bytes) -> None:
+    """Accept one connection, read one request, write these bytes, close."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(wire)

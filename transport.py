@@ -1,0 +1,118 @@
+"""HTTP to one host through requests' connection pool: a body goes out, an `Answer` comes back.
+
+No exception of requests or urllib3 leaves this module: what went wrong is the answer.
+"""
+
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+
+from answers import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from masking import SecretMask
+    from records import ErrorKind
+
+
+class Transport:
+    """Keep-alive connections to `base_url`, safe to use from `connections` threads at once.
+
+    Requests are prepared here and handed straight to requests' HTTPAdapter: what a Session
+    does per request (cookies, hooks, redirects, reading the environment) costs more than
+    the request itself. Proxy and CA settings of the environment are read once.
+    """
+
+    def __init__(
+        self, base_url: str, *, timeout_seconds: float, connections: int, mask: SecretMask
+    ) -> None:
+        self._base_url = base_url
+        self._timeout_seconds = timeout_seconds
+        self._mask = mask
+        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
+        with requests.Session() as session:
+            environment = session.merge_environment_settings(base_url, {}, None, None, None)
+        self._proxies = environment["proxies"]
+        self._verify = environment["verify"] or True
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send a JSON body; the answer is free of secrets, even if the server echoed them."""
+        request = requests.PreparedRequest()
+        request.method = "POST"
+        request.url = f"{self._base_url}{path}"
+        request.headers = CaseInsensitiveDict(headers)
+        request.headers["Content-Type"] = "application/json"
+        request.headers["Content-Length"] = str(len(body))
+        request.body = body
+        return self._send(request)
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._adapter.close()
+
+    def _send(self, request: requests.PreparedRequest) -> Answer:
+        try:
+            response = self._adapter.send(
+                request,
+                timeout=(self._timeout_seconds, self._timeout_seconds),
+                verify=self._verify,
+                proxies=self._proxies,
+            )
+            content = response.content
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            kind, reason = explain(error, self._timeout_seconds)
+            return Answer(None, error=kind, reason=self._mask(reason))
+        return Answer(
+            response.status_code,
+            self._mask(content.decode("utf-8", "replace")).encode(),
+            response.headers.get("Retry-After"),
+        )
+
+
+def explain(error: Exception, timeout_seconds: float) -> tuple[ErrorKind, str]:
+    """What a failed request is called in the results, and one line that says why."""
+    causes = _causes(error)
+    if any(_is_timeout(cause) for cause in causes):
+        return "timeout", f"no answer within {timeout_seconds:g} s"
+    if any(_is_not_http(cause) for cause in causes):
+        return "invalid_response", f"the answer is not HTTP: {causes[-1]!r}"[:200]
+    return "connection_error", f"{type(causes[-1]).__name__}: {causes[-1]}"[:200]
+
+
+def _is_timeout(cause: BaseException) -> bool:
+    # A refused connection calls itself a timeout too.
+    return isinstance(
+        cause, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    ) and not isinstance(cause, urllib3.exceptions.NewConnectionError)
+
+
+def _is_not_http(cause: BaseException) -> bool:
+    if isinstance(cause, urllib3.exceptions.InvalidChunkLength):
+        # What is no length at all was not the end of a connection.
+        return bool(cause.length)
+    # RemoteDisconnected calls itself a bad status line, but it is a closed connection;
+    # IncompleteRead is one that was closed in the middle.
+    return isinstance(
+        cause, (http.client.HTTPException, requests.exceptions.ContentDecodingError)
+    ) and not isinstance(cause, (http.client.RemoteDisconnected, http.client.IncompleteRead))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what lies behind it, outermost first, found in its args and its cause."""
+    found: list[BaseException] = []
+    waiting: list[BaseException] = [error]
+    while waiting and len(found) < 20:
+        current = waiting.pop(0)
+        if current in found:
+            continue
+        found.append(current)
+        behind = [*current.args, getattr(current, "reason", None), current.__cause__]
+        waiting.extend(cause for cause in behind if isinstance(cause, BaseException))
+    return found
