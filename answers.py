@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from records import ErrorKind
 
 Again = Literal["no", "after backoff", "after rate limit"]
+# What a good answer looks like: a code, counts, or any JSON object.
+Expected = Literal["code", "counts", "object"]
 DISALLOWED = "disallowed from tracking"
 LONGEST_TEXT = 500
 # Above this a reset is a moment in unix time, not a number of seconds.
@@ -51,18 +53,19 @@ class Verdict:
     response: object
 
 
-def judge(answer: Answer, *, bulk: bool = False) -> Verdict:
+def judge(answer: Answer, expected: Expected = "code") -> Verdict:
     """Success, or which error, and whether the call is worth another try.
 
-    A bulk call answers 200 with counts in place of a code, whatever became of its users.
+    A bulk call answers 200 with counts in place of a code, whatever became of its users; a
+    reading call with what it read.
     """
     if answer.status is None:
         again: Again = "no" if answer.error == "invalid_response" else "after backoff"
         return Verdict(answer.error, again, answer.reason)
     response, is_json = _decode(answer.body)
     if 200 <= answer.status < 300:
-        fits = _fits_bulk if bulk else _error_in_success
-        return Verdict(fits(response) if is_json else "invalid_response", "no", response)
+        error = _error_in_success(response, expected) if is_json else "invalid_response"
+        return Verdict(error, "no", response)
     return Verdict(_error_of_status(answer.status), _again_after(answer.status), response)
 
 
@@ -92,14 +95,13 @@ def asked_wait_seconds(answer: Answer, now: datetime) -> float | None:
     return header if header is not None else _reset_seconds(answer.body, now)
 
 
-def _fits_bulk(response: object) -> ErrorKind | None:
-    counts = isinstance(response, dict) and isinstance(response.get("successCount"), int)
-    return None if counts else "invalid_response"
-
-
-def _error_in_success(response: object) -> ErrorKind | None:
+def _error_in_success(response: object, expected: Expected) -> ErrorKind | None:
     if not isinstance(response, dict):
         return "invalid_response"
+    if expected == "object":
+        return None
+    if expected == "counts":
+        return None if isinstance(response.get("successCount"), int) else "invalid_response"
     code = response.get("code")
     if not isinstance(code, str):
         return "invalid_response"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __version__ = "1.0.0"
+USERS_VERIFIED = 100
 
 _EXAMPLES = """\
 examples:
@@ -19,6 +20,11 @@ examples:
   python main.py --dry-run --limit 5     show what would be sent for five users
   python main.py --env-file eu.env       run with the settings of another file
   python main.py --quiet                 print problems only, for cron
+  python main.py --incremental           send only what changed since it was last sent
+  python main.py --resume                go on with a run that did not finish
+  python main.py --retry-failed          send again whom the last run could not deliver
+  python main.py --status                the last runs, what is open, what to do
+  python main.py --verify 500            read 500 delivered users back and compare
 
 exit codes:
   0 all delivered, or nothing to deliver   1 some users failed   2 wrong command line
@@ -34,6 +40,11 @@ class Options:
 
     demo: bool
     dry_run: bool
+    resume: bool
+    retry_failed: bool
+    incremental: bool
+    status: bool
+    verify: int | Literal["all"] | None
     limit: int | None
     mode: str | None
     workers: int | None
@@ -41,6 +52,11 @@ class Options:
     output_dir: Path | None
     verbose: bool
     quiet: bool
+
+    @property
+    def works_on_an_earlier_run(self) -> bool:
+        """Whether the database is left alone."""
+        return self.resume or self.retry_failed or self.status or self.verify is not None
 
     @property
     def console_level(self) -> str | None:
@@ -73,6 +89,24 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add = parser.add_argument
     add("--demo", action="store_true", help="run on an embedded database and Iterable stand-in")
     add("--dry-run", action="store_true", help="do all but the calls; show what would be sent")
+    what = parser.add_mutually_exclusive_group()
+    add_one_of = what.add_argument
+    add_one_of("--resume", action="store_true", help="go on with the run that did not finish")
+    add_one_of(
+        "--retry-failed", action="store_true", help="send whom the last run left undelivered"
+    )
+    add_one_of(
+        "--incremental", action="store_true", help="leave out users with nothing new to send"
+    )
+    add_one_of("--status", action="store_true", help="show the last runs and what is open")
+    add_one_of(
+        "--verify",
+        type=_positive_or_all,
+        nargs="?",
+        const=USERS_VERIFIED,
+        metavar="N",
+        help=f"read N delivered users back, or all (default {USERS_VERIFIED})",
+    )
     add("--limit", type=_positive, metavar="N", help="take the first N users only")
     add("--mode", choices=("auto", "single", "bulk"), help="how to call (DELIVERY_MODE)")
     add("--workers", type=_positive, metavar="N", help="calls in flight at most (MAX_WORKERS)")
@@ -82,7 +116,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     volume.add_argument("--verbose", action="store_true", help="print everything, as in the file")
     volume.add_argument("--quiet", action="store_true", help="print problems only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
-    return Options(**vars(parser.parse_args(arguments)))
+    options = Options(**vars(parser.parse_args(arguments)))
+    if options.works_on_an_earlier_run and (options.dry_run or options.limit):
+        parser.error("--dry-run and --limit go with a new run, not with an earlier one")
+    return options
 
 
 def _positive(text: str) -> int:
@@ -92,4 +129,9 @@ def _positive(text: str) -> int:
     return number
 
 
+def _positive_or_all(text: str) -> int | Literal["all"]:
+    return "all" if text == "all" else _positive(text)
+
+
+_positive_or_all.__name__ = "whole number, or all,"
 _positive.__name__ = "whole number"

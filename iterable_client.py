@@ -11,7 +11,8 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
 
 from answers import Answer, Verdict, asked_wait_seconds, judge
 from bulk import attribute, bulk_body, filtered_out_fields
@@ -21,6 +22,7 @@ from retry import Progress, wait_after_failure, wait_after_rate_limit
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from answers import Expected
     from authentication import Authentication
     from rate_limit import RateLimiter
     from records import PendingUser
@@ -29,10 +31,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger("iterable_client")
 
 SINGLE_ENDPOINTS: dict[Call, str] = {"users_update": "users/update", "events_track": "events/track"}
+MOST_EVENTS_READ = 200
 BULK_ENDPOINTS: dict[Call, str] = {
     "users_update": "users/bulkUpdate",
     "events_track": "events/trackBulk",
 }
+
+
+class Request(NamedTuple):
+    """One call as it goes out; without a `body` it reads, without an `email` it is bulk."""
+
+    endpoint: str
+    path: str
+    body: bytes | None
+    email: str | None
+    expected: Expected
 
 
 class BulkRefusedError(Exception):
@@ -104,7 +117,8 @@ class IterableClient:
     def send(self, call: Call, user: PendingUser) -> CallResult:
         """Make one user's call: `users/update` or `events/track`."""
         endpoint = SINGLE_ENDPOINTS[call]
-        result = self._try_until_known(endpoint, user.body(call), user.email)
+        request = Request(endpoint, f"/api/{endpoint}", user.body(call), user.email, "code")
+        result = self._try_until_known(request)
         _log_failure(endpoint, user.email, result)
         return result
 
@@ -120,7 +134,8 @@ class IterableClient:
             BulkRefusedError: the key may not make bulk calls; nothing was sent.
         """
         endpoint = BULK_ENDPOINTS[call]
-        result = self._try_until_known(endpoint, bulk_body(call, users), None)
+        request = Request(endpoint, f"/api/{endpoint}", bulk_body(call, users), None, "counts")
+        result = self._try_until_known(request)
         if result.key_refused:
             raise BulkRefusedError
         self._warn_of_dropped_fields(endpoint, filtered_out_fields(result))
@@ -132,6 +147,16 @@ class IterableClient:
             _log_failure(endpoint, whom, share.result)
             yield share.users, share.result
 
+    def read_user(self, email: str) -> CallResult:
+        """A profile as Iterable has it, in `response`; `{}` when there is none."""
+        path = f"/api/users/getByEmail?email={quote(email, safe='')}"
+        return self._try_until_known(Request("users/getByEmail", path, None, email, "object"))
+
+    def read_events(self, email: str) -> CallResult:
+        """A user's newest events, at most 200, in `response`."""
+        path = f"/api/events/{quote(email, safe='')}?limit={MOST_EVENTS_READ}"
+        return self._try_until_known(Request("events/get", path, None, email, "object"))
+
     def retried(self) -> Retries:
         """The repeats up to now."""
         return self._retries.snapshot()
@@ -140,19 +165,19 @@ class IterableClient:
         """Close the connections."""
         self._transport.close()
 
-    def _try_until_known(self, endpoint: str, body: bytes, email: str | None) -> CallResult:
-        """One call with its retries; `email` is None for a bulk call."""
-        limiter = self._limiters[endpoint]
+    def _try_until_known(self, request: Request) -> CallResult:
+        """One call with its retries."""
+        limiter = self._limiters[request.endpoint]
         progress = Progress()
         result = NOT_ATTEMPTED
         if logger.isEnabledFor(logging.DEBUG):
-            _log_request(endpoint, body, email)
+            _log_request(request)
         while True:
             sent_at = limiter.wait_for_turn()
             if self._pause.stopping():
                 return result
-            answer = self._post(endpoint, body, email, progress)
-            verdict = judge(answer, bulk=email is None)
+            answer = self._send_once(request, progress)
+            verdict = judge(answer, request.expected)
             progress = _advance(progress, verdict)
             result = _result(answer, verdict, progress.attempts)
             if verdict.again == "no":
@@ -161,16 +186,17 @@ class IterableClient:
             if wait is None:
                 return result
             label = str(answer.status or answer.error)
-            self._announce(endpoint, label, wait, progress)
+            self._announce(request.endpoint, label, wait, progress)
             if self._pause.wait(wait):
                 return result
             self._retries.add(label, wait)
             progress = replace(progress, seconds_waited=progress.seconds_waited + wait)
 
-    def _post(self, endpoint: str, body: bytes, email: str | None, progress: Progress) -> Answer:
-        logger.debug("Attempt %d/%d for %s", progress.tries + 1, self._max_attempts, endpoint)
-        headers = self._authentication.headers(email)
-        return self._transport.post(f"/api/{endpoint}", body, headers)
+    def _send_once(self, request: Request, progress: Progress) -> Answer:
+        attempt = progress.tries + 1
+        logger.debug("Attempt %d/%d for %s", attempt, self._max_attempts, request.endpoint)
+        headers = self._authentication.headers(request.email)
+        return self._transport.send(request.path, request.body, headers)
 
     def _wait_before_next(
         self,
@@ -224,8 +250,11 @@ def _result(answer: Answer, verdict: Verdict, attempts: int) -> CallResult:
     )
 
 
-def _log_request(endpoint: str, body: bytes, email: str | None) -> None:
-    if email is None:
+def _log_request(request: Request) -> None:
+    endpoint, _, body, email, _ = request
+    if body is None:
+        logger.debug("Reading %s for email: %s", endpoint, email)
+    elif email is None:
         logger.debug("Calling %s with %d bytes", endpoint, len(body))
     else:
         logger.debug("Calling %s for email: %s. Payload: %s", endpoint, email, body.decode())

@@ -1,113 +1,109 @@
 """The journal: what has to be sent and what became of it, in one SQLite file.
 
 Rows of Query 2 stream into it; the CSV, the delivery and the results file read from it page
-by page, so that no list of users is ever in memory. One thread writes.
-
-    JournalError    the file cannot be opened, read or written; the message says what to do
+by page, so that no list of users is ever in memory. One thread writes: before the first call
+of a run, and after every answer in batches.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
-from typing_extensions import Self
 
-from journal_format import SCHEMA, SCHEMA_VERSION, UPSERT, add_up, advice, refusal_json, result_json
-from payloads import csv_cells, event_payload, profile_payload, undeliverable_reason
-from records import (
-    CALLS,
-    NOT_ATTEMPTED,
-    Call,
-    CallResult,
-    Counts,
-    PendingUser,
-    Retries,
-    RunHeader,
-    RunRecord,
-    UserOutcome,
+from history import copy_open_users, last_sent, settle
+from journal_file import PAGE_SIZE, JournalError, JournalFile, fingerprint
+from journal_format import (
+    FAILED,
+    UNCHANGED,
+    UPSERT,
+    refusal_json,
+    result_json,
+    unchanged_json,
 )
+from payloads import csv_cells, event_payload, profile_payload, undeliverable_reason
+from records import CALLS, NOT_ATTEMPTED, PendingUser, Retries, UserOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from records import PageView
+    from records import Call, CallResult, PageView, RunHeader
 
-PAGE_SIZE = 1000
-
-
-class JournalError(Exception):
-    """The journal cannot be used; the message is one line that says what to do."""
+__all__ = ["Journal", "JournalError"]
 
 
-class Journal:
-    """The open journal. Every method may raise `JournalError`."""
+class _UserRow(NamedTuple):
+    position: int
+    customer_id: int
+    email: str | None
+    profile: bytes
+    event: bytes
+
+
+class Journal(JournalFile):
+    """The open journal of the run that holds its lock. Every method may raise JournalError."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it, readable by its owner only."""
-        self._path = path
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise JournalError(advice(path, error)) from error
-        with self._translated():
-            self._database = sqlite3.connect(path, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            # With WAL a crash of the process loses nothing; a power cut at most the last
-            # batch, whose users are then sent again with the same effect.
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            self._prepare_schema()
+        super().__init__(path)
         self._buffered: dict[Call, list[tuple[object, ...]]] = {call: [] for call in CALLS}
+        self._earlier_retries = Retries()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file; what was not flushed is dropped."""
-        self._database.close()
-
-    def begin(self, header: RunHeader, views: Iterable[PageView]) -> int:
+    def begin(
+        self, header: RunHeader, views: Iterable[PageView], *, incremental: bool = False
+    ) -> int:
         """Store a run and all its users at once, or nothing when `views` fails.
+
+        Args:
+            header: the run.
+            views: the rows of Query 2.
+            incremental: whether users whose profile and event were last delivered just like
+                this count as unchanged.
 
         Returns:
             The number that the other methods know the run by.
         """
-        with self._transaction():
-            cursor = self._database.execute(
-                "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file,"
-                " dry_run) VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    header.run_id,
-                    header.started_at,
-                    header.authentication,
-                    header.csv_file,
-                    header.results_file,
-                    header.dry_run,
-                ),
-            )
-            run = cursor.lastrowid
-            assert run is not None
-            total = self._add_users(run, header.started_at, views)
-            self._database.execute("UPDATE runs SET total_users = ? WHERE run = ?", (total, run))
+        with self.transaction():
+            run = self._add_run(header)
+            numbered = enumerate(views, start=1)
+            total = 0
+            while chunk := list(islice(numbered, PAGE_SIZE)):
+                users = [_user_row(position, view) for position, view in chunk]
+                self._add_users(run, users)
+                self._add_refused(run, header.started_at, users)
+                if incremental:
+                    self._add_unchanged(run, header, users)
+                total += len(users)
+            self.execute("UPDATE runs SET total_users = ? WHERE run = ?", (total, run))
         return run
+
+    def begin_retry(self, header: RunHeader, source: int) -> int:
+        """Store a run of the users whom the run `source` left open."""
+        with self.transaction():
+            run = self._add_run(header)
+            total = copy_open_users(self, source, run)
+            self.execute("UPDATE runs SET total_users = ? WHERE run = ?", (total, run))
+        return run
+
+    def resume(self, run: int) -> None:
+        """Go on with a run that did not finish."""
+        row = self.one("SELECT retries, seconds_waited FROM runs WHERE run = ?", (run,))
+        self._earlier_retries = Retries(tuple(sorted(orjson.loads(row[0]).items())), row[1])
+        with self.transaction():
+            self.execute(
+                "UPDATE runs SET status = 'running', stop_reason = NULL, finished_at = NULL,"
+                " settled = 0 WHERE run = ?",
+                (run,),
+            )
 
     def total_users(self, run: int) -> int:
         """How many users the run has, whatever became of them."""
-        with self._translated():
-            row = self._database.execute("SELECT total_users FROM runs WHERE run = ?", (run,))
-            return int(row.fetchone()[0])
+        return int(self.one("SELECT total_users FROM runs WHERE run = ?", (run,))[0])
 
     def pending(self, run: int) -> Iterator[PendingUser]:
         """The users with a call that is not known to have succeeded, in the query's order."""
-        for row in self._pages(
+        for row in self.pages(
             "SELECT u.position, u.email, u.profile, u.event,"
             " o.users_update_success, o.events_track_success"
             " FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
@@ -129,11 +125,12 @@ class Journal:
         )
 
     def flush(self, run: int, retries: Retries) -> None:
-        """Write what was recorded, in one transaction."""
-        with self._transaction():
+        """Write what was recorded, and the repeats up to now, in one transaction."""
+        retries = self._earlier_retries + retries
+        with self.transaction():
             for call, rows in self._buffered.items():
-                self._database.executemany(UPSERT[call], rows)
-            self._database.execute(
+                self.execute_many(UPSERT[call], rows)
+            self.execute(
                 "UPDATE runs SET retries = ?, seconds_waited = ? WHERE run = ?",
                 (orjson.dumps(dict(retries.by_status)).decode(), retries.seconds_waited, run),
             )
@@ -142,51 +139,21 @@ class Journal:
 
     def set_mode(self, run: int, mode: str) -> None:
         """Note how the run delivers."""
-        with self._transaction():
-            self._database.execute("UPDATE runs SET mode = ? WHERE run = ?", (mode, run))
+        with self.transaction():
+            self.execute("UPDATE runs SET mode = ? WHERE run = ?", (mode, run))
 
     def finish(self, run: int, status: str, stop_reason: str | None, finished_at: str) -> None:
-        """Note how the run ended."""
-        with self._transaction():
-            self._database.execute(
+        """Note how the run ended, and what its users were last sent."""
+        with self.transaction():
+            self.execute(
                 "UPDATE runs SET status = ?, stop_reason = ?, finished_at = ? WHERE run = ?",
                 (status, stop_reason, finished_at, run),
             )
-
-    def run_record(self, run: int) -> RunRecord:
-        """What the journal knows of the run itself."""
-        with self._translated():
-            row = self._database.execute(
-                "SELECT run_id, started_at, authentication, csv_file, results_file, dry_run,"
-                " finished_at, status, stop_reason, mode, retries, seconds_waited"
-                " FROM runs WHERE run = ?",
-                (run,),
-            ).fetchone()
-        *header, finished_at, status, stop_reason, mode, retries, seconds_waited = row
-        header[-1] = bool(header[-1])
-        by_status = tuple(sorted(orjson.loads(retries).items()))
-        return RunRecord(
-            RunHeader(*header),
-            finished_at,
-            status,
-            stop_reason,
-            mode,
-            Retries(by_status, seconds_waited),
-        )
-
-    def counts(self, run: int) -> Counts:
-        """How the users fared; always adds up to all users of the run."""
-        with self._translated():
-            groups = self._database.execute(
-                "SELECT users_update_success, events_track_success, COUNT(*)"
-                " FROM outcomes WHERE run = ? GROUP BY 1, 2",
-                (run,),
-            ).fetchall()
-        return add_up(groups, self.total_users(run))
+            settle(self, run)
 
     def csv_rows(self, run: int) -> Iterator[list[object]]:
         """The rows of Query 2 again, in its order."""
-        for _, customer_id, profile, event in self._pages(
+        for _, customer_id, profile, event in self.pages(
             "SELECT position, customer_id, profile, event FROM users"
             " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
             run,
@@ -196,7 +163,7 @@ class Journal:
     def outcomes(self, run: int) -> Iterator[UserOutcome]:
         """Every user of the run, in the query's order."""
         nothing = result_json(NOT_ATTEMPTED)
-        for _, email, at, profile, event, success in self._pages(
+        for _, email, at, profile, event, success in self.pages(
             "SELECT u.position, u.email, o.at, o.users_update, o.events_track,"
             " o.users_update_success AND o.events_track_success"
             " FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
@@ -205,66 +172,51 @@ class Journal:
         ):
             yield UserOutcome(email, at, profile or nothing, event or nothing, bool(success))
 
-    def _pages(self, query: str, run: int) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query that takes run, last position and page size; position comes first."""
-        position = 0
-        while True:
-            with self._translated():
-                rows = self._database.execute(query, (run, position, PAGE_SIZE)).fetchall()
-            yield from rows
-            if len(rows) < PAGE_SIZE:
-                return
-            position = rows[-1][0]
+    def _add_run(self, header: RunHeader) -> int:
+        cursor = self.execute(
+            "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file,"
+            " dry_run, kind, project) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                header.run_id,
+                header.started_at,
+                header.authentication,
+                header.csv_file,
+                header.results_file,
+                header.dry_run,
+                header.kind,
+                header.project,
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
 
-    def _add_users(self, run: int, at: str, views: Iterable[PageView]) -> int:
-        rows = enumerate(views, start=1)
-        total = 0
-        while chunk := list(islice(rows, PAGE_SIZE)):
-            self._database.executemany(
-                "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (run, position, view.id, view.email, profile_payload(view), event_payload(view))
-                    for position, view in chunk
-                ],
-            )
-            self._database.executemany(
-                "INSERT INTO outcomes VALUES (?, ?, ?, 0, ?, 0, ?)",
-                [
-                    (run, position, at, text, text)
-                    for position, view in chunk
-                    if (text := refusal_json(view.email))
-                ],
-            )
-            total += len(chunk)
-        return total
+    def _add_users(self, run: int, users: Sequence[_UserRow]) -> None:
+        self.execute_many(
+            "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)", [(run, *user) for user in users]
+        )
 
-    def _prepare_schema(self) -> None:
-        version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            self._database.executescript(
-                f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        elif version != SCHEMA_VERSION:
-            raise JournalError(
-                f"The journal {self._path} was written by another version of this program"
-                f" (its format is {version}, expected {SCHEMA_VERSION}): move it away"
-            )
+    def _add_refused(self, run: int, at: str, users: Sequence[_UserRow]) -> None:
+        refused = ((user.position, refusal_json(user.email)) for user in users)
+        self._add_outcomes(run, at, FAILED, [(place, text) for place, text in refused if text])
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._translated():
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._database.in_transaction:
-                    self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
+    def _add_unchanged(self, run: int, header: RunHeader, users: Sequence[_UserRow]) -> None:
+        known = last_sent(self, header.project, [user.customer_id for user in users])
+        text = unchanged_json()
+        same = [
+            (user.position, text)
+            for user in users
+            if known.get(user.customer_id) == (fingerprint(user.profile), fingerprint(user.event))
+        ]
+        self._add_outcomes(run, header.started_at, UNCHANGED, same)
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise JournalError(advice(self._path, error)) from error
+    def _add_outcomes(
+        self, run: int, at: str, success: int, texts: Sequence[tuple[int, str]]
+    ) -> None:
+        self.execute_many(
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(run, position, at, success, text, success, text) for position, text in texts],
+        )
+
+
+def _user_row(position: int, view: PageView) -> _UserRow:
+    return _UserRow(position, view.id, view.email, profile_payload(view), event_payload(view))

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Payloads and outcomes stand apart: outcomes are rewritten and counted, and are small.
-SCHEMA = """
+_VERSION_1 = """
 CREATE TABLE runs (
     run INTEGER PRIMARY KEY,
     run_id TEXT NOT NULL UNIQUE,
@@ -54,6 +54,24 @@ CREATE TABLE outcomes (
 ) WITHOUT ROWID;
 """
 
+# `settled`: the run's outcomes are in last_sent, which outlives the run.
+_VERSION_2 = """
+ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'full';
+ALTER TABLE runs ADD COLUMN project TEXT NOT NULL DEFAULT '';
+ALTER TABLE runs ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE last_sent (
+    project TEXT NOT NULL,
+    customer_id INTEGER NOT NULL,
+    profile BLOB,
+    event BLOB,
+    PRIMARY KEY (project, customer_id)
+) WITHOUT ROWID;
+"""
+# From an empty file to version 1, from version 1 to version 2, …
+MIGRATIONS = (_VERSION_1, _VERSION_2)
+
+# What stands in a success column: NULL is not attempted.
+FAILED, DELIVERED, UNCHANGED = 0, 1, 2
 
 # Notes one call of one user: run, position, time, success, result.
 UPSERT = {
@@ -91,11 +109,26 @@ def refusal_json(email: str | None) -> str | None:
     )
 
 
+def unchanged_json() -> str:
+    """The result of a user whom an earlier run has told Iterable the same about."""
+    return result_json(
+        CallResult(
+            success=True,
+            response="unchanged: delivered by an earlier run",
+            status_code=None,
+            attempts=0,
+            error=None,
+        )
+    )
+
+
 def add_up(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> Counts:
-    """Counts from (profile succeeded, event succeeded, users) groups; the rest was not tried."""
-    successful = partial = failed = 0
+    """Counts from (profile, event, users) groups; whoever is in none was not tried."""
+    successful = partial = failed = unchanged = 0
     for profile, event, users in groups:
-        if profile and event:
+        if profile == event == UNCHANGED:
+            unchanged += users
+        elif profile and event:
             successful += users
         elif profile or event:
             partial += users
@@ -105,7 +138,16 @@ def add_up(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> 
         successful=successful,
         partial_failures=partial,
         total_failures=failed,
-        not_attempted=total - successful - partial - failed,
+        not_attempted=total - successful - partial - failed - unchanged,
+        unchanged=unchanged,
+    )
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the file holds something else than a journal."""
+    text = str(error)
+    return any(
+        sign in text for sign in ("not a database", "malformed", "already exists", "no such table")
     )
 
 
@@ -113,7 +155,10 @@ def advice(path: Path, error: Exception) -> str:
     """What happened to the journal and what to do about it, in one line."""
     text = str(error)
     if "full" in text or "No space" in text:
-        return f"The disk is full: the journal {path} cannot be written; make room and run again"
-    if "not a database" in text or "malformed" in text:
+        return (
+            f"The disk is full: the journal {path} cannot be written."
+            " Make room, then go on with --resume"
+        )
+    if is_damage(error):
         return f"The journal {path} is damaged ({text}): move it away and run again"
     return f"Cannot use the journal {path}: {text}; check JOURNAL_FILE and its folder"

@@ -3,53 +3,55 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import tempfile
-import uuid
-from contextlib import ExitStack, contextmanager
-from datetime import datetime, timezone
+from contextlib import ExitStack
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
-from authentication import ApiKeyAuthentication, JwtAuthentication
+from assembly import (
+    PROGRAM_DIR,
+    LockedError,
+    database_settings,
+    is_locked,
+    make_client,
+    open_journal,
+    prepare,
+    run_header,
+)
 from command_line import parse_arguments
-from db_connection import DatabaseConnection, DatabaseError, DatabaseSettings, load_query
+from db_connection import DatabaseConnection, DatabaseError, load_query
 from delivery import Delivery, choose_mode, now_text
 from exit_codes import ExitCode
-from files import FileError, free_stamp, make_writable_folder
-from iterable_client import IterableClient, Pause
-from journal import Journal, JournalError
-from logger_config import log_to_console, log_to_file
+from files import FileError, make_writable_folder
+from history import finished_run, past_run, prune, settle_crashed_runs, unfinished_run
+from journal_file import JournalError, JournalFile
+from logger_config import log_to_console
 from masking import SecretMask
+from operator_commands import status_lines, unfinished_notice, verify
 from progress import MOST_USERS_SHOWN, DeliveryProgress
-from rate_limit import PUBLISHED_LIMITS, RateLimiter
-from records import RunHeader
-from reports import CSV_NAME, RESULTS_NAME, summary_lines, write_csv, write_results
-from settings import ConfigurationError, Settings, find_env_file, load_settings, read_variables
+from reports import summary_lines, write_csv, write_results
+from settings import ConfigurationError
 from stopping import Interrupted, SignalWatch, Stop
-from transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from command_line import Options
+    from iterable_client import IterableClient
+    from journal import Journal
+    from records import RunKind
+    from settings import Settings
 
 logger = logging.getLogger("main")
 
-PROGRAM_DIR = Path(__file__).resolve().parent
 QUERY_FILE = PROGRAM_DIR / "phase2_queries.sql"
 QUERY_NUMBER = 2
-
-
-class LockedError(Exception):
-    """Another run holds the journal's lock."""
+DAYS_KEPT = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run once and return the exit code; an expected failure is one line."""
+    """Do what the command line asks and return the exit code; an expected failure is one line."""
     options = parse_arguments(arguments)
     log_to_console(options.console_level or "INFO", SecretMask())
     stop = Stop()
@@ -57,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with ExitStack() as cleanup:
             settings = prepare(options, cleanup)
+            if options.status:
+                return show_status(settings)
+            if options.verify is not None:
+                signals.let_calls_finish()
+                return verify_delivered(settings, options, stop)
             return run_integration(settings, options, stop, signals)
     except Interrupted as interruption:
         logger.warning("%s; nothing was sent", interruption)
@@ -73,8 +80,10 @@ def run_integration(
     logger.info("Starting Iterable Integration")
     logger.info("[STEP 1] Loading environment variables...")
     logger.info("Environment variables loaded successfully")
-    with open_journal(settings, dry_run=options.dry_run) as journal:
-        run = fetch_users(settings, options, journal)
+    with open_journal(settings.journal_file, dry_run=options.dry_run) as journal:
+        run = open_run(settings, options, journal)
+        if run is None:
+            return ExitCode.DELIVERED
         logger.info("[STEP 4] Initializing Iterable API client...")
         client = make_client(settings, stop)
         logger.info("Using %s authentication", settings.authentication.replace("Key", "key"))
@@ -90,116 +99,82 @@ def run_integration(
         return summarise(journal, run, stop, dry_run=options.dry_run)
 
 
-def prepare(options: Options, cleanup: ExitStack) -> Settings:
-    """Read the settings and open the log; with `--demo`, start the embedded parts."""
-    if options.demo:
-        from sandbox.demo import embedded_parts  # noqa: PLC0415  only the demo needs it
-
-        variables = cleanup.enter_context(embedded_parts(options.output_dir))
-    else:
-        env_file = find_env_file(options.env_file, Path.cwd(), PROGRAM_DIR)
-        variables = read_variables(os.environ, env_file)
-    settings = load_settings({**variables, **options.overrides()})
-    mask = SecretMask(settings.secrets())
-    log_to_console(settings.log_level, mask)
-    log_to_file(settings.log_file, mask)
-    make_writable_folder(settings.output_dir)
-    return settings
+def open_run(settings: Settings, options: Options, journal: Journal) -> int | None:
+    """Whom to send: an earlier run's open users, or those of Query 2; None when nobody."""
+    settle_crashed_runs(journal)
+    prune(journal, (datetime.now(timezone.utc) - timedelta(days=DAYS_KEPT)).isoformat())
+    if options.resume:
+        return resume_run(journal)
+    if options.retry_failed:
+        return retry_run(settings, journal)
+    notice = unfinished_notice(journal)
+    if notice:
+        logger.warning("%s; this run begins anew", notice)
+    return fetch_users(settings, options, journal)
 
 
-@contextmanager
-def open_journal(settings: Settings, *, dry_run: bool) -> Iterator[Journal]:
-    """The journal under its lock; a dry run gets one of its own, which vanishes.
+def resume_run(journal: Journal) -> int | None:
+    """Go on with the newest run that did not finish."""
+    run = unfinished_run(journal)
+    if run is None:
+        logger.info("Nothing to resume: no run is unfinished")
+        return None
+    past = past_run(journal, run)
+    make_writable_folder(Path(past.record.header.results_file).parent)
+    journal.resume(run)
+    logger.info(
+        "Resuming run %s: %d of %d user(s) are open",
+        past.record.header.run_id,
+        past.open_users,
+        past.counts.total_users,
+    )
+    return run
 
-    Raises:
-        LockedError: another run holds the lock.
-    """
-    with ExitStack() as cleanup:
-        if dry_run:
-            folder = cleanup.enter_context(tempfile.TemporaryDirectory())
-            yield cleanup.enter_context(Journal(Path(folder) / "journal.db"))
-            return
-        lock = FileLock(f"{settings.journal_file}.lock", mode=0o600)
-        try:
-            cleanup.enter_context(lock.acquire(timeout=0))
-        except Timeout as error:
-            raise LockedError(
-                f"Another run holds {lock.lock_file}: wait until it has ended"
-            ) from error
-        yield cleanup.enter_context(Journal(settings.journal_file))
+
+def retry_run(settings: Settings, journal: Journal) -> int | None:
+    """Begin a run of those whom the newest finished run did not deliver."""
+    source = finished_run(journal)
+    past = None if source is None else past_run(journal, source)
+    if past is None or not past.open_users:
+        logger.info("Nothing to retry: the newest finished run left nobody undelivered")
+        return None
+    run = journal.begin_retry(run_header(settings, "retry", dry_run=False), past.run)
+    logger.info(
+        "Retrying %d user(s) whom run %s did not deliver",
+        journal.total_users(run),
+        past.record.header.run_id,
+    )
+    return run
 
 
 def fetch_users(settings: Settings, options: Options, journal: Journal) -> int:
     """Steps 2 and 3: stream Query 2 into the journal and let the database go."""
     query = load_query(QUERY_FILE, QUERY_NUMBER)
-    header = run_header(settings, dry_run=options.dry_run)
+    kind: RunKind = "limited" if options.limit else "full"
+    header = run_header(settings, kind, dry_run=options.dry_run)
     logger.info("[STEP 2] Connecting to database...")
     with DatabaseConnection(database_settings(settings)) as database:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
-        run = journal.begin(header, database.stream_page_views(query, options.limit))
+        views = database.stream_page_views(query, options.limit)
+        run = journal.begin(header, views, incremental=options.incremental)
     total = journal.total_users(run)
     if total:
         logger.info("Found %d pro user(s) with recent engagement", total)
     else:
         logger.warning("No pro users with recent pricing/settings page views found")
+    if options.incremental:
+        unchanged = past_run(journal, run).counts.unchanged
+        logger.info("Unchanged since they were last sent: %d user(s)", unchanged)
     return run
-
-
-def run_header(settings: Settings, *, dry_run: bool) -> RunHeader:
-    """What is known of the run before its first row; names its files."""
-    now = datetime.now(timezone.utc)
-    stamp = free_stamp(settings.output_dir, (CSV_NAME, RESULTS_NAME), now.astimezone())
-    return RunHeader(
-        run_id=str(uuid.uuid4()),
-        started_at=now_text(lambda: now),
-        authentication=settings.authentication,
-        csv_file=str(settings.output_dir / CSV_NAME.format(stamp)),
-        results_file=str(settings.output_dir / RESULTS_NAME.format(stamp)),
-        dry_run=dry_run,
-    )
-
-
-def database_settings(settings: Settings) -> DatabaseSettings:
-    """The part of the settings that the database edge needs."""
-    return DatabaseSettings(
-        engine=settings.db_engine,
-        hosts=settings.db_host,
-        port=settings.db_port,
-        user=settings.db_user,
-        password=settings.db_password.get_secret_value(),
-        name=settings.db_name,
-        ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
-    )
-
-
-def make_client(settings: Settings, stop: Stop) -> IterableClient:
-    """The Iterable edge as the settings want it."""
-    key = settings.iterable_api_key.get_secret_value()
-    transport = Transport(
-        settings.iterable_api_base_url,
-        timeout_seconds=settings.request_timeout,
-        connections=settings.max_workers,
-        mask=SecretMask(settings.secrets()),
-    )
-    authentication = (
-        JwtAuthentication(key, settings.iterable_jwt_secret.get_secret_value())
-        if settings.use_jwt_auth
-        else ApiKeyAuthentication(key)
-    )
-    limiters = {
-        endpoint: RateLimiter(limit * settings.rate_limit_share, stopping=stop.requested)
-        for endpoint, limit in PUBLISHED_LIMITS.items()
-    }
-    pause = Pause(stop.wait, stop.requested)
-    return IterableClient(
-        transport, authentication, pause, limiters, max_attempts=settings.max_attempts
-    )
 
 
 def export_csv(journal: Journal, run: int) -> None:
     """Step 4.5: the list of users, as the journal has it."""
-    path = journal.run_record(run).header.csv_file
-    count = write_csv(Path(path), journal.csv_rows(run))
+    path = Path(past_run(journal, run).record.header.csv_file)
+    if path.exists():
+        logger.info("The CSV is there already: %s", path)
+        return
+    count = write_csv(path, journal.csv_rows(run))
     logger.info("Exported %d records to CSV: %s", count, path)
 
 
@@ -207,16 +182,21 @@ def deliver(
     settings: Settings, journal: Journal, run: int, client: IterableClient, stop: Stop
 ) -> None:
     """Step 5: send every pending user and note what became of each."""
-    total = journal.total_users(run)
-    mode = choose_mode(settings.delivery_mode, total, jwt=settings.use_jwt_auth)
-    progress = DeliveryProgress(total, quiet=settings.log_level not in {"DEBUG", "INFO"})
+    past = past_run(journal, run)
+    # A resumed run keeps its mode: for one user in a short time Iterable wants one kind of call.
+    auto = settings.delivery_mode == "auto"
+    wanted = past.record.mode if auto and past.record.mode else settings.delivery_mode
+    mode = choose_mode(wanted, past.counts.total_users, jwt=settings.use_jwt_auth)
+    journal.set_mode(run, mode)
+    quiet = settings.log_level not in {"DEBUG", "INFO"}
+    progress = DeliveryProgress(past.open_users, quiet=quiet)
     delivery = Delivery(
         client, journal, run, stop, progress, workers=settings.max_workers, mode=mode
     )
     try:
         delivery.deliver(journal.pending(run))
-    finally:
         journal.set_mode(run, delivery.mode)
+    finally:
         progress.close()
         client.close()
 
@@ -235,16 +215,39 @@ def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitC
     journal.finish(
         run, reason.status if reason else "completed", reason.text if reason else None, now_text()
     )
-    record, counts = journal.run_record(run), journal.counts(run)
+    past = past_run(journal, run)
+    record, counts = past.record, past.counts
     write_results(Path(record.header.results_file), record, counts, journal.outcomes(run))
     for line in summary_lines(record, counts):
         logger.info("%s", line)
     logger.info("Results saved to: %s", record.header.results_file)
     if reason:
-        logger.error("%s", reason.text)
+        logger.error("%s. --resume goes on with this run", reason.text)
         return reason.exit_code
-    everybody = counts.successful + counts.unchanged == counts.total_users
-    return ExitCode.DELIVERED if everybody or dry_run else ExitCode.SOME_FAILED
+    return ExitCode.SOME_FAILED if past.open_users and not dry_run else ExitCode.DELIVERED
+
+
+def show_status(settings: Settings) -> ExitCode:
+    """`--status`: the last runs, what is open, what to do."""
+    path = settings.journal_file
+    if not path.exists():
+        print(f"No journal at {path}: nothing was run with it yet.")
+        return ExitCode.DELIVERED
+    running = is_locked(path)
+    with JournalFile(path) as file:
+        print("\n".join(status_lines(file, running=running)))
+    return ExitCode.DELIVERED
+
+
+def verify_delivered(settings: Settings, options: Options, stop: Stop) -> ExitCode:
+    """`--verify`: read delivered users back from Iterable and compare."""
+    most = None if options.verify == "all" else options.verify
+    client = make_client(settings, stop)
+    with ExitStack() as cleanup:
+        cleanup.callback(client.close)
+        file = cleanup.enter_context(JournalFile(settings.journal_file))
+        code = verify(file, client, most, stop.wait)
+    return stop.reason.exit_code if stop.reason else code
 
 
 EXIT_CODES: dict[type[Exception], ExitCode] = {

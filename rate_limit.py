@@ -19,6 +19,8 @@ PUBLISHED_LIMITS: dict[str, float] = {
     "users/bulkUpdate": 5.0,
     "events/track": 2000.0,
     "events/trackBulk": 10.0,
+    "users/getByEmail": 100.0,
+    "events/get": 100.0,
 }
 
 # A thread that wakes up late may catch up this much, or every delay would be lost for good.

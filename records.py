@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -21,6 +22,8 @@ ErrorKind = Literal[
 Call = Literal["users_update", "events_track"]
 CALLS: tuple[Call, Call] = ("users_update", "events_track")
 Mode = Literal["single", "bulk"]
+# Everybody of Query 2, the first of them, or those whom an earlier run left open.
+RunKind = Literal["full", "limited", "retry"]
 
 # Errors after which the same call may well succeed later.
 TRANSIENT_ERRORS: frozenset[ErrorKind] = frozenset(
@@ -125,10 +128,19 @@ class Retries:
         """All repeats together."""
         return sum(count for _, count in self.by_status)
 
+    def __add__(self, other: Retries) -> Retries:
+        """Those of two parts of a run."""
+        counts = Counter(dict(self.by_status)) + Counter(dict(other.by_status))
+        seconds = self.seconds_waited + other.seconds_waited
+        return Retries(tuple(sorted(counts.items())), seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """What is known of a run when it begins; times are ISO 8601 in UTC."""
+    """What is known of a run when it begins; times are ISO 8601 in UTC.
+
+    `project` tells Iterable projects apart without naming them.
+    """
 
     run_id: str
     started_at: str
@@ -136,6 +148,8 @@ class RunHeader:
     csv_file: str
     results_file: str
     dry_run: bool
+    kind: RunKind = "full"
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)

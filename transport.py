@@ -42,15 +42,19 @@ class Transport:
         self._proxies = environment["proxies"]
         self._verify = environment["verify"] or True
 
-    def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send a JSON body; the answer is free of secrets, even if the server echoed them."""
+    def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """POST a JSON body, or GET without one.
+
+        The answer is free of secrets, even if the server echoed them.
+        """
         request = requests.PreparedRequest()
-        request.method = "POST"
+        request.method = "GET" if body is None else "POST"
         request.url = f"{self._base_url}{path}"
         request.headers = CaseInsensitiveDict(headers)
-        request.headers["Content-Type"] = "application/json"
-        request.headers["Content-Length"] = str(len(body))
-        request.body = body
+        if body is not None:
+            request.headers["Content-Type"] = "application/json"
+            request.headers["Content-Length"] = str(len(body))
+            request.body = body
         return self._send(request)
 
     def close(self) -> None:

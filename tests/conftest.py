@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.process import SandboxProcess
 from tests.mysql_server import DEMO_NAME, MySQLServer, any_server
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from db_connection import DatabaseSettings
+
+# Properties are about values: how long a busy machine takes to draw them says nothing.
+settings.register_profile("values", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("values")
 
 ROOT = Path(__file__).resolve().parent.parent
 SETUP_SQL = ROOT / "database_setup.sql"

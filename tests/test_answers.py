@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from answers import LONGEST_TEXT, Again, Answer, asked_wait_seconds, judge
+from answers import Again, Answer, asked_wait_seconds, judge
 
 if TYPE_CHECKING:
     from records import ErrorKind
@@ -86,6 +86,7 @@ class TestOutcome:
             (404, "client_error", "no"),
             (409, "client_error", "no"),
             (413, "client_error", "no"),
+            (300, "invalid_response", "no"),
             (301, "invalid_response", "no"),
             (100, "invalid_response", "no"),
         ],
@@ -114,7 +115,7 @@ class TestOutcome:
     def test_a_text_is_cut(self) -> None:
         """A page of HTML in the results would hide them; broken UTF-8 is shown as such."""
         verdict = judge(Answer(502, b"\xff" + "ä".encode() * 10_000))
-        assert verdict.response == "\ufffd" + "ä" * (LONGEST_TEXT - 1)
+        assert verdict.response == "\ufffd" + "ä" * 499
 
     @pytest.mark.parametrize(
         ("body", "error"),
@@ -131,18 +132,33 @@ class TestOutcome:
         self, body: bytes, error: ErrorKind | None
     ) -> None:
         """Whose records failed is read elsewhere; here the call itself went through."""
-        assert judge(Answer(200, body), bulk=True).error == error
+        assert judge(Answer(200, body), "counts").error == error
+
+    @pytest.mark.parametrize(
+        ("body", "error"),
+        [
+            (b"{}", None),
+            (b'{"user":{}}', None),
+            (b"[]", "invalid_response"),
+            (b"<html>", "invalid_response"),
+        ],
+    )
+    def test_a_reading_call_answers_any_object(self, body: bytes, error: ErrorKind | None) -> None:
+        """What is read has no code; an unknown user is an empty object."""
+        assert judge(Answer(200, body), "object").error == error
 
     def test_a_refused_bulk_call_is_judged_by_its_status(self) -> None:
         """A bulk call fails like any other."""
-        assert judge(Answer(503, b'{"successCount":1}'), bulk=True).again == "after backoff"
+        assert judge(Answer(503, b'{"successCount":1}'), "counts").again == "after backoff"
 
     @given(st.none() | st.integers(), bodies, st.booleans())
     @example(200, b"1e999", False)
     @example(200, b'{"code":"\\ud800"}', False)
     def test_no_answer_raises(self, status: int | None, body: bytes, bulk: bool) -> None:
         """Whatever a proxy or a broken server says becomes an outcome that JSON can hold."""
-        verdict = judge(Answer(status, body, error=None if status else "timeout"), bulk=bulk)
+        verdict = judge(
+            Answer(status, body, error=None if status else "timeout"), "counts" if bulk else "code"
+        )
         json.dumps(verdict.response)
         in_200s = status is not None and 200 <= status < 300
         assert verdict.error is not None or in_200s

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from history import last_sent, past_run, settle_crashed_runs, unfinished_run
 from journal import Journal, JournalError
-from journal_format import add_up
+from journal_file import fingerprint
+from journal_format import MIGRATIONS, add_up
+from payloads import event_payload, profile_payload
 from records import CALLS, CallResult, Counts, PageView, Retries, RunHeader
 from tests.users import page_view
 
@@ -74,7 +77,7 @@ def test_what_was_flushed_is_there_after_a_crash(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.db") as journal:
         first, second = journal.pending(run)
         assert (first.calls, second.calls) == (("events_track",), CALLS)
-        assert journal.run_record(run).retries == Retries((("503", 2),), 3.5)
+        assert past_run(journal, run).record.retries == Retries((("503", 2),), 3.5)
     crashed.close()
 
 
@@ -101,7 +104,7 @@ def test_counts_add_up_to_all_users(journal: Journal) -> None:
     journal.record(run, [4], "events_track", FAILED, AT)
     journal.flush(run, Retries())
 
-    counts = journal.counts(run)
+    counts = past_run(journal, run).counts
 
     assert counts == Counts(
         successful=1, partial_failures=1, total_failures=2, not_attempted=1, unchanged=0
@@ -110,7 +113,9 @@ def test_counts_add_up_to_all_users(journal: Journal) -> None:
 
 
 groups = st.lists(
-    st.tuples(st.sampled_from([None, 0, 1]), st.sampled_from([None, 0, 1]), st.integers(0, 10**6))
+    st.tuples(
+        st.sampled_from([None, 0, 1, 2]), st.sampled_from([None, 0, 1, 2]), st.integers(0, 10**6)
+    )
 )
 
 
@@ -132,7 +137,7 @@ def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) ->
     outcome = next(journal.outcomes(run))
     assert orjson.loads(outcome.users_update)["error"] == "invalid_record"
     assert "no @" in orjson.loads(outcome.events_track)["response"]
-    assert journal.counts(run).total_failures == 1
+    assert past_run(journal, run).counts.total_failures == 1
 
 
 def test_the_csv_rows_are_the_rows_of_the_query(journal: Journal) -> None:
@@ -163,15 +168,29 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path, journal: Journal) -> Non
     assert modes == {0o600}
 
 
-def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
-    """One line that says what to do; the bytes stay as they are."""
+def test_a_file_that_is_no_journal_is_set_aside_as_it_is(tmp_path: Path) -> None:
+    """One line that says where it went; its bytes are kept, a second one beside the first."""
     path = tmp_path / "journal.db"
-    path.write_bytes(b"garbage" * 1000)
+    for number in (1, 2):
+        path.write_bytes(b"garbage" * 1000 * number)
 
-    with pytest.raises(JournalError, match=r"damaged .*move it away"):
+        with pytest.raises(JournalError, match=rf"damaged .*set aside as .*damaged-{number}"):
+            Journal(path)
+
+        aside = tmp_path / f"journal.db.damaged-{number}"
+        assert aside.read_bytes() == b"garbage" * 1000 * number
+    with Journal(path) as journal:
+        assert begin(journal, 1) == 1
+
+
+def test_a_database_of_another_program_is_set_aside(tmp_path: Path) -> None:
+    """SQLite can read it, but it is no journal."""
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE runs (something)")
+
+    with pytest.raises(JournalError, match="set aside"):
         Journal(path)
-
-    assert path.read_bytes() == b"garbage" * 1000
 
 
 def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
@@ -183,6 +202,36 @@ def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(JournalError, match="its format is 99"):
         Journal(path)
+    assert path.exists()
+
+
+def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Its runs and users are there afterwards, and what was delivered is known as last sent."""
+    path = tmp_path / "journal.db"
+    view = page_view(1)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+        database.execute(
+            "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file, dry_run,"
+            " total_users) VALUES ('old', ?, 'API Key', 'a.csv', 'a.json', 0, 2)",
+            (AT,),
+        )
+        for number in (1, 2):
+            row = page_view(number)
+            database.execute(
+                "INSERT INTO users VALUES (1, ?, ?, ?, ?, ?)",
+                (number, number, row.email, profile_payload(row), event_payload(row)),
+            )
+        database.execute("INSERT INTO outcomes VALUES (1, 1, ?, 1, '{}', 1, '{}')", (AT,))
+
+    with Journal(path) as journal:
+        settle_crashed_runs(journal)
+        assert unfinished_run(journal) == 1
+        assert [user.position for user in journal.pending(1)] == [2]
+        assert last_sent(journal, "", [1, 2]) == {
+            1: (fingerprint(profile_payload(view)), fingerprint(event_payload(view))),
+            2: (None, None),
+        }
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -43,14 +43,14 @@ needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="need
 @pytest.fixture(autouse=True)
 def _clean_logging() -> Iterator[None]:
     """Take away what a test added to the process's logging."""
-    root, urllib3 = logging.getLogger(), logging.getLogger("urllib3")
-    levels = (root.level, urllib3.level)
+    names = (None, "urllib3", "mysql.connector")
+    levels = {name: logging.getLogger(name).level for name in names}
     yield
     for handler in our_handlers():
-        root.removeHandler(handler)
+        logging.getLogger().removeHandler(handler)
         handler.close()
-    root.setLevel(levels[0])
-    urllib3.setLevel(levels[1])
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def our_handlers() -> list[logging.Handler]:
@@ -81,7 +81,7 @@ def run_logging(
 ) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own that logs to its console; it exits with 7."""
     program = (
-        "import logging, pathlib, sys\n"
+        "import logging, os, pathlib, sys\n"
         "from logger_config import log_to_console, log_to_file\n"
         "from masking import SecretMask\n"
         "log_to_console('INFO', SecretMask())\n"
@@ -136,12 +136,13 @@ class TestConsole:
         assert capfd.readouterr().out.count("\n") == 1
         assert len(our_handlers()) == 2
 
-    def test_the_http_library_says_nothing_below_a_warning(
-        self, capfd: pytest.CaptureFixture[str]
+    @pytest.mark.parametrize("library", ["urllib3.connectionpool", "mysql.connector.connection"])
+    def test_a_library_says_nothing_below_a_warning(
+        self, capfd: pytest.CaptureFixture[str], library: str
     ) -> None:
-        """The client says what it sends; urllib3 would say it again, per request."""
+        """The edges say what happens there; these would say it again, per request."""
         log_to_console("DEBUG", NO_SECRETS)
-        logging.getLogger("urllib3.connectionpool").debug("POST")
+        logging.getLogger(library).info("again")
         assert capfd.readouterr().out == ""
 
     def test_a_line_stands_above_the_progress_bar(self) -> None:
@@ -157,6 +158,11 @@ class TestConsole:
         """Marks and names that it cannot show are escaped; cron's is often ASCII."""
         ran = run_logging("logging.info('✓ Zoë')", encoding="ascii")
         assert ran.stdout.endswith(" - INFO - \\u2713 Zo\\xeb\n")
+
+    def test_a_line_is_out_at_once(self) -> None:
+        """Who follows the run through a pipe sees it live; a kill takes no line back."""
+        ran = run_logging("logging.info('seen')\nos._exit(7)")
+        assert ran.stdout.endswith(" - INFO - seen\n")
 
     def test_a_reader_that_is_gone_does_not_end_the_run(self) -> None:
         """`main.py | head -1` still delivers, and its exit code is the run's."""
@@ -198,7 +204,7 @@ class TestFile:
 
     def test_it_rotates_at_ten_megabytes_with_five_backups(self, tmp_path: Path) -> None:
         """The documented sizes."""
-        log_to_file(tmp_path / "new" / "run.log", NO_SECRETS)
+        log_to_file(tmp_path / "new" / "folder" / "run.log", NO_SECRETS)
         (handler,) = our_handlers()
         assert isinstance(handler, RotatingFileHandler)
         assert (handler.maxBytes, handler.backupCount) == (10_000_000, 5)

@@ -40,6 +40,14 @@ def test_no_secret_survives_in_any_form(secret: str, before: str, after: str) ->
         assert form not in mask(f"{before}{form}{after}"), name
 
 
+@pytest.mark.parametrize("secret", [PASSWORD, "four", 'it\'s "so" = <a&b>', "\x9b\x00\u2028"])
+def test_a_secret_is_masked_from_its_first_to_its_last_character(secret: str) -> None:
+    """Not even a part of it stays; four characters are long enough for a secret."""
+    mask = SecretMask([secret])
+    masked = {name: mask(f"({form})") for name, form in written(secret).items()}
+    assert masked == dict.fromkeys(masked, "(***)")
+
+
 @given(st.lists(secrets, min_size=2, max_size=4))
 def test_of_several_secrets_none_survives(given_secrets: list[str]) -> None:
     """One secret that is the start or a part of another does not protect it."""

@@ -16,7 +16,7 @@ import pytest
 
 import progress
 from delivery import CallDone
-from progress import MOST_USERS_SHOWN, DeliveryProgress, progress_line, results_of
+from progress import DeliveryProgress, progress_line, results_of
 from records import CALLS, CallResult, PendingUser
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ SUCCESS = CallResult(True, {"code": "Success"}, 200, 1, None)
 FAILURE = CallResult(False, "<html>", 503, 3, "server_error")
 ADA = PendingUser(1, "ada@example.com", b"{}", b"{}")
 BOB = PendingUser(2, "bob@example.com", b"{}", b"{}")
-LARGE = MOST_USERS_SHOWN + 1
+SMALL, LARGE = 100, 101
 
 Clock = SimpleNamespace
 Lines = list[tuple[int, str]]
@@ -122,9 +122,7 @@ class TestLinesOfAUser:
         DeliveryProgress(1).advance([user], done(user, events_track=SUCCESS))
         assert lines()[-1][1] == "✓ Successfully processed user: ada@example.com"
 
-    @pytest.mark.parametrize(
-        ("total", "level"), [(MOST_USERS_SHOWN, logging.INFO), (LARGE, logging.DEBUG)]
-    )
+    @pytest.mark.parametrize(("total", "level"), [(SMALL, logging.INFO), (LARGE, logging.DEBUG)])
     def test_above_a_hundred_users_the_lines_are_for_the_file(
         self, lines: Callable[[], Lines], total: int, level: int
     ) -> None:
@@ -225,10 +223,11 @@ class TestBar:
             seen = terminal()
         assert f"0/{LARGE}" in seen
         assert f"2/{LARGE}" in seen
+        assert "user/s" in seen
         assert seen.endswith("\n")
         assert lines() == []
 
-    @pytest.mark.parametrize(("total", "quiet"), [(LARGE, True), (MOST_USERS_SHOWN, False)])
+    @pytest.mark.parametrize(("total", "quiet"), [(LARGE, True), (SMALL, False)])
     def test_a_quiet_or_small_run_has_none(
         self, monkeypatch: pytest.MonkeyPatch, total: int, quiet: bool
     ) -> None:

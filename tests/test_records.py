@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from records import CALLS, CallResult, Counts, ErrorKind, PageView, PendingUser, Retries
+from records import (
+    CALLS,
+    NOT_ATTEMPTED,
+    CallResult,
+    Counts,
+    ErrorKind,
+    PageView,
+    PendingUser,
+    Retries,
+)
 
 ADA = PendingUser(1, "ada@example.com", b"profile", b"event")
 counts = st.integers(min_value=0, max_value=10_000_000)
@@ -41,6 +50,30 @@ def test_counts_add_up(
 def test_retries_add_up(by_status: dict[str, int]) -> None:
     """The total is that of all statuses and errors."""
     assert Retries(tuple(by_status.items())).total == sum(by_status.values())
+
+
+def test_a_run_that_has_not_begun_has_nothing_to_count() -> None:
+    """Everything starts from zero."""
+    assert (Counts().total_users, Retries().total, Retries().seconds_waited) == (0, 0, 0)
+
+
+def test_the_retries_of_two_parts_of_a_run_add_up() -> None:
+    """A run that was resumed tells of both its parts, status by status."""
+    first = Retries((("429", 1), ("503", 2)), 1.5)
+    second = Retries((("503", 3), ("timeout", 4)), 2.25)
+    assert first + second == Retries((("429", 1), ("503", 5), ("timeout", 4)), 3.75)
+    assert first + Retries() == first
+
+
+def test_a_call_that_was_not_made_is_no_success_and_no_answer() -> None:
+    """Nothing was sent, so there is nothing to show."""
+    assert dataclasses.asdict(NOT_ATTEMPTED) == {
+        "success": False,
+        "response": None,
+        "status_code": None,
+        "attempts": 0,
+        "error": "not_attempted",
+    }
 
 
 def test_profile_goes_before_event() -> None:

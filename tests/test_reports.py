@@ -16,7 +16,16 @@ from hypothesis import strategies as st
 
 from files import FileError
 from records import Counts, Retries, RunHeader, RunRecord, UserOutcome
-from reports import CSV_HEADER, harmless_cell, results_head, summary_lines, write_csv, write_results
+from reports import (
+    CSV_HEADER,
+    CSV_NAME,
+    RESULTS_NAME,
+    harmless_cell,
+    results_head,
+    summary_lines,
+    write_csv,
+    write_results,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +76,11 @@ def results_of(path: Path, given_outcomes: list[UserOutcome]) -> dict[str, Any]:
     write_results(path, STOPPED, COUNTS, given_outcomes)
     results: dict[str, Any] = json.loads(path.read_bytes())
     return results
+
+
+def test_the_files_have_the_documented_names() -> None:
+    """A stamp stands in the place of the braces."""
+    assert (CSV_NAME, RESULTS_NAME) == ("query_results_{}.csv", "integration_results_{}.json")
 
 
 class TestCsv:

@@ -112,6 +112,11 @@ def test_a_429_is_no_try() -> None:
     assert progress.attempts == 3
 
 
+def test_a_call_begins_without_tries_and_waits() -> None:
+    """The first failure is followed by the first wait."""
+    assert Progress() == Progress(tries=0, rate_limits=0, seconds_waited=0)
+
+
 def test_the_retryable_statuses_are_the_documented_ones() -> None:
     """429 has a rule of its own; no other 4xx is worth a second try."""
     assert {408, 500, 502, 503, 504} == RETRYABLE_STATUSES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from settings import (
     SECRET_VARIABLES,
@@ -92,7 +92,9 @@ class TestWhereAValueComesFrom:
 
     def test_a_named_file_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
         """A mistyped `--env-file` must not lead to another project's settings."""
-        with pytest.raises(ConfigurationError, match=r"No such file: .*eu\.env .*--env-file"):
+        with pytest.raises(
+            ConfigurationError, match=r"^No such file: .*eu\.env \(named by --env-file\)$"
+        ):
             find_env_file(tmp_path / "eu.env", tmp_path, tmp_path)
 
     def test_other_variables_are_left_alone(self) -> None:
@@ -237,14 +239,17 @@ class TestValues:
             ("USE_JWT_AUTH", "maybe", "true or false"),
             ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
             ("DELIVERY_MODE", "batch", "auto, single or bulk"),
+            ("MAX_WORKERS", "1025", "a whole number from 1 to 1024"),
             ("MAX_WORKERS", "0", "a whole number from 1 to 1024"),
             ("MAX_WORKERS", "2.5", "a whole number from 1 to 1024"),
             ("RATE_LIMIT_SHARE", "0", "a number above 0, such as 0.9"),
             ("RATE_LIMIT_SHARE", "nan", "a number above 0, such as 0.9"),
             ("RATE_LIMIT_SHARE", "inf", "a number above 0, such as 0.9"),
-            ("REQUEST_TIMEOUT", "-1", "seconds, above 0 and up to 600"),
+            ("REQUEST_TIMEOUT", "0", "seconds, above 0 and up to 600"),
+            ("REQUEST_TIMEOUT", "nan", "seconds, above 0 and up to 600"),
             ("REQUEST_TIMEOUT", "601", "seconds, above 0 and up to 600"),
             ("MAX_ATTEMPTS", "0", "a whole number from 1 to 20"),
+            ("MAX_ATTEMPTS", "21", "a whole number from 1 to 20"),
             ("MAX_ATTEMPTS", "three", "a whole number from 1 to 20"),
         ],
     )
@@ -253,6 +258,30 @@ class TestValues:
     ) -> None:
         """Variable, value and expectation stand in one line."""
         assert refused(**{name: value}) == f"{name} is {value!r}, expected {expected}"
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("DB_PORT", "1"),
+            ("DB_PORT", "65535"),
+            ("ITERABLE_API_KEY", "!~"),
+            ("LOG_LEVEL", "DEBUG"),
+            ("LOG_LEVEL", "ERROR"),
+            ("DELIVERY_MODE", "single"),
+            ("MAX_WORKERS", "1"),
+            ("MAX_WORKERS", "1024"),
+            ("RATE_LIMIT_SHARE", "0.001"),
+            ("RATE_LIMIT_SHARE", "50"),
+            ("REQUEST_TIMEOUT", "0.1"),
+            ("REQUEST_TIMEOUT", "600"),
+            ("MAX_ATTEMPTS", "20"),
+        ],
+    )
+    def test_a_value_at_its_bounds_is_taken(self, name: str, value: str) -> None:
+        """What an error says was expected is what is taken."""
+        given = getattr(load_settings({**REQUIRED, name: value}), name.lower())
+        shown = given.get_secret_value() if isinstance(given, SecretStr) else given
+        assert shown == type(shown)(value)
 
     def test_all_values_that_do_not_parse_are_named_in_one_line(self) -> None:
         """Nobody mends them one run after the other."""

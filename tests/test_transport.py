@@ -38,7 +38,7 @@ def transport_to(url: str, **options: Any) -> Iterator[Transport]:
 def post(url: str, **options: Any) -> Answer:
     """One users/update call."""
     with transport_to(url, **options) as transport:
-        return transport.post(PATH, pending_user().profile, HEADERS)
+        return transport.send(PATH, pending_user().profile, HEADERS)
 
 
 def test_an_answer_comes_with_status_body_and_retry_after(sandbox: SandboxProcess) -> None:
@@ -57,7 +57,7 @@ def test_connections_are_kept_alive(sandbox: SandboxProcess) -> None:
     before = sandbox.stats()["connections_opened"]
     with transport_to(sandbox.url) as transport:
         for _ in range(10):
-            assert transport.post(PATH, pending_user().profile, HEADERS).status == 200
+            assert transport.send(PATH, pending_user().profile, HEADERS).status == 200
 
     # The two readings of the statistics open connections of their own.
     assert sandbox.stats()["connections_opened"] - before <= 2

@@ -1,0 +1,178 @@
+"""The run's parts, made from its settings: log, journal and lock, database, Iterable client."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import tempfile
+import uuid
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from authentication import ApiKeyAuthentication, JwtAuthentication
+from db_connection import DatabaseSettings
+from delivery import now_text
+from files import free_stamp, make_writable_folder
+from iterable_client import IterableClient, Pause
+from journal import Journal, JournalError
+from logger_config import log_to_console, log_to_file
+from masking import SecretMask
+from rate_limit import PUBLISHED_LIMITS, RateLimiter
+from records import RunHeader
+from reports import CSV_NAME, RESULTS_NAME
+from settings import Settings, find_env_file, load_settings, read_variables
+from transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from command_line import Options
+    from records import RunKind
+    from stopping import Stop
+
+PROGRAM_DIR = Path(__file__).resolve().parent
+# Long enough for a glance of --status at the lock, short enough to be "at once".
+LOCK_SECONDS = 0.2
+
+
+class LockedError(Exception):
+    """Another run holds the journal's lock."""
+
+
+def prepare(options: Options, cleanup: ExitStack) -> Settings:
+    """Read the settings and open the log; with `--demo`, start the embedded parts."""
+    if options.demo:
+        from sandbox.demo import embedded_parts  # noqa: PLC0415  only the demo needs it
+
+        variables = cleanup.enter_context(embedded_parts(options.output_dir))
+    else:
+        env_file = find_env_file(options.env_file, Path.cwd(), PROGRAM_DIR)
+        variables = read_variables(os.environ, env_file)
+    settings = load_settings({**variables, **options.overrides()})
+    mask = SecretMask(settings.secrets())
+    log_to_console(settings.log_level, mask)
+    log_to_file(settings.log_file, mask)
+    make_writable_folder(settings.output_dir)
+    return settings
+
+
+@contextmanager
+def open_journal(path: Path, *, dry_run: bool) -> Iterator[Journal]:
+    """The journal under its lock; a dry run gets a copy, which vanishes.
+
+    Raises:
+        LockedError: another run holds the lock.
+    """
+    with ExitStack() as cleanup:
+        if dry_run:
+            folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
+            yield cleanup.enter_context(Journal(_copy_of(path, folder / "journal.db")))
+            return
+        cleanup.enter_context(_lock_of(path))
+        yield cleanup.enter_context(Journal(path))
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a run holds this journal's lock now."""
+    try:
+        with _lock_of(path):
+            return False
+    except LockedError:
+        return True
+
+
+def run_header(settings: Settings, kind: RunKind, *, dry_run: bool) -> RunHeader:
+    """What is known of a new run before its first row; names its files."""
+    now = datetime.now(timezone.utc)
+    stamp = free_stamp(settings.output_dir, (CSV_NAME, RESULTS_NAME), now.astimezone())
+    return RunHeader(
+        run_id=str(uuid.uuid4()),
+        started_at=now_text(lambda: now),
+        authentication=settings.authentication,
+        csv_file=str(settings.output_dir / CSV_NAME.format(stamp)),
+        results_file=str(settings.output_dir / RESULTS_NAME.format(stamp)),
+        dry_run=dry_run,
+        kind=kind,
+        project=project_of(settings),
+    )
+
+
+def project_of(settings: Settings) -> str:
+    """Tells Iterable projects apart, by address and key, without naming the key."""
+    key = settings.iterable_api_key.get_secret_value()
+    name = f"{settings.iterable_api_base_url} {key}"
+    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+
+
+def database_settings(settings: Settings) -> DatabaseSettings:
+    """The part of the settings that the database edge needs."""
+    return DatabaseSettings(
+        engine=settings.db_engine,
+        hosts=settings.db_host,
+        port=settings.db_port,
+        user=settings.db_user,
+        password=settings.db_password.get_secret_value(),
+        name=settings.db_name,
+        ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+    )
+
+
+def make_client(settings: Settings, stop: Stop) -> IterableClient:
+    """The Iterable edge as the settings want it."""
+    key = settings.iterable_api_key.get_secret_value()
+    transport = Transport(
+        settings.iterable_api_base_url,
+        timeout_seconds=settings.request_timeout,
+        connections=settings.max_workers,
+        mask=SecretMask(settings.secrets()),
+    )
+    authentication = (
+        JwtAuthentication(key, settings.iterable_jwt_secret.get_secret_value())
+        if settings.use_jwt_auth
+        else ApiKeyAuthentication(key)
+    )
+    limiters = {
+        endpoint: RateLimiter(limit * settings.rate_limit_share, stopping=stop.requested)
+        for endpoint, limit in PUBLISHED_LIMITS.items()
+    }
+    pause = Pause(stop.wait, stop.requested)
+    return IterableClient(
+        transport, authentication, pause, limiters, max_attempts=settings.max_attempts
+    )
+
+
+@contextmanager
+def _lock_of(path: Path) -> Iterator[None]:
+    """A lock that the system frees when the process dies, whatever it dies of."""
+    lock = FileLock(f"{path}.lock", mode=0o600)
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout as error:
+        raise LockedError(
+            f"Another run holds {lock.lock_file}: nothing was sent; wait until it has ended"
+        ) from error
+    except OSError as error:
+        raise JournalError(
+            f"Cannot write {lock.lock_file}: {error.strerror or error};"
+            " check JOURNAL_FILE and its folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _copy_of(path: Path, copy: Path) -> Path:
+    """A copy of a journal that may be in use; an empty one where there is none."""
+    if path.exists():
+        try:
+            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+        except sqlite3.Error as error:
+            raise JournalError(f"Cannot read the journal {path}: {error}") from error
+    return copy

@@ -1,0 +1,160 @@
+"""The journal's file: opened, made, brought up to date, set aside when damaged.
+
+JournalError    exit 78: the file cannot be used; the message says what to do
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from journal_format import MIGRATIONS, SCHEMA_VERSION, advice, is_damage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+PAGE_SIZE = 1000
+FINGERPRINT_BYTES = 12
+
+
+class JournalError(Exception):
+    """The journal cannot be used; the message is one line that says what to do."""
+
+
+def fingerprint(payload: bytes) -> bytes:
+    """A short digest of a payload; two that differ share one about never."""
+    return hashlib.blake2b(payload, digest_size=FINGERPRINT_BYTES).digest()
+
+
+class JournalFile:
+    """An open journal; a context manager that closes it. Every method may raise JournalError.
+
+    Args:
+        path: the file; made, for its owner only, when it is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise JournalError(advice(path, error)) from error
+        self._database = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._set_up()
+        except sqlite3.Error as error:
+            self._database.close()
+            if is_damage(error):
+                raise JournalError(self._set_aside(error)) from error
+            raise JournalError(advice(path, error)) from error
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what is not in a finished transaction is dropped."""
+        self._database.close()
+
+    def execute(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()
+    ) -> sqlite3.Cursor:
+        """Run one statement."""
+        with self._translated():
+            return self._database.execute(sql, parameters)
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each row."""
+        with self._translated():
+            self._database.executemany(sql, rows)
+
+    def one(self, sql: str, parameters: Sequence[object] = ()) -> Any:  # noqa: ANN401  a row
+        """The first row of a query, or None."""
+        with self._translated():
+            return self._database.execute(sql, parameters).fetchone()
+
+    def all(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query that has few."""
+        with self._translated():
+            return self._database.execute(sql, parameters).fetchall()
+
+    def pages(self, query: str, run: int) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query that takes run, last position and page size; position comes first.
+
+        No cursor stays open between two pages, so that writing may go on meanwhile.
+        """
+        position = 0
+        while True:
+            rows = self.all(query, (run, position, PAGE_SIZE))
+            yield from rows
+            if len(rows) < PAGE_SIZE:
+                return
+            position = rows[-1][0]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; one that is open already takes the statements in."""
+        if self._database.in_transaction:
+            yield
+            return
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.rollback()
+            raise
+
+    def _set_up(self) -> None:
+        self._database.execute("PRAGMA journal_mode = WAL")
+        # With WAL a crash of the process loses nothing; a power cut at most the last batch,
+        # whose users are then sent again with the same effect.
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        # The largest run's WAL would otherwise keep its size for good.
+        self._database.execute("PRAGMA journal_size_limit = 16777216")
+        self._database.create_function("fingerprint", 1, fingerprint, deterministic=True)
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise JournalError(
+                f"The journal {self._path} was written by a later version of this program (its"
+                f" format is {version}, this one knows {SCHEMA_VERSION}): use that version, or"
+                " set JOURNAL_FILE to another file"
+            )
+        for step in range(version, SCHEMA_VERSION):
+            self._database.executescript(
+                f"BEGIN; {MIGRATIONS[step]} PRAGMA user_version = {step + 1}; COMMIT;"
+            )
+
+    def _set_aside(self, error: sqlite3.Error) -> str:
+        """Rename the damaged file, so that it is kept and the next run finds none."""
+        number = 1
+        while (aside := self._path.with_name(f"{self._path.name}.damaged-{number}")).exists():
+            number += 1
+        self._path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            companion = self._path.with_name(self._path.name + suffix)
+            if companion.exists():
+                companion.rename(aside.with_name(aside.name + suffix))
+        return (
+            f"The journal {self._path} is damaged ({error}); it was set aside as {aside}."
+            " Run again to begin a new one: sending a user again changes nothing"
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise JournalError(advice(self._path, error)) from error

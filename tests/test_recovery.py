@@ -1,0 +1,283 @@
+"""After a run: resume, retry, incremental, status, verify; as real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandbox.options import SandboxOptions
+from sandbox.process import SandboxProcess
+from tests.runs import Ran, database_of, environment_for, finish, run, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EMAILS = [f"user{number}@example.com" for number in range(40)]
+
+
+@pytest.fixture
+def variables(tmp_path: Path, sandbox: SandboxProcess) -> dict[str, str]:
+    """A configuration with forty users and no limit."""
+    database = database_of(tmp_path / "customers.sqlite", EMAILS)
+    return environment_for(tmp_path, sandbox, database) | {"RATE_LIMIT_SHARE": "10000"}
+
+
+def execute(folder: Path, statement: str) -> None:
+    """Change the customers' database."""
+    with closing(sqlite3.connect(folder / "customers.sqlite")) as database, database:
+        database.execute(statement)
+
+
+def all_results(folder: Path) -> list[dict[str, Any]]:
+    """The results files, oldest first."""
+    paths = sorted(folder.glob("integration_results_*.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def refuse_everybody(sandbox: SandboxProcess) -> None:
+    """Let the next run stop at its first user."""
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
+
+
+def failed_for(sandbox: SandboxProcess, email: str, folder: Path, **more: str) -> Ran:
+    """A run in which one user's event fails."""
+    sandbox.faults([{"endpoint": "events/track", "email": email, "kind": "html"}])
+    database = folder / "customers.sqlite"
+    return run(folder, environment_for(folder, sandbox, database) | more)
+
+
+def test_a_stopped_run_is_gone_on_with(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """The same run id, one CSV, one results file, everybody delivered."""
+    refuse_everybody(sandbox)
+    stopped = run(tmp_path, variables)
+    first = stopped.results
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (stopped.exit_code, ran.exit_code) == (77, 0)
+    results = ran.results
+    assert results["run_id"] == first["run_id"]
+    assert (results["status"], results["stop_reason"]) == ("completed", None)
+    assert (results["successful"], len(results["records"])) == (40, 40)
+    assert f"Resuming run {first['run_id']}: 40 of 40 user(s) are open" in ran.stdout
+    assert len(list(tmp_path.glob("query_results_*.csv"))) == 1
+
+
+def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
+    """Kill -9 in the middle: only what is open is sent again, and no event is there twice."""
+    emails = [f"user{number}@example.com" for number in range(400)]
+    database = database_of(tmp_path / "customers.sqlite", emails)
+    with SandboxProcess(SandboxOptions(latency=0.02)) as sandbox:
+        environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "4"}
+        process = start(tmp_path, environment)
+        while len(sandbox.calls()) < 200:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        finish(tmp_path, process)
+
+        ran = run(tmp_path, environment, "--resume")
+
+        assert ran.exit_code == 0
+        assert (ran.results["successful"], len(ran.results["records"])) == (400, 400)
+        state = sandbox.state()
+        assert (len(state["users"]), len(state["events"])) == (400, 400)
+        repeated = [user for user in state["users"].values() if user["updates"] > 1]
+        # Four in flight, and half a second of answers that were not written down yet.
+        assert len(repeated) <= 4 + 0.7 * 4 / 0.04
+
+
+def test_nothing_to_resume_is_no_failure(tmp_path: Path, variables: dict[str, str]) -> None:
+    """A cron job may always ask."""
+    run(tmp_path, variables)
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (ran.exit_code, len(all_results(tmp_path))) == (0, 1)
+    assert "Nothing to resume" in ran.stdout
+
+
+def test_a_new_run_says_that_an_earlier_one_did_not_finish(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """It names the option, and makes up for the other."""
+    refuse_everybody(sandbox)
+    run(tmp_path, variables)
+
+    ran = run(tmp_path, variables)
+
+    assert ran.exit_code == 0
+    assert "did not finish: 40 user(s) are open. --resume goes on with it" in ran.stderr
+    assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
+
+
+def test_the_failed_are_sent_again_and_nobody_else(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """One open call of one user is one call."""
+    assert failed_for(sandbox, "user7@example.com", tmp_path).exit_code == 1
+    before = len(sandbox.calls())
+
+    ran = run(tmp_path, variables, "--retry-failed")
+
+    assert ran.exit_code == 0
+    assert [call["email"] for call in sandbox.calls()[before:]] == ["user7@example.com"]
+    first, retried = all_results(tmp_path)
+    assert retried["run_id"] != first["run_id"]
+    (record,) = retried["records"]
+    assert (record["email"], record["overall_success"]) == ("user7@example.com", True)
+    assert "Nothing to retry" in run(tmp_path, variables, "--retry-failed").stdout
+
+
+def test_an_incremental_run_sends_what_changed(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Nothing the second time; then one changed plan and one new view: two users."""
+    run(tmp_path, variables, "--incremental")
+    before = len(sandbox.calls())
+
+    again = run(tmp_path, variables, "--incremental")
+
+    assert (again.exit_code, len(sandbox.calls())) == (0, before)
+    assert "Unchanged: 40" in again.stdout
+    assert all_results(tmp_path)[-1]["unchanged"] == 40
+    execute(tmp_path, "UPDATE customers SET first_name = 'Grace' WHERE id = 3")
+    execute(tmp_path, "UPDATE page_views SET page = 'settings' WHERE user_id = 5")
+
+    run(tmp_path, variables, "--incremental")
+
+    assert {call["email"] for call in sandbox.calls()[before:]} == {EMAILS[2], EMAILS[4]}
+    results = all_results(tmp_path)[-1]
+    assert (results["successful"], results["unchanged"], results["total_users"]) == (2, 38, 40)
+
+
+def test_a_dry_incremental_run_knows_what_is_unchanged(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """It looks at a copy of the journal, and leaves no trace in it."""
+    run(tmp_path, variables)
+    execute(tmp_path, "UPDATE customers SET first_name = 'Grace' WHERE id = 3")
+
+    for _ in range(2):
+        ran = run(tmp_path, variables, "--incremental", "--dry-run")
+
+        assert ran.stdout.count("Would send users/update") == 1
+        assert "Unchanged: 39" in ran.stdout
+
+
+def test_a_second_run_at_once_sends_nothing(tmp_path: Path) -> None:
+    """The lock says so at once, with exit code 75, and dies with its process."""
+    database = database_of(tmp_path / "customers.sqlite", EMAILS)
+    with SandboxProcess(SandboxOptions(latency=0.2)) as sandbox:
+        environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "4"}
+        first = start(tmp_path, environment)
+        while not sandbox.calls():
+            time.sleep(0.02)
+
+        began = time.monotonic()
+        second = run(tmp_path, environment)
+        seconds = time.monotonic() - began
+
+        first.send_signal(signal.SIGKILL)
+        finish(tmp_path, first)
+        third = run(tmp_path, environment)
+
+    assert second.exit_code == 75
+    assert "Another run holds" in second.stderr
+    assert seconds < 2
+    assert third.exit_code == 0
+
+
+def test_status_tells_what_is_open_and_what_to_do(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Before any run, after a stopped one, after a failed user, and when all is well."""
+    assert "nothing was run" in run(tmp_path, variables, "--status").stdout
+    refuse_everybody(sandbox)
+    run(tmp_path, variables)
+    stopped = run(tmp_path, variables, "--status").stdout
+    failed_for(sandbox, "user7@example.com", tmp_path)
+    failed = run(tmp_path, variables, "--status").stdout
+    run(tmp_path, variables, "--retry-failed")
+    well = run(tmp_path, variables, "--status").stdout
+
+    assert "40 user(s) are open. --resume goes on with it: python main.py --resume" in stopped
+    assert "1 user(s) of the newest run failed: main.py --retry-failed" in failed
+    assert well.rstrip().endswith("Nothing is open.")
+    assert [line.split()[3] for line in well.splitlines()[1:4]] == [
+        "completed",
+        "completed",
+        "stopped",
+    ]
+
+
+def test_status_tells_a_running_run_from_a_dead_one(tmp_path: Path) -> None:
+    """By the lock, which only a living process holds."""
+    database = database_of(tmp_path / "customers.sqlite", EMAILS)
+    with SandboxProcess(SandboxOptions(latency=0.3)) as sandbox:
+        environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "1"}
+        process = start(tmp_path, environment)
+        while not sandbox.calls():
+            time.sleep(0.02)
+        running = run(tmp_path, environment, "--status").stdout
+        process.send_signal(signal.SIGKILL)
+        finish(tmp_path, process)
+        dead = run(tmp_path, environment, "--status").stdout
+
+    assert " running " in running
+    assert "A run is going on." in running
+    assert " died " in dead
+    assert "--resume" in dead
+
+
+def test_verify_confirms_what_iterable_has(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """All users, or so many of them."""
+    run(tmp_path, variables)
+
+    some = run(tmp_path, variables, "--verify", "10")
+    everybody = run(tmp_path, variables, "--verify", "all")
+
+    assert (some.exit_code, everybody.exit_code) == (0, 0)
+    assert "Verified 10 user(s): 10 confirmed, 0 not confirmed, 0 not read" in some.stdout
+    assert "Verified 40 user(s): 40 confirmed" in everybody.stdout
+
+
+def test_verify_names_the_user_and_the_field_that_differ(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A profile changed behind the program's back, looked at a day after the delivery."""
+    run(tmp_path, variables)
+    sandbox.overwrite("user7@example.com", {"plan_type": "free"})
+    with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
+        journal.execute("UPDATE outcomes SET at = '2026-01-13T14:30:45.000000+00:00'")
+
+    ran = run(tmp_path, variables, "--verify", "all")
+
+    assert ran.exit_code == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("Not confirmed: user7@example.com: profile plan_type")
+    assert "39 confirmed, 1 not confirmed" in ran.stdout
+
+
+def test_verify_needs_a_key_that_may_read(tmp_path: Path) -> None:
+    """A JWT key may not: one line, exit code 77."""
+    secret = "a-jwt-secret-of-thirty-two-bytes!"
+    database = database_of(tmp_path / "customers.sqlite", EMAILS[:3])
+    with SandboxProcess(SandboxOptions(jwt_secret=secret)) as sandbox:
+        environment = environment_for(tmp_path, sandbox, database)
+        environment |= {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": secret}
+        run(tmp_path, environment)
+
+        ran = run(tmp_path, environment, "--verify")
+
+    assert ran.exit_code == 77
+    assert "server-side API key" in ran.stderr

@@ -1,0 +1,165 @@
+"""Reading back, with a clock that makes the waits short."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from records import CallResult
+from tests.users import pending_user
+from verification import (
+    DeliveredUser,
+    UserReader,
+    event_differences,
+    profile_differences,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from iterable_client import IterableClient
+
+NOW = datetime(2026, 1, 13, 15, 0, tzinfo=timezone.utc)
+USER = pending_user()
+PROFILE: dict[str, Any] = orjson.loads(USER.profile)
+EVENT: dict[str, Any] = orjson.loads(USER.event)
+
+
+class Answers:
+    """An Iterable whose asynchronous processing ends after some looks."""
+
+    def __init__(self, looks_until_processed: int, error: str | None = None) -> None:
+        self.looks = 0
+        self._looks_until_processed = looks_until_processed
+        self._error = error
+
+    def _answered(self, response: object) -> CallResult:
+        return CallResult(
+            success=self._error is None,
+            response=response,
+            status_code=200,
+            attempts=1,
+            error=self._error,  # type: ignore[arg-type]
+        )
+
+    def read_user(self, email: str) -> CallResult:
+        """The profile, once it is processed."""
+        self.looks += 1
+        processed = self.looks > self._looks_until_processed
+        return self._answered({"user": PROFILE} if processed else {})
+
+    def read_events(self, email: str) -> CallResult:
+        """The event."""
+        return self._answered({"events": [EVENT]})
+
+
+class Clock:
+    """Time that passes by waiting."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.now
+
+    def wait(self, seconds: float) -> bool:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+        return False
+
+
+def findings(answers: Answers, clock: Clock, delivered_at: datetime) -> list[tuple[str, ...]]:
+    """What was found of one user."""
+    client: IterableClient = answers  # type: ignore[assignment]
+    reader = UserReader(client, clock.wait, clock)
+    user = DeliveredUser(USER.email, USER.profile, USER.event, delivered_at)
+    return [finding.differences for finding in reader.verify([user])]
+
+
+def test_a_user_who_is_not_processed_yet_is_looked_at_again() -> None:
+    """Within a minute of the delivery, a missing profile may still come."""
+    answers, clock = Answers(looks_until_processed=3), Clock()
+
+    assert findings(answers, clock, delivered_at=NOW) == [()]
+    assert answers.looks == 4
+
+
+def test_after_a_minute_a_difference_is_one() -> None:
+    """Iterable has had its time: no further wait."""
+    answers, clock = Answers(looks_until_processed=1000), Clock()
+
+    assert findings(answers, clock, delivered_at=NOW) == [("profile (there is none)",)]
+    assert clock.now - NOW == timedelta(seconds=60)
+
+
+def test_a_delivery_of_yesterday_is_not_waited_for() -> None:
+    """One look is enough."""
+    answers, clock = Answers(looks_until_processed=1000), Clock()
+
+    assert len(findings(answers, clock, delivered_at=NOW - timedelta(days=1))) == 1
+    assert answers.looks == 1
+
+
+def test_an_unread_user_is_neither_confirmed_nor_different() -> None:
+    """The finding carries what went wrong."""
+    client: IterableClient = Answers(0, error="timeout")  # type: ignore[assignment]
+    user = DeliveredUser(USER.email, USER.profile, USER.event, NOW)
+
+    (finding,) = UserReader(client, lambda _: False).verify([user])
+
+    assert finding.unread is not None
+    assert (finding.unread.error, finding.confirmed) == ("timeout", False)
+
+
+def changed(fields: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The same with other fields."""
+    return fields | {"dataFields": fields["dataFields"] | more}
+
+
+@pytest.mark.parametrize(
+    ("answer", "differences"),
+    [
+        ({"user": PROFILE}, []),
+        ({"user": changed(PROFILE, more="than was sent")}, []),
+        ({"user": {"email": USER.email, **PROFILE["dataFields"]}}, []),
+        ({"user": changed(PROFILE, plan_type="free")}, ["profile plan_type"]),
+        ({"user": changed(PROFILE, first_name=None)}, ["profile first_name"]),
+        ({}, ["profile (there is none)"]),
+        (["nonsense"], ["profile (there is none)"]),
+    ],
+)
+def test_a_profile_is_compared_field_by_field(answer: object, differences: Sequence[str]) -> None:
+    """Only what was sent counts."""
+    assert profile_differences(USER.profile, answer) == differences
+
+
+def test_a_field_sent_as_null_may_be_absent() -> None:
+    """Null clears a field; Iterable may then not show it."""
+    sent = orjson.dumps(changed(PROFILE, first_name=None))
+    fields = {name: v for name, v in PROFILE["dataFields"].items() if name != "first_name"}
+
+    assert profile_differences(sent, {"user": {"dataFields": fields}}) == []
+
+
+OTHER = changed(EVENT, timestamp="2026-01-12 00:00:00") | {"id": "another"}
+FLAT = {"eventName": "page_view", "createdAt": "2026-01-13 14:30:45 +00:00", **EVENT["dataFields"]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "differences"),
+    [
+        ({"events": [OTHER, EVENT]}, []),
+        ({"events": [FLAT]}, []),
+        ({"events": [changed(EVENT, page="blog")]}, ["event page"]),
+        ({"events": [OTHER]}, ["event (there is none)"]),
+        ({"events": "nonsense"}, ["event (there is none)"]),
+        ({}, ["event (there is none)"]),
+    ],
+)
+def test_an_event_is_found_by_its_id_or_time(answer: object, differences: Sequence[str]) -> None:
+    """Among others of the same user, with fields nested or beside Iterable's own."""
+    assert event_differences(USER.event, answer) == differences
