@@ -61,7 +61,7 @@ def judge(answer: Answer, expected: Expected = "code") -> Verdict:
     """
     if answer.status is None:
         again: Again = "no" if answer.error == "invalid_response" else "after backoff"
-        return Verdict(answer.error, again, answer.reason)
+        return Verdict(answer.error or "connection_error", again, answer.reason)
     response, is_json = _decode(answer.body)
     if 200 <= answer.status < 300:
         error = _error_in_success(response, expected) if is_json else "invalid_response"

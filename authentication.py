@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import jwt
+from jwt.warnings import InsecureKeyLengthWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# The secret is Iterable's choice: nobody who reads a warning about its length could change it.
+warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
 ISSUER = "iterable-integration"
 TOKEN_LIFETIME_SECONDS = 3600

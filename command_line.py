@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from settings import MOST_WORKERS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -109,7 +111,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     )
     add("--limit", type=_positive, metavar="N", help="take the first N users only")
     add("--mode", choices=("auto", "single", "bulk"), help="how to call (DELIVERY_MODE)")
-    add("--workers", type=_positive, metavar="N", help="calls in flight at most (MAX_WORKERS)")
+    add("--workers", type=_workers, metavar="N", help="calls in flight at most (MAX_WORKERS)")
     add("--env-file", type=Path, metavar="FILE", help="read the settings from FILE, not .env")
     add("--output-dir", type=Path, metavar="DIR", help="where CSV and JSON go (OUTPUT_DIR)")
     volume = parser.add_mutually_exclusive_group()
@@ -129,9 +131,17 @@ def _positive(text: str) -> int:
     return number
 
 
+def _workers(text: str) -> int:
+    number = _positive(text)
+    if number > MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text} is more than {MOST_WORKERS}")
+    return number
+
+
 def _positive_or_all(text: str) -> int | Literal["all"]:
     return "all" if text == "all" else _positive(text)
 
 
 _positive_or_all.__name__ = "whole number, or all,"
+_workers.__name__ = "whole number"
 _positive.__name__ = "whole number"

@@ -14,11 +14,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from db_errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, QueryFailed
+from db_settings import DatabaseSettings
 from records import PageView
 
 if TYPE_CHECKING:
@@ -41,29 +41,6 @@ logger = logging.getLogger(__name__)
 
 WAITS_BETWEEN_TRIES_SECONDS = (1, 2)
 CONNECT_TIMEOUT_SECONDS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseSettings:
-    """Where the database is and who signs in.
-
-    Attributes:
-        engine: "mysql" (MariaDB too) or "sqlite".
-        hosts: Tried in order; not used by SQLite, like the rest but `name`.
-        port: The same for all hosts.
-        user: The database user.
-        password: May be empty.
-        name: The database; for SQLite its file.
-        ssl_ca: PEM file; when given, TLS is required, certificate and host name verified.
-    """
-
-    engine: Literal["mysql", "sqlite"]
-    hosts: tuple[str, ...]
-    port: int
-    user: str
-    password: str = field(repr=False)
-    name: str
-    ssl_ca: str | None = None
 
 
 class Session(Protocol):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mysql.connector.abstracts import MySQLConnectionAbstract, MySQLCursorAbstract
 
-    from db_connection import DatabaseSettings
+    from db_settings import DatabaseSettings
 
 logger = logging.getLogger(__name__)
 

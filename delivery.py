@@ -34,6 +34,7 @@ BULK_FROM_USERS = 1000
 # Enough to keep both bulk limits busy at a second per call; more would only hold memory.
 MOST_BULK_CALLS = 8
 FLUSH_SECONDS = 0.5
+MOST_BUFFERED = 5000
 MOST_UNREACHABLE_CALLS = 20
 KEY_REFUSED = StopReason(
     "stopped", "Iterable refused the API key: check ITERABLE_API_KEY", ExitCode.KEY_REFUSED
@@ -71,6 +72,13 @@ class BatchDone:
     outcomes: Sequence[CallDone]
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """A worker's last report: a bug, to be raised where somebody sees it."""
+
+    error: Exception
+
+
 def choose_mode(wanted: str, total_users: int, *, jwt: bool) -> Mode:
     """Single or bulk: `auto` means bulk from 1,000 users on; a JWT key may not call bulk."""
     if jwt or wanted == "single":
@@ -104,7 +112,7 @@ class Delivery:
         self._workers = workers
         self._threads: list[threading.Thread] = []
         self._work: queue.SimpleQueue[Sequence[PendingUser] | None] = queue.SimpleQueue()
-        self._reports: queue.SimpleQueue[CallDone | BatchDone] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[CallDone | BatchDone | WorkerDied] = queue.SimpleQueue()
         self._unreachable_calls = 0
         self._flush_due = 0.0
 
@@ -112,7 +120,7 @@ class Delivery:
         """Send everybody, until the end or a stop; calls under way always finish.
 
         Raises:
-            JournalError: an outcome cannot be written.
+            JournalError: an outcome cannot be written; calls under way are not waited for.
         """
         waiting = iter(users)
         try:
@@ -125,7 +133,7 @@ class Delivery:
         finally:
             for _ in self._threads:
                 self._work.put(None)
-        self._journal.flush(self._run, self._client.retried())
+            self._journal.flush(self._run, self._client.retried())
 
     def _batches(self, waiting: Iterator[PendingUser]) -> Iterator[list[PendingUser]]:
         held_back: list[PendingUser] = []
@@ -175,12 +183,14 @@ class Delivery:
             pass
         else:
             over = self._note(report)
-        if time.monotonic() >= self._flush_due:
+        if time.monotonic() >= self._flush_due or self._journal.buffered >= MOST_BUFFERED:
             self._journal.flush(self._run, self._client.retried())
             self._flush_due = time.monotonic() + FLUSH_SECONDS
         return over
 
-    def _note(self, report: CallDone | BatchDone) -> int:
+    def _note(self, report: CallDone | BatchDone | WorkerDied) -> int:
+        if isinstance(report, WorkerDied):
+            raise report.error
         if isinstance(report, BatchDone):
             self._progress.advance(report.users, report.outcomes)
             return 1
@@ -194,9 +204,13 @@ class Delivery:
     def _serve(self) -> None:
         while (batch := self._work.get()) is not None:
             outcomes: list[CallDone] = []
-            for done in self._send_batch(batch):
-                outcomes.append(done)
-                self._reports.put(done)
+            try:
+                for done in self._send_batch(batch):
+                    outcomes.append(done)
+                    self._reports.put(done)
+            except Exception as error:  # noqa: BLE001  raised again by the delivering thread
+                self._reports.put(WorkerDied(error))
+                return
             self._reports.put(BatchDone(batch, outcomes))
 
     def _send_batch(self, batch: Sequence[PendingUser]) -> Iterator[CallDone]:

@@ -124,6 +124,11 @@ class Journal(JournalFile):
             (run, position, at, result.success, text) for position in positions
         )
 
+    @property
+    def buffered(self) -> int:
+        """How many outcomes wait for the next `flush`."""
+        return sum(map(len, self._buffered.values()))
+
     def flush(self, run: int, retries: Retries) -> None:
         """Write what was recorded, and the repeats up to now, in one transaction."""
         retries = self._earlier_retries + retries

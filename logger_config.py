@@ -10,7 +10,9 @@ import io
 import logging
 import os
 import sys
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
@@ -18,8 +20,6 @@ from tqdm import tqdm
 from files import FileError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from masking import SecretMask
 
 LINE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -64,8 +64,12 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         except (OSError, ValueError):
             self.handleError(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002  logging's
         """A reader that is gone (`| head`) or a full disk must not end the run."""
+        # What is still in the buffer would fail again when Python ends, which makes the exit
+        # code 120. Source: Python's documentation of signal, "Note on SIGPIPE".
+        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), self.stream.fileno())
 
 
 class PrivateRotatingFileHandler(RotatingFileHandler):

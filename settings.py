@@ -49,6 +49,7 @@ def _header_safe(key: SecretStr) -> SecretStr:
     return key
 
 
+MOST_WORKERS = 1024
 _ORIGIN = re.compile(r"https?://[^\s/?#@]+/?", re.IGNORECASE)
 
 
@@ -93,7 +94,9 @@ class Settings(BaseModel):
     delivery_mode: Annotated[Literal["auto", "single", "bulk"], BeforeValidator(str.lower)] = Field(
         "auto", description="auto, single or bulk"
     )
-    max_workers: int = Field(64, ge=1, le=1024, description="a whole number from 1 to 1024")
+    max_workers: int = Field(
+        64, ge=1, le=MOST_WORKERS, description=f"a whole number from 1 to {MOST_WORKERS}"
+    )
     rate_limit_share: float = Field(
         0.9, gt=0, allow_inf_nan=False, description="a number above 0, such as 0.9"
     )

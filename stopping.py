@@ -42,19 +42,25 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self.reason: StopReason | None = None
+        self._reasons: list[StopReason] = []
+
+    @property
+    def reason(self) -> StopReason | None:
+        """Why the run is to stop, once somebody asked."""
+        return self._reasons[0] if self._reasons else None
 
     def request(self, reason: StopReason) -> None:
         """Ask everybody to come to an end."""
-        # The reason goes first: a signal handler that interrupts this very method must not
-        # wait for the lock inside the event.
-        if self.reason is None:
-            self.reason = reason
+        # Appending is atomic, so one reason is the first for all threads. Only that one sets
+        # the event: a signal handler that interrupts this very method must not wait for the
+        # lock inside it.
+        self._reasons.append(reason)
+        if self._reasons[0] is reason:
             self._event.set()
 
     def requested(self) -> bool:
         """Whether the run is to stop."""
-        return self.reason is not None
+        return bool(self._reasons)
 
     def wait(self, seconds: float) -> bool:
         """Sleep, but not beyond a request; True when there was one."""

@@ -80,6 +80,7 @@ def test_each_option_asks_for_one_thing(arguments: list[str], asked: dict[str, o
         (["--limit"], "argument --limit: expected one argument"),
         (["--workers", "2.5"], "argument --workers: invalid whole number value: '2.5'"),
         (["--workers", "0"], "argument --workers: 0 is not a whole number from 1 on"),
+        (["--workers", "1025"], "argument --workers: 1025 is more than 1024"),
         (["--mode", "batch"], "argument --mode: invalid choice: 'batch'"),
         (["--verbose", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["--verify", "some"], "argument --verify: invalid whole number, or all, value: 'some'"),

@@ -8,14 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from delivery import choose_mode
+from delivery import Delivery, choose_mode
+from history import past_run
+from journal import Journal
+from records import CallResult, Retries, RunHeader
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
+from stopping import Stop
 from tests.runs import Customer, Ran, database_of, environment_for, finish, run, start
+from tests.users import page_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from iterable_client import IterableClient
+    from records import Call, PendingUser
 
 KINDS = ("invalid", "forgotten", "typemismatch", "eventrefused", "UPPER")
 UNLIMITED = {"RATE_LIMIT_SHARE": "10000"}
@@ -241,6 +249,43 @@ def test_the_accounting_adds_up_under_random_faults(
     for email, record in ran.records.items():
         assert not record["users_update"]["success"] or email in stored["users"]
         assert not record["events_track"]["success"] or email in events
+
+
+class BrokenClient:
+    """An Iterable edge with a bug that shows at the second user."""
+
+    def send(self, call: Call, user: PendingUser) -> CallResult:
+        """Deliver, or fail as no client may."""
+        if user.position == 2:
+            raise RuntimeError("a bug")
+        return CallResult(success=True, response={}, status_code=200, attempts=1, error=None)
+
+    def retried(self) -> Retries:
+        """No repeats."""
+        return Retries()
+
+
+class NoProgress:
+    """Nobody looks."""
+
+    def advance(self, users: object, outcomes: object) -> None:
+        """Nothing to show."""
+
+
+def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) -> None:
+    """It is raised where it is seen, and what was delivered before is in the journal."""
+    client: IterableClient = BrokenClient()  # type: ignore[assignment]
+    header = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
+    with Journal(tmp_path / "journal.db") as journal:
+        run_number = journal.begin(header, map(page_view, (1, 2, 3)))
+        delivery = Delivery(
+            client, journal, run_number, Stop(), NoProgress(), workers=1, mode="single"
+        )
+
+        with pytest.raises(RuntimeError, match="a bug"):
+            delivery.deliver(journal.pending(run_number))
+
+        assert past_run(journal, run_number).counts.successful == 1
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,15 @@ def run_logging(
         f"{code}\n"
         "sys.exit(7)\n"
     )
+    # Buffered, as it is unless somebody asked for something else.
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONIOENCODING": encoding,
+        "PYTHONUNBUFFERED": "",
+    }
     return subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding},
+        env=os.environ | environment,
         stdout=stdout,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -300,3 +306,9 @@ class TestSecrets:
             assert f"ERROR - {MASK} failed\nTraceback" in text
             assert text.endswith(f"ValueError: the key is {MASK}\n")
             assert "geheim" not in text
+
+    def test_a_stack_is_masked(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """It shows lines of the source, and keeps its own."""
+        log_to_console("INFO", SecretMask(["stack_info=True"]))
+        logger.info("here", stack_info=True)
+        assert f'\n    logger.info("here", {MASK})' in capfd.readouterr().out

@@ -40,7 +40,7 @@ def test_no_secret_survives_in_any_form(secret: str, before: str, after: str) ->
         assert form not in mask(f"{before}{form}{after}"), name
 
 
-@pytest.mark.parametrize("secret", [PASSWORD, "four", 'it\'s "so" = <a&b>', "\x9b\x00\u2028"])
+@pytest.mark.parametrize("secret", [PASSWORD, "four", 'it\'s "so" = <a&b>', "\x9b\x00\u2028!"])
 def test_a_secret_is_masked_from_its_first_to_its_last_character(secret: str) -> None:
     """Not even a part of it stays; four characters are long enough for a secret."""
     mask = SecretMask([secret])
