@@ -125,9 +125,12 @@ def test_the_deprecated_list_of_invalid_emails_is_read_too() -> None:
     """An older answer names failures at its top level."""
     answer = answered(successCount=1, failCount=1, invalidEmails=["user1@example.com"])
 
-    failed, _ = attribute("users_update", people(2), answer)
+    failed, delivered = attribute("users_update", people(2), answer)
 
     assert failed.users[0].position == 1
+    assert failed.result is not None
+    assert delivered.result is not None
+    assert (failed.result.success, delivered.result.success) == (False, True)
 
 
 def test_a_disallowed_event_name_fails_every_event() -> None:

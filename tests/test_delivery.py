@@ -288,6 +288,20 @@ def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) ->
         assert past_run(journal, run_number).counts.successful == 1
 
 
+def test_many_failures_with_answers_between_them_do_not_stop_a_run(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Twenty in a row mean that Iterable is away; every other one does not."""
+    sandbox.rates({"status:503": 0.5}, seed=3)
+
+    ran = delivered(
+        tmp_path, sandbox, [f"user{n}@example.com" for n in range(120)], MAX_ATTEMPTS="1"
+    )
+
+    assert (ran.exit_code, ran.results["status"]) == (1, "completed")
+    assert sum(sandbox.stats()["faults"].values()) > 60
+
+
 @pytest.mark.parametrize(
     ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,19 @@ def test_a_call_that_would_wait_longer_than_a_minute_gives_up(sandbox: SandboxPr
     assert (result.error, result.status_code, waits.seconds) == ("rate_limited", 429, [45.0])
 
 
+def test_a_429_slows_everybody_and_holds_them_back(sandbox: SandboxProcess) -> None:
+    """The endpoint's limiter hears of it, with the wait that was asked for."""
+    fault = {"endpoint": "*", "kind": "status", "status": 429, "headers": {"Retry-After": "2"}}
+    sandbox.faults([fault])
+    with client_of(sandbox, Waits()) as client:
+        limiter = client._limiters["users/update"]
+        before, began = limiter.calls_per_second, time.monotonic()
+        client.send("users_update", pending_user())
+
+        assert limiter.calls_per_second < before
+        assert time.monotonic() - began >= 2.0
+
+
 def test_retries_are_counted_by_what_caused_them(sandbox: SandboxProcess) -> None:
     """Only repeats that were made: the third failure has none."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 3}])
@@ -190,8 +204,10 @@ def test_a_stop_during_a_wait_ends_the_call_with_what_it_knows(sandbox: SandboxP
     """The failure stands; no further request is made."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 3}])
 
-    result = sent(sandbox, Waits(stop_at=1))
+    with client_of(sandbox, Waits(stop_at=1)) as client:
+        result = client.send("users_update", pending_user())
 
+        assert client.retried().total == 0
     assert (result.error, result.attempts) == ("server_error", 1)
     assert len(sandbox.calls()) == 1
 

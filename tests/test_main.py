@@ -124,16 +124,17 @@ def test_iterable_stores_the_profile_and_the_event_field_by_field(
     assert event["createdAt"] == unix_seconds(row["event_time"])
 
 
+@pytest.mark.parametrize("secret", [JWT_SECRET, "short"])
 def test_a_jwt_key_delivers_the_same_users(
-    tmp_path: Path, seeded_database: DatabaseSettings
+    tmp_path: Path, seeded_database: DatabaseSettings, secret: str
 ) -> None:
-    """With USE_JWT_AUTH each request carries the key and a token of its own user."""
-    with SandboxProcess(SandboxOptions(jwt_secret=JWT_SECRET)) as sandbox:
+    """Each request carries the key and a token of its own user; nothing goes to stderr."""
+    with SandboxProcess(SandboxOptions(jwt_secret=secret)) as sandbox:
         variables = environment_for(tmp_path, sandbox, seeded_database)
-        variables |= {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": JWT_SECRET}
+        variables |= {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": secret}
         ran = run(tmp_path, variables)
 
-        assert ran.exit_code == 0
+        assert (ran.exit_code, ran.stderr) == (0, "")
         assert ran.results["authentication"] == "JWT"
         assert "Using JWT authentication" in ran.log
         assert sorted(sandbox.state()["users"]) == sorted(DEMO_EMAILS)

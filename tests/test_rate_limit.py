@@ -165,9 +165,13 @@ def test_the_rate_settles_near_the_servers(ceiling: float, share: float) -> None
 
 
 def test_the_ceiling_comes_back_when_the_server_allows_it() -> None:
-    """A limit that was low for a while does not slow the rest of a long run."""
-    pace = refused(Pace.at_ceiling(500, 0.0), 1.0, 1.0)
-    for tick in range(1, 600):
-        pace = recovered(pace, 1.0 + tick / 10)
+    """A limit that was very low for a while does not slow the rest of a long run."""
+    pace = Pace.at_ceiling(500, 0.0)
+    for second in range(1, 7):
+        pace = refused(pace, float(second), float(second))
+    assert pace.rate < 10
+
+    for tick in range(1, 900):
+        pace = recovered(pace, 6.0 + tick / 10)
 
     assert pace.rate == 500
