@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from command_line import Options
     from iterable_client import IterableClient
     from journal import Journal
-    from records import RunKind
+    from records import Mode, RunKind
     from settings import Settings
 
 logger = logging.getLogger("main")
@@ -92,6 +92,7 @@ def run_integration(
         logger.info("[STEP 5] Processing user records...")
         signals.let_calls_finish()
         if options.dry_run:
+            decide_mode(settings, journal, run)
             show_payloads(journal, run)
         else:
             deliver(settings, journal, run, client, stop)
@@ -182,16 +183,16 @@ def deliver(
     settings: Settings, journal: Journal, run: int, client: IterableClient, stop: Stop
 ) -> None:
     """Step 5: send every pending user and note what became of each."""
-    past = past_run(journal, run)
-    # A resumed run keeps its mode: for one user in a short time Iterable wants one kind of call.
-    auto = settings.delivery_mode == "auto"
-    wanted = past.record.mode if auto and past.record.mode else settings.delivery_mode
-    mode = choose_mode(wanted, past.counts.total_users, jwt=settings.use_jwt_auth)
-    journal.set_mode(run, mode)
     quiet = settings.log_level not in {"DEBUG", "INFO"}
-    progress = DeliveryProgress(past.open_users, quiet=quiet)
+    progress = DeliveryProgress(past_run(journal, run).open_users, quiet=quiet)
     delivery = Delivery(
-        client, journal, run, stop, progress, workers=settings.max_workers, mode=mode
+        client,
+        journal,
+        run,
+        stop,
+        progress,
+        workers=settings.max_workers,
+        mode=decide_mode(settings, journal, run),
     )
     try:
         delivery.deliver(journal.pending(run))
@@ -199,6 +200,19 @@ def deliver(
     finally:
         progress.close()
         client.close()
+
+
+def decide_mode(settings: Settings, journal: Journal, run: int) -> Mode:
+    """Single or bulk calls; a resumed run keeps what it began with.
+
+    For one user in a short time Iterable wants one kind of call.
+    """
+    past = past_run(journal, run)
+    auto = settings.delivery_mode == "auto"
+    wanted = past.record.mode if auto and past.record.mode else settings.delivery_mode
+    mode = choose_mode(wanted, past.counts.total_users, jwt=settings.use_jwt_auth)
+    journal.set_mode(run, mode)
+    return mode
 
 
 def show_payloads(journal: Journal, run: int) -> None:

@@ -326,3 +326,23 @@ def test_a_signal_ends_the_run_with_its_files_written(
         assert results["not_attempted"] > 300
         stored = sandbox.state()
         assert len(stored["users"]) == 500 - results["not_attempted"]
+
+
+@pytest.mark.parametrize(("mode", "share"), [("single", "0.02"), ("bulk", "0.5")])
+def test_who_waits_for_a_turn_when_the_run_stops_is_not_attempted(
+    tmp_path: Path, sandbox: SandboxProcess, mode: str, share: str
+) -> None:
+    """Handed to a worker but never sent is no failure."""
+    emails = [f"user{n}@example.com" for n in range(6000)]
+    database = database_of(tmp_path / "customers.sqlite", emails)
+    environment = environment_for(tmp_path, sandbox, database) | {"RATE_LIMIT_SHARE": share}
+    process = start(tmp_path, environment, "--mode", mode)
+    while len(sandbox.calls()) < 5:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+
+    ran = finish(tmp_path, process)
+
+    results = ran.results
+    assert (ran.exit_code, results["total_failures"]) == (143, 0)
+    assert results["not_attempted"] == 6000 - len(sandbox.state()["users"]) > 0

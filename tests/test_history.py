@@ -131,10 +131,11 @@ def test_another_project_has_been_sent_nothing(journal: Journal) -> None:
 
 def test_unchanged_users_stay_known(journal: Journal) -> None:
     """Day after day, as long as nothing changes."""
-    for _ in range(3):
-        ran(journal, VIEWS, incremental=True)
+    ran(journal, VIEWS)
 
-    assert unchanged(journal, VIEWS) == 3
+    for _ in range(3):
+        run = ran(journal, VIEWS, incremental=True)
+        assert past_run(journal, run).counts.unchanged == 3
 
 
 @pytest.mark.parametrize("status", ["running", "stopped", "interrupted"])
@@ -206,3 +207,21 @@ def test_a_resumed_run_adds_its_repeats_to_the_earlier_ones(journal: Journal) ->
     journal.flush(run, Retries((("503", 1), ("timeout", 1)), 2.5))
 
     assert past_run(journal, run).record.retries == Retries((("503", 3), ("timeout", 1)), 5.5)
+
+
+def test_a_resumed_run_that_is_killed_leaves_what_it_delivered_until_then(
+    journal: Journal,
+) -> None:
+    """It was settled when it was interrupted, and is again by the run after the kill."""
+    run = journal.begin(HEADER, VIEWS)
+    journal.finish(run, "interrupted", "interrupted by SIGTERM", AT)
+    journal.resume(run)
+    for call in CALLS:
+        journal.record(run, [1], call, OK, AT)
+    journal.flush(run, Retries())
+
+    settle_crashed_runs(journal)
+
+    record = past_run(journal, run).record
+    assert (record.status, record.stop_reason, record.finished_at) == ("running", None, None)
+    assert unchanged(journal, VIEWS) == 1

@@ -360,7 +360,8 @@ def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     assert sandbox.calls() == []
     assert 'Would send users/update: {"email":"ada@example.com"' in ran.stdout
     assert "Would send events/track: " in ran.stdout
-    assert (ran.results["dry_run"], ran.results["not_attempted"]) == (True, 1)
+    results = ran.results
+    assert (results["dry_run"], results["mode"], results["not_attempted"]) == (True, "single", 1)
     assert not list(tmp_path.glob("iterable_journal*"))
 
 

@@ -69,6 +69,7 @@ def test_a_stopped_run_is_gone_on_with(
     assert (results["successful"], len(results["records"])) == (40, 40)
     assert f"Resuming run {first['run_id']}: 40 of 40 user(s) are open" in ran.stdout
     assert len(list(tmp_path.glob("query_results_*.csv"))) == 1
+    assert "The CSV is there already: query_results_" in ran.stdout
 
 
 def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
@@ -134,6 +135,21 @@ def test_the_failed_are_sent_again_and_nobody_else(
     (record,) = retried["records"]
     assert (record["email"], record["overall_success"]) == ("user7@example.com", True)
     assert "Nothing to retry" in run(tmp_path, variables, "--retry-failed").stdout
+
+
+def test_a_bulk_retry_makes_only_the_open_calls(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Profiles that are there are not sent again."""
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html", "times": 2}])
+    assert run(tmp_path, variables, "--mode", "bulk").exit_code == 1
+    before = len(sandbox.calls())
+
+    ran = run(tmp_path, variables, "--mode", "bulk", "--retry-failed")
+
+    assert ran.exit_code == 0
+    assert {call["endpoint"] for call in sandbox.calls()[before:]} == {"events/trackBulk"}
+    assert len(sandbox.state()["events"]) == 40
 
 
 def test_an_incremental_run_sends_what_changed(

@@ -1,0 +1,60 @@
+"""The database dies while the program reads from it: real servers, killed with real signals."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tests.conftest import load_seed
+from tests.mysql_server import private_server
+from tests.runs import environment_for, finish, run, start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.process import SandboxProcess
+    from tests.mysql_server import MySQLServer
+
+MANY = 300_000
+BYTES_READ_BY_THEN = 4_000_000
+
+
+def test_a_server_that_is_killed_in_mid_stream_fails_the_run_with_nothing_half_done(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """One line, exit code 69, no file, no call, no run in the journal."""
+    with private_server() as server:
+        name = server.new_database()
+        load_seed(server, name)
+        add_customers(server, name)
+        environment = environment_for(tmp_path, sandbox, server.settings(name))
+        process = start(tmp_path, environment)
+        growing = tmp_path / "iterable_journal.db-wal"
+        while not growing.exists() or growing.stat().st_size < BYTES_READ_BY_THEN:
+            assert process.poll() is None
+            time.sleep(0.002)
+        assert server.process is not None
+        server.process.kill()
+
+        ran = finish(tmp_path, process)
+
+    assert ran.exit_code == 69
+    (line,) = ran.stderr.splitlines()
+    assert "Lost the connection" in line
+    assert not list(tmp_path.glob("*_results_*"))
+    assert sandbox.calls() == []
+    assert run(tmp_path, environment, "--status").stdout == "No run yet.\n"
+
+
+def add_customers(server: MySQLServer, name: str) -> None:
+    """Fill the tables with pro customers who have a fresh view each."""
+    server.run(
+        "INSERT INTO customers (id, email, first_name, last_name, plan_type, candidate)"
+        " SELECT n + 1000, CONCAT('user', n, '@example.com'), 'Ada', 'Lovelace', 'pro', 'yes'"
+        " FROM (SELECT ROW_NUMBER() OVER () AS n FROM page_views a, page_views b, page_views c,"
+        f" customers d LIMIT {MANY}) AS numbers",
+        "INSERT INTO page_views (user_id, page, device, browser, location, event_time)"
+        " SELECT id, 'pricing', 'desktop', 'Chrome', 'London', NOW() - INTERVAL 1 HOUR"
+        " FROM customers WHERE id > 1000",
+        name=name,
+    )
