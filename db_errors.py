@@ -54,6 +54,7 @@ _REFUSED = {
 }
 
 _UNAVAILABLE = {
+    1047: "The node {host} has lost its cluster: check the other nodes ({detail})",
     1040: "{host} has too many connections: try again later, or raise max_connections",
     1203: "User {user} has too many connections at {host}: try again later",
     2005: "Unknown database host {host}: check DB_HOST",

@@ -26,6 +26,9 @@ ROWS_PER_BATCH = 1_000  # larger batches are no faster and hold more memory
 READ_TIMEOUT_SECONDS = 3_600  # without a byte; a query over a huge table may think for long
 SLOW_READER_SECONDS = 600  # the server's own patience with a reader that pauses is 60 s
 
+NOT_READY = 1047
+NOT_READY_MESSAGE = "WSREP has not yet prepared node for application use"
+
 # What this session is for, said to the server: it reads, in UTC, and may take its time.
 SESSION_SETUP = (
     "SET SESSION TRANSACTION READ ONLY",
@@ -63,6 +66,8 @@ class MySQLSession:
             cursor = self._connection.cursor(buffered=False)
             for statement in SESSION_SETUP:
                 cursor.execute(statement)
+            if _has_lost_its_cluster(cursor):
+                raise mysql.connector.OperationalError(NOT_READY_MESSAGE, errno=NOT_READY)
         except mysql.connector.Error:
             self._connection.close()
             raise
@@ -113,6 +118,19 @@ class MySQLSession:
                 helper.cmd_query(f"KILL {self._connection.connection_id:d}")
         except mysql.connector.Error as error:
             logger.debug("Could not stop the query: %s", one_line(str(error)))
+
+
+def _has_lost_its_cluster(cursor: MySQLCursorAbstract) -> bool:
+    """Whether this is a Galera node that takes connections but, cut off, no queries."""
+    for statement, cut_off in (
+        ("SHOW VARIABLES LIKE 'wsrep_on'", "ON"),
+        ("SHOW STATUS LIKE 'wsrep_ready'", "OFF"),
+    ):
+        cursor.execute(statement)
+        rows = cast("list[tuple[str, str]]", cursor.fetchall())
+        if not rows or rows[0][1] != cut_off:
+            return False
+    return True
 
 
 def _connect(arguments: dict[str, Any]) -> MySQLConnectionAbstract:

@@ -228,13 +228,14 @@ class Delivery:
                         yield CallDone(group, call, result, now_text())
             except BulkRefusedError:
                 self._fall_back()
-                for user in users:
-                    yield from self._send_singly(user)
+                left = CALLS[CALLS.index(call) :]
+                for user in batch:
+                    yield from self._send_singly(user, left)
                 return
 
-    def _send_singly(self, user: PendingUser) -> Iterator[CallDone]:
+    def _send_singly(self, user: PendingUser, calls: Sequence[Call] = CALLS) -> Iterator[CallDone]:
         """Profile, then event. A failed profile does not stop its event, a refused key does."""
-        for call in user.calls:
+        for call in (call for call in user.calls if call in calls):
             result = self._client.send(call, user)
             if result.error == "not_attempted":
                 return

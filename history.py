@@ -53,6 +53,8 @@ def unfinished_run(file: JournalFile) -> int | None:
     row = file.one(
         "SELECT run FROM runs WHERE status != 'completed' AND run > COALESCE("
         " (SELECT MAX(run) FROM runs WHERE status = 'completed' AND kind = 'full'), 0)"
+        # Whom a run left open, its retry has taken over.
+        " AND run NOT IN (SELECT retry_of FROM runs WHERE retry_of IS NOT NULL)"
         " ORDER BY run DESC LIMIT 1"
     )
     return None if row is None else int(row[0])
@@ -71,6 +73,7 @@ def copy_open_users(file: JournalFile, source: int, target: int) -> int:
         How many.
     """
     position = 0
+    projects = file.all("SELECT DISTINCT project FROM runs WHERE run IN (?, ?)", (source, target))
     rows = file.pages(
         "SELECT u.position, u.customer_id, u.email, u.profile, u.event, o.at,"
         " o.users_update_success, o.users_update, o.events_track_success, o.events_track"
@@ -86,6 +89,8 @@ def copy_open_users(file: JournalFile, source: int, target: int) -> int:
             "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)",
             (target, position, customer_id, email, profile, event),
         )
+        if len(projects) > 1 and not undeliverable_reason(email):
+            continue  # the other project has nothing of theirs
         kept = _kept_of(email, outcome)
         if any(kept):
             file.execute(

@@ -81,7 +81,7 @@ class Journal(JournalFile):
     def begin_retry(self, header: RunHeader, source: int) -> int:
         """Store a run of the users whom the run `source` left open."""
         with self.transaction():
-            run = self._add_run(header)
+            run = self._add_run(header, retry_of=source)
             total = copy_open_users(self, source, run)
             self.execute("UPDATE runs SET total_users = ? WHERE run = ?", (total, run))
         return run
@@ -96,6 +96,19 @@ class Journal(JournalFile):
                 " settled = 0 WHERE run = ?",
                 (run,),
             )
+
+    def move(self, run: int, project: str, at: str) -> None:
+        """Give a run to another Iterable project, where nothing of it has been delivered."""
+        rows = self.pages(
+            "SELECT position, customer_id, email, profile, event FROM users"
+            " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
+            run,
+        )
+        with self.transaction():
+            self.execute("DELETE FROM outcomes WHERE run = ?", (run,))
+            while users := [_UserRow(*row) for row in islice(rows, PAGE_SIZE)]:
+                self._add_refused(run, at, users)
+            self.execute("UPDATE runs SET project = ? WHERE run = ?", (project, run))
 
     def total_users(self, run: int) -> int:
         """How many users the run has, whatever became of them."""
@@ -177,10 +190,10 @@ class Journal(JournalFile):
         ):
             yield UserOutcome(email, at, profile or nothing, event or nothing, bool(success))
 
-    def _add_run(self, header: RunHeader) -> int:
+    def _add_run(self, header: RunHeader, retry_of: int | None = None) -> int:
         cursor = self.execute(
             "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file,"
-            " dry_run, kind, project) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " dry_run, kind, project, retry_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 header.run_id,
                 header.started_at,
@@ -190,6 +203,7 @@ class Journal(JournalFile):
                 header.dry_run,
                 header.kind,
                 header.project,
+                retry_of,
             ),
         )
         assert cursor.lastrowid is not None

@@ -132,10 +132,18 @@ class JournalFile:
                 f" format is {version}, this one knows {SCHEMA_VERSION}): use that version, or"
                 " set JOURNAL_FILE to another file"
             )
+        if version < SCHEMA_VERSION:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """Bring the file to this version, unless another process has done so meanwhile."""
+        self._database.execute("BEGIN IMMEDIATE")
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
         for step in range(version, SCHEMA_VERSION):
-            self._database.executescript(
-                f"BEGIN; {MIGRATIONS[step]} PRAGMA user_version = {step + 1}; COMMIT;"
-            )
+            for statement in MIGRATIONS[step].split(";"):
+                self._database.execute(statement)
+            self._database.execute(f"PRAGMA user_version = {step + 1}")
+        self._database.execute("COMMIT")
 
     def _set_aside(self, error: sqlite3.Error) -> str:
         """Rename the damaged file, so that it is kept and the next run finds none."""

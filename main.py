@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from assembly import (
     make_client,
     open_journal,
     prepare,
+    project_of,
     run_header,
 )
 from command_line import parse_arguments
@@ -105,7 +107,7 @@ def open_run(settings: Settings, options: Options, journal: Journal) -> int | No
     settle_crashed_runs(journal)
     prune(journal, (datetime.now(timezone.utc) - timedelta(days=DAYS_KEPT)).isoformat())
     if options.resume:
-        return resume_run(journal)
+        return resume_run(settings, journal)
     if options.retry_failed:
         return retry_run(settings, journal)
     notice = unfinished_notice(journal)
@@ -114,7 +116,7 @@ def open_run(settings: Settings, options: Options, journal: Journal) -> int | No
     return fetch_users(settings, options, journal)
 
 
-def resume_run(journal: Journal) -> int | None:
+def resume_run(settings: Settings, journal: Journal) -> int | None:
     """Go on with the newest run that did not finish."""
     run = unfinished_run(journal)
     if run is None:
@@ -123,6 +125,10 @@ def resume_run(journal: Journal) -> int | None:
     past = past_run(journal, run)
     make_writable_folder(Path(past.record.header.results_file).parent)
     journal.resume(run)
+    if past.record.header.project not in {"", project_of(settings)}:
+        logger.warning("Iterable's address or the key is another than before: sending everybody")
+        journal.move(run, project_of(settings), now_text())
+        past = past_run(journal, run)
     logger.info(
         "Resuming run %s: %d of %d user(s) are open",
         past.record.header.run_id,
@@ -135,6 +141,11 @@ def resume_run(journal: Journal) -> int | None:
 def retry_run(settings: Settings, journal: Journal) -> int | None:
     """Begin a run of those whom the newest finished run did not deliver."""
     source = finished_run(journal)
+    unfinished = unfinished_run(journal)
+    if source is not None and unfinished is not None and unfinished > source:
+        # Its users have newer data; the older run's must not follow theirs.
+        logger.warning("%s; only then --retry-failed", unfinished_notice(journal))
+        return None
     past = None if source is None else past_run(journal, source)
     if past is None or not past.open_users:
         logger.info("Nothing to retry: the newest finished run left nobody undelivered")
@@ -226,12 +237,18 @@ def show_payloads(journal: Journal, run: int) -> None:
 def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitCode:
     """Step 6: close the run in the journal, write the results file, tell the summary."""
     reason = stop.reason
-    journal.finish(
-        run, reason.status if reason else "completed", reason.text if reason else None, now_text()
-    )
+    status = reason.status if reason else "completed"
     past = past_run(journal, run)
-    record, counts = past.record, past.counts
+    record = replace(
+        past.record,
+        finished_at=now_text(),
+        status=status,
+        stop_reason=reason.text if reason else None,
+    )
+    counts = past.counts
     write_results(Path(record.header.results_file), record, counts, journal.outcomes(run))
+    # Only now: a run that dies before it has its results file is found by --resume.
+    journal.finish(run, status, record.stop_reason, record.finished_at or "")
     for line in summary_lines(record, counts):
         logger.info("%s", line)
     logger.info("Results saved to: %s", record.header.results_file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -238,3 +239,23 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A wrong JOURNAL_FILE says so."""
     with pytest.raises(JournalError, match="JOURNAL_FILE"):
         Journal(tmp_path / "missing" / "journal.db")
+
+
+def test_a_journal_that_is_just_being_made_by_another_process_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    """--status at the moment of the very first run: no damage, nothing set aside."""
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as first:
+        first.execute("PRAGMA journal_mode = WAL")
+        first.execute("BEGIN IMMEDIATE")
+        for statement in ";".join(MIGRATIONS).split(";"):
+            first.execute(statement)
+        first.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        commit = threading.Timer(0.3, first.execute, ["COMMIT"])
+        commit.start()
+
+        Journal(path).close()
+
+        commit.join()
+    assert [file.name for file in tmp_path.iterdir()] == ["journal.db"]

@@ -16,6 +16,7 @@ from sandbox.process import SandboxProcess
 from tests.runs import Ran, database_of, environment_for, finish, run, start
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 EMAILS = [f"user{number}@example.com" for number in range(40)]
@@ -297,3 +298,111 @@ def test_verify_needs_a_key_that_may_read(tmp_path: Path) -> None:
 
     assert ran.exit_code == 77
     assert "server-side API key" in ran.stderr
+
+
+def interrupted(folder: Path, sandbox: SandboxProcess, calls: int, **more: str) -> dict[str, str]:
+    """A run of forty users that SIGTERM ends in its middle; returns its configuration."""
+    database = database_of(folder / "customers.sqlite", EMAILS)
+    environment = environment_for(folder, sandbox, database) | {"MAX_WORKERS": "4"} | more
+    process = start(folder, environment)
+    while len(sandbox.calls()) < calls:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert finish(folder, process).exit_code == 143
+    return environment
+
+
+@pytest.fixture
+def slow_sandbox() -> Iterator[SandboxProcess]:
+    """A stand-in that leaves time to interrupt a run."""
+    with SandboxProcess(SandboxOptions(latency=0.05)) as process:
+        yield process
+
+
+def test_a_run_whose_results_could_not_be_written_is_found_by_resume(
+    tmp_path: Path, slow_sandbox: SandboxProcess
+) -> None:
+    """Everybody is delivered, the file is missing: --resume writes it."""
+    folder = tmp_path / "out"
+    database = database_of(tmp_path / "customers.sqlite", EMAILS)
+    environment = environment_for(tmp_path, slow_sandbox, database) | {"OUTPUT_DIR": str(folder)}
+    process = start(tmp_path, environment)
+    while len(slow_sandbox.calls()) < 10:
+        time.sleep(0.01)
+    folder.rename(tmp_path / "moved")
+    ran = finish(tmp_path, process)
+    (tmp_path / "moved").rename(folder)
+
+    resumed = run(tmp_path, environment, "--resume")
+
+    assert (ran.exit_code, resumed.exit_code) == (78, 0)
+    (results,) = all_results(folder)
+    assert (results["status"], results["successful"]) == ("completed", 40)
+
+
+def test_a_retry_takes_over_whom_an_interrupted_run_left_open(
+    tmp_path: Path, slow_sandbox: SandboxProcess
+) -> None:
+    """After it nothing is open, and nothing is left to resume."""
+    environment = interrupted(tmp_path, slow_sandbox, 10)
+
+    assert run(tmp_path, environment, "--retry-failed").exit_code == 0
+
+    assert "Nothing is open" in run(tmp_path, environment, "--status").stdout
+    before = len(slow_sandbox.calls())
+    assert "Nothing to resume" in run(tmp_path, environment, "--resume").stdout
+    assert len(slow_sandbox.calls()) == before
+
+
+def test_a_run_resumed_for_another_project_sends_everybody_there(
+    tmp_path: Path, slow_sandbox: SandboxProcess
+) -> None:
+    """What the first project has says nothing about the second, nor the other way round."""
+    environment = interrupted(tmp_path, slow_sandbox, 20)
+    with SandboxProcess() as other:
+        moved = environment | {"ITERABLE_API_BASE_URL": other.url}
+        ran = run(tmp_path, moved, "--resume")
+
+        assert (ran.exit_code, len(other.state()["users"])) == (0, 40)
+    assert "another than before: sending everybody" in ran.stderr
+    run(tmp_path, environment, "--incremental")
+    assert len(slow_sandbox.state()["users"]) == 40
+
+
+def test_an_old_failure_does_not_undo_what_a_newer_run_sent(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """With a newer run unfinished, the older one's failed users are not sent their old data."""
+    variables |= {"MAX_WORKERS": "1"}
+    failed_for(sandbox, EMAILS[0], tmp_path)
+    execute(tmp_path, "UPDATE customers SET first_name = 'New' WHERE id = 1")
+    sandbox.configure(latency=0.03)
+    before = len(sandbox.calls())
+    process = start(tmp_path, variables)
+    while len(sandbox.calls()) < before + 20:
+        time.sleep(0.01)
+    process.kill()
+    finish(tmp_path, process)
+    sandbox.configure(latency=0)
+
+    retried = run(tmp_path, variables, "--retry-failed")
+    run(tmp_path, variables, "--resume")
+
+    assert "--resume goes on with it; only then --retry-failed" in retried.stderr
+    assert sandbox.state()["users"][EMAILS[0]]["dataFields"]["first_name"] == "New"
+
+
+def test_a_key_that_loses_bulk_skips_nobody(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A batch in which one user needs both calls and the others only their events."""
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html", "times": 2}])
+    run(tmp_path, variables, "--mode", "bulk")
+    with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
+        journal.execute("UPDATE outcomes SET users_update_success = 0 WHERE position = 3")
+    refusal = {"kind": "status", "status": 403, "times": 9}
+    sandbox.faults([{"endpoint": "users/bulkUpdate", **refusal}])
+
+    ran = run(tmp_path, variables, "--mode", "bulk", "--retry-failed")
+
+    assert (ran.exit_code, len(sandbox.state()["events"])) == (0, 40)
