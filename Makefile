@@ -2,16 +2,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test test-cluster bench check format clean
 
 help:  ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/runtime  ## run the whole job on embedded parts; results in demo_output/
 	$(BIN)/python main.py --demo
 
 test: $(VENV)/development  ## run the tests
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
+
+# Needs Debian's mariadb-server, galera-4 and rsync, and says so when they are missing.
+test-cluster: $(VENV)/development  ## run the tests on a Galera cluster of three (apt: galera-4)
+	TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
+
+bench: $(VENV)/runtime  ## measure speed and memory; results in bench_output/
+	$(BIN)/python -m benchmarks $(BENCH)
 
 check: $(VENV)/development  ## format check, lint, types and tests
 	$(BIN)/ruff format --check .

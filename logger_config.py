@@ -86,6 +86,12 @@ class PrivateRotatingFileHandler(RotatingFileHandler):
         descriptor = os.open(self.baseFilename, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         return os.fdopen(descriptor, "a", encoding=self.encoding, errors="backslashreplace")
 
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: ARG002, N802  logging's
+        """Look at the file's size only: the inherited method formats every line a second time."""
+        stream = self.stream
+        # A pipe or a terminal (LOG_FILE=/dev/stdout) has no size and is never rotated.
+        return stream is not None and stream.seekable() and stream.tell() >= self.maxBytes
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         """A full disk is reported by the files that matter, not line by line."""
 

@@ -88,7 +88,7 @@ def undeliverable_reason(email: str | None) -> str | None:
         return "not sent: the customer has no email"
     if "@" not in email:
         return "not sent: the email has no @"
-    if any(character.isspace() for character in email):
+    if email.split() != [email]:
         return "not sent: the email contains a space"
     if len(email) > LONGEST_EMAIL:
         return f"not sent: the email is longer than {LONGEST_EMAIL} characters"

@@ -1,0 +1,132 @@
+"""`python -m benchmarks`: measure the program and print a table, with a JSON beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import machine, query
+from benchmarks.cases import CASES, GROUPS
+from benchmarks.measure import LATENCY_SECONDS, measure
+from benchmarks.report import Line, as_json, comparison, figures_by_case, table
+from benchmarks.sources import DATABASES, open_source
+from tests.private_mysql import NONE_INSTALLED, NoServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.cases import Case
+    from benchmarks.sources import Source
+
+OUTPUT_DIR = Path("bench_output")
+QUERY_CASE = "query"
+QUERY_TITLE = "Query 2 beside other indexes, 500,000 customers, 5,000,000 views (minutes to load)"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    names = [*GROUPS, *(case.name for case in CASES), QUERY_CASE]
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Runs main.py against an Iterable stand-in with 50 ms of latency. Exit code 1:"
+        " somebody was lost, or a target was not met.",
+    )
+    add = parser.add_argument
+    add("--case", action="append", choices=names, metavar="NAME", help="only this; repeatable")
+    add("--users", type=int, metavar="N", help="another size for all cases; nothing is judged")
+    add("--runs", type=int, default=1, metavar="N", help="runs of each case; medians are shown")
+    add("--database", choices=DATABASES, default="auto", help="auto: a server if one is installed")
+    add("--output-dir", type=Path, default=OUTPUT_DIR, metavar="DIR", help=f"[{OUTPUT_DIR}]")
+    add("--list", action="store_true", help="show the cases")
+    add("--compare", nargs=2, type=Path, metavar=("OLD", "NEW"), help="two JSONs of this program")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, or show what was measured."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.list:
+        show([*(f"{case.name:16}{case.title}" for case in CASES), f"{QUERY_CASE:16}{QUERY_TITLE}"])
+        return 0
+    if options.compare:
+        old, new = (json.loads(path.read_text(encoding="utf-8")) for path in options.compare)
+        show(comparison(old, new))
+        return 0
+    try:
+        return run(options)
+    except NoServerError as error:
+        parser.exit(1, f"{error}\n")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure the cases that are wanted, and write down what came out."""
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    facts = machine.facts()
+    with ExitStack() as cleanup:
+        source = cleanup.enter_context(open_source(options.database))
+        show([f"Database: {source.name}; {facts['cores']} cores; latency {LATENCY_SECONDS:g} s"])
+        if source.server is None and options.database == "auto":
+            show([f"Reading from SQLite, since there is {NONE_INSTALLED}"])
+        lines = [measured(case, options, source) for case in chosen(options.case or [])]
+        indexes = measured_indexes(source) if QUERY_CASE in (options.case or []) else []
+    results: dict[str, Any] = {"machine": facts | {"database": source.name}}
+    results |= {"latency_seconds": LATENCY_SECONDS, "cases": as_json(lines)}
+    results["query"] = [asdict(index) for index in indexes]
+    file = options.output_dir / f"bench_{datetime.now().astimezone():%Y%m%d_%H%M%S}.json"
+    file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    show(["", *(table(lines) if lines else []), *(query.lines(indexes) if indexes else [])])
+    show(["", f"Figures of every run: {file}"])
+    return 0 if everything_is_well(lines) and (not indexes or query.is_met(indexes)) else 1
+
+
+def chosen(names: Sequence[str]) -> list[Case]:
+    """The cases of these names, in the table's order; all of them without a name."""
+    wanted = {member for name in names for member in GROUPS.get(name, (name,))}
+    return [case for case in CASES if not names or case.name in wanted]
+
+
+def measured(case: Case, options: argparse.Namespace, source: Source) -> Line:
+    """Run a case as often as wanted, each time in an empty folder."""
+    users = case.scaled(options.users)
+    runs = []
+    for number in range(1, options.runs + 1):
+        show([f"{case.name}: {case.title}, {users:,} users, run {number} of {options.runs} ..."])
+        # Beside the results and not in /tmp, which may be memory: the journal is part of it.
+        with tempfile.TemporaryDirectory(dir=options.output_dir.resolve()) as folder:
+            runs.append(measure(case, users, source, Path(folder)))
+    return Line(case, runs, judged=users == case.users)
+
+
+def measured_indexes(source: Source) -> list[query.IndexFigures]:
+    """Query 2 with the shipped index and with others.
+
+    Raises:
+        NoServerError: it needs a server.
+    """
+    if source.server is None:
+        raise NoServerError(NONE_INSTALLED)
+    show([f"{QUERY_CASE}: {QUERY_TITLE} ..."])
+    return query.measure_indexes(source.server)
+
+
+def everything_is_well(lines: Sequence[Line]) -> bool:
+    """Whether nobody was lost and no target was missed."""
+    everybody = figures_by_case(lines)
+    return all(not line.figures.problems and line.met(everybody) is not False for line in lines)
+
+
+def show(lines: Sequence[str]) -> None:
+    """Print at once, for who waits."""
+    print("\n".join(lines), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

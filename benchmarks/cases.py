@@ -1,0 +1,112 @@
+"""What is measured, and the figure that each case has to reach."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from benchmarks.measure import Figures
+
+SINGLE_CEILING = 500
+BULK_CEILING = 5_000
+MEMORY_LIMIT_BYTES = 150_000_000
+
+
+class Target(NamedTuple):
+    """A figure in words, and whether all cases' figures (by case name) reach it."""
+
+    text: str
+    is_met: Callable[[Mapping[str, Figures]], bool]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table.
+
+    `limited`: Iterable's published limits, all of which the program may use; else none.
+    `ceiling`: the users per second that the limits allow. `arguments`: of the plain loop.
+    """
+
+    name: str
+    title: str
+    users: int
+    mode: str = "bulk"
+    limited: bool = False
+    ceiling: int | None = None
+    is_program: bool = True
+    arguments: tuple[str, ...] = ()
+    target: Target | None = None
+
+    def scaled(self, users: int | None) -> int:
+        """How many users to send when `users` are wanted; a loop stays short, since it is slow."""
+        return min(users or self.users, self.users if not self.is_program else sys.maxsize)
+
+
+def _share_reached(name: str, ceiling: int) -> Target:
+    def is_met(figures: Mapping[str, Figures]) -> bool:
+        reached = figures[name].delivery_rate / ceiling
+        return reached >= 0.95 and figures[name].refused_429 == 0
+
+    return Target(f">= 95 % of {ceiling:,} users/s, no 429", is_met)
+
+
+def _fast_enough(figures: Mapping[str, Figures]) -> bool:
+    return figures["bulk-unlimited"].run_rate >= 15_000
+
+
+def _flat(figures: Mapping[str, Figures]) -> bool:
+    small, large = figures["memory-10k"].peak_bytes, figures["memory-1m"].peak_bytes
+    return large <= 1.3 * small and large < MEMORY_LIMIT_BYTES
+
+
+CASES = (
+    Case(
+        "single",
+        "single calls, published limits",
+        10_000,
+        mode="single",
+        limited=True,
+        ceiling=SINGLE_CEILING,
+        target=_share_reached("single", SINGLE_CEILING),
+    ),
+    Case(
+        "bulk",
+        "bulk calls, published limits",
+        50_000,
+        limited=True,
+        ceiling=BULK_CEILING,
+        target=_share_reached("bulk", BULK_CEILING),
+    ),
+    Case(
+        "bulk-unlimited",
+        "bulk calls, no limits",
+        200_000,
+        target=Target(">= 15,000 users/s, whole run", _fast_enough),
+    ),
+    Case("memory-10k", "bulk calls, no limits: memory of a small list", 10_000),
+    Case(
+        "memory-1m",
+        "bulk calls, no limits: memory of a large list",
+        1_000_000,
+        target=Target("peak <= 1.3 x memory-10k, < 150 MB", _flat),
+    ),
+    Case(
+        "plain-loop",
+        "requests.post in a loop, no limits",
+        250,
+        is_program=False,
+    ),
+    Case(
+        "session-loop",
+        "the loop with a requests.Session",
+        250,
+        is_program=False,
+        arguments=("--session",),
+    ),
+)
+# A target that compares needs both of its cases.
+GROUPS = {"memory": ("memory-10k", "memory-1m")}
