@@ -26,6 +26,7 @@ Again = Literal["no", "after backoff", "after rate limit"]
 Expected = Literal["code", "counts", "object"]
 DISALLOWED = "disallowed from tracking"
 LONGEST_TEXT = 500
+LONGEST_ERROR_BYTES = 10_000
 # Above this a reset is a moment in unix time, not a number of seconds.
 _LONGEST_RESET_SECONDS = 10_000_000
 
@@ -66,7 +67,17 @@ def judge(answer: Answer, expected: Expected = "code") -> Verdict:
     if 200 <= answer.status < 300:
         error = _error_in_success(response, expected) if is_json else "invalid_response"
         return Verdict(error, "no", response)
-    return Verdict(_error_of_status(answer.status), _again_after(answer.status), response)
+    kept = _shortened(response) if len(answer.body) > LONGEST_ERROR_BYTES else response
+    return Verdict(_error_of_status(answer.status), _again_after(answer.status), kept)
+
+
+def _shortened(response: object) -> object:
+    """What says most of an error that is too long to be kept for every user of a call."""
+    if not isinstance(response, dict):
+        return str(response)[:LONGEST_TEXT]
+    return {
+        name: str(response[name])[:LONGEST_TEXT] for name in ("code", "msg") if name in response
+    }
 
 
 def _error_of_status(status: int) -> ErrorKind:

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from authentication import ApiKeyAuthentication, JwtAuthentication
 from db_connection import DatabaseSettings
 from delivery import now_text
-from files import free_stamp, make_writable_folder
+from files import claimed_stamp, make_writable_folder
 from iterable_client import IterableClient, Pause
 from journal import Journal, JournalError
 from logger_config import log_to_console, log_to_file
@@ -86,10 +86,16 @@ def is_locked(path: Path) -> bool:
         return True
 
 
-def run_header(settings: Settings, kind: RunKind, *, dry_run: bool) -> RunHeader:
-    """What is known of a new run before its first row; names its files."""
+def run_header(
+    settings: Settings, kind: RunKind, cleanup: ExitStack, *, dry_run: bool
+) -> RunHeader:
+    """What is known of a new run before its first row; claims the names of its files.
+
+    `cleanup` lets go of the claim.
+    """
     now = datetime.now(timezone.utc)
-    stamp = free_stamp(settings.output_dir, (CSV_NAME, RESULTS_NAME), now.astimezone())
+    names = (CSV_NAME, RESULTS_NAME)
+    stamp = cleanup.enter_context(claimed_stamp(settings.output_dir, names, now.astimezone()))
     return RunHeader(
         run_id=str(uuid.uuid4()),
         started_at=now_text(lambda: now),
@@ -103,10 +109,9 @@ def run_header(settings: Settings, kind: RunKind, *, dry_run: bool) -> RunHeader
 
 
 def project_of(settings: Settings) -> str:
-    """Tells Iterable projects apart, by address and key, without naming the key."""
+    """Tells Iterable projects apart, by `address:key`, without naming either."""
     key = settings.iterable_api_key.get_secret_value()
-    name = f"{settings.iterable_api_base_url} {key}"
-    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+    return f"{_digest(settings.iterable_api_base_url)}:{_digest(key)}"
 
 
 def database_settings(settings: Settings) -> DatabaseSettings:
@@ -129,7 +134,8 @@ def make_client(settings: Settings, stop: Stop) -> IterableClient:
         settings.iterable_api_base_url,
         timeout_seconds=settings.request_timeout,
         connections=settings.max_workers,
-        mask=SecretMask(settings.secrets()),
+        # Not the database's password: Iterable never sees it, and it may be a word of an answer.
+        mask=SecretMask((key, settings.iterable_jwt_secret.get_secret_value())),
     )
     authentication = (
         JwtAuthentication(key, settings.iterable_jwt_secret.get_secret_value())
@@ -144,6 +150,10 @@ def make_client(settings: Settings, stop: Stop) -> IterableClient:
     return IterableClient(
         transport, authentication, pause, limiters, max_attempts=settings.max_attempts
     )
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 @contextmanager

@@ -80,7 +80,8 @@ def attribute(call: Call, users: Sequence[PendingUser], result: CallResult) -> l
         refusal = {"disallowedEventNames": [EVENT_NAME]}
         return [Share(users, _refused(result, refusal))]
     failed, others = _named_failures(users, result, answer)
-    if _count(answer, "failCount") > len(failed) and others:
+    missing = len(users) - _count(answer, "successCount")
+    if max(_count(answer, "failCount"), missing) > len(failed) and others:
         unknown = _halves(others) if len(others) > 1 else [Share(others, _refused(result, answer))]
         return failed + unknown
     return failed + ([Share(others, _delivered(result, answer))] if others else [])

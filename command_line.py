@@ -121,6 +121,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     options = Options(**vars(parser.parse_args(arguments)))
     if options.works_on_an_earlier_run and (options.dry_run or options.limit):
         parser.error("--dry-run and --limit go with a new run, not with an earlier one")
+    if options.demo and options.verify is not None:
+        parser.error("--demo has nothing to verify: its Iterable stand-in ends with the run")
     return options
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +28,7 @@ ROWS_PER_BATCH = 1_000  # larger batches are no faster and hold more memory
 READ_TIMEOUT_SECONDS = 3_600  # without a byte; a query over a huge table may think for long
 SLOW_READER_SECONDS = 600  # the server's own patience with a reader that pauses is 60 s
 
+LONGEST_GOODBYE_SECONDS = 5
 NOT_READY = 1047
 NOT_READY_MESSAGE = "WSREP has not yet prepared node for application use"
 
@@ -56,6 +59,7 @@ class MySQLSession:
         }
         self._arguments = _connect_arguments(settings, host, timeout_seconds)
         self._is_reading = False
+        self._query: threading.Thread | None = None
         with self._translated(connect_error):
             self._connection = _connect(self._arguments)
             self._cursor = self._prepared_cursor()
@@ -86,7 +90,8 @@ class MySQLSession:
         """Start a query and return the names of its columns."""
         with self._translated(query_error):
             self._is_reading = True
-            self._cursor.execute(query)
+            self._query, done = _in_a_thread(lambda: self._cursor.execute(query))
+            done.result()
         return tuple(column[0] for column in self._cursor.description or ())
 
     def batches(self) -> Iterator[list[tuple[object, ...]]]:
@@ -103,6 +108,10 @@ class MySQLSession:
         """End the connection at once, even with millions of rows unread."""
         if self._is_reading:
             self._make_the_server_stop_sending()
+        if self._query is not None:
+            self._query.join(LONGEST_GOODBYE_SECONDS)
+            if self._query.is_alive():
+                return  # closing a connection that C code is using would crash the process
         try:
             self._connection.close()
         except mysql.connector.Error as error:
@@ -118,6 +127,23 @@ class MySQLSession:
                 helper.cmd_query(f"KILL {self._connection.connection_id:d}")
         except mysql.connector.Error as error:
             logger.debug("Could not stop the query: %s", one_line(str(error)))
+
+
+def _in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, Future[None]]:
+    """Start something slow in a thread: while C code runs in this one, no signal is heard."""
+    done: Future[None] = Future()
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001  raised again by done.result()
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    return thread, done
 
 
 def _has_lost_its_cluster(cursor: MySQLCursorAbstract) -> bool:

@@ -34,7 +34,8 @@ BULK_FROM_USERS = 1000
 # Enough to keep both bulk limits busy at a second per call; more would only hold memory.
 MOST_BULK_CALLS = 8
 FLUSH_SECONDS = 0.5
-MOST_BUFFERED = 5000
+# One bulk call's worth: what a kill may cost is then little more than the calls in flight.
+MOST_BUFFERED = 1000
 MOST_UNREACHABLE_CALLS = 20
 KEY_REFUSED = StopReason(
     "stopped", "Iterable refused the API key: check ITERABLE_API_KEY", ExitCode.KEY_REFUSED

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TextIO
 
@@ -29,7 +29,7 @@ def written_beside(path: Path) -> Iterator[TextIO]:
     Raises:
         FileError: the file cannot be written; nothing is left behind.
     """
-    beside = path.with_name(f"{path.name}.part")
+    beside = _beside(path)
     try:
         # What a killed run left, or somebody put there, is neither written into nor followed.
         beside.unlink(missing_ok=True)
@@ -63,17 +63,42 @@ def make_writable_folder(folder: Path) -> None:
         ) from error
 
 
-def free_stamp(folder: Path, name_patterns: tuple[str, ...], start: datetime) -> str:
-    """The first `YYYYMMDD_HHMMSS` from `start` on whose files are not there yet.
+@contextmanager
+def claimed_stamp(folder: Path, name_patterns: tuple[str, ...], start: datetime) -> Iterator[str]:
+    """The first `YYYYMMDD_HHMMSS` from `start` on that nobody uses or has claimed.
+
+    Two runs of the same second and folder get different ones, since the first file's `.part`
+    is there, empty, until the block ends.
 
     Args:
-        folder: where they will be written.
+        folder: where the files will be written.
         name_patterns: file names with `{}` in the place of the stamp.
         start: local time.
     """
     moment = start
     while True:
         stamp = f"{moment:%Y%m%d_%H%M%S}"
-        if not any((folder / pattern.format(stamp)).exists() for pattern in name_patterns):
-            return stamp
+        names = [pattern.format(stamp) for pattern in name_patterns]
+        if not any((folder / name).exists() for name in names) and _claim(folder / names[0]):
+            break
         moment += timedelta(seconds=1)
+    try:
+        yield stamp
+    finally:
+        # What ended the run may be that nothing can be written, or deleted, there any more.
+        with suppress(OSError):
+            _beside(folder / names[0]).unlink(missing_ok=True)
+
+
+def _claim(path: Path) -> bool:
+    try:
+        os.close(os.open(_beside(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise FileError(f"Cannot write {path}: {error.strerror or error}") from error
+    return True
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from journal_format import DELIVERED, UNCHANGED, add_up
+from journal_format import DELIVERED, LEFT_TO_LATER, UNCHANGED, add_up, unchanged_json
 from payloads import undeliverable_reason
 from records import Counts, Retries, RunHeader, RunRecord
 
@@ -39,20 +39,21 @@ class PastRun:
 
 def past_runs(file: JournalFile, most: int) -> list[PastRun]:
     """The newest runs, newest first."""
-    rows = file.all(f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY run DESC LIMIT ?", (most,))  # noqa: S608
+    rows = file.all(f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY run DESC LIMIT ?", (most,))
     return [_past_run(file, row) for row in rows]
 
 
 def past_run(file: JournalFile, run: int) -> PastRun:
     """One run."""
-    return _past_run(file, file.one(f"SELECT {_RUN_COLUMNS} FROM runs WHERE run = ?", (run,)))  # noqa: S608
+    return _past_run(file, file.one(f"SELECT {_RUN_COLUMNS} FROM runs WHERE run = ?", (run,)))
 
 
 def unfinished_run(file: JournalFile) -> int | None:
     """The newest run that did not finish, unless a later one has sent everybody newer data."""
     row = file.one(
-        "SELECT run FROM runs WHERE status != 'completed' AND run > COALESCE("
-        " (SELECT MAX(run) FROM runs WHERE status = 'completed' AND kind = 'full'), 0)"
+        "SELECT run FROM runs r WHERE status != 'completed' AND run > COALESCE((SELECT MAX(run)"
+        " FROM runs f WHERE f.status = 'completed' AND f.kind = 'full'"
+        " AND f.project = r.project), 0)"
         # Whom a run left open, its retry has taken over.
         " AND run NOT IN (SELECT retry_of FROM runs WHERE retry_of IS NOT NULL)"
         " ORDER BY run DESC LIMIT 1"
@@ -73,7 +74,6 @@ def copy_open_users(file: JournalFile, source: int, target: int) -> int:
         How many.
     """
     position = 0
-    projects = file.all("SELECT DISTINCT project FROM runs WHERE run IN (?, ?)", (source, target))
     rows = file.pages(
         "SELECT u.position, u.customer_id, u.email, u.profile, u.event, o.at,"
         " o.users_update_success, o.users_update, o.events_track_success, o.events_track"
@@ -89,8 +89,6 @@ def copy_open_users(file: JournalFile, source: int, target: int) -> int:
             "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)",
             (target, position, customer_id, email, profile, event),
         )
-        if len(projects) > 1 and not undeliverable_reason(email):
-            continue  # the other project has nothing of theirs
         kept = _kept_of(email, outcome)
         if any(kept):
             file.execute(
@@ -108,6 +106,33 @@ def _kept_of(email: str | None, outcome: list[Any]) -> list[Any]:
     return kept_profile + ([event_success, event] if event_success else [None, None])
 
 
+# Users of run :run for whom a later run for the same project has made a call, or may have.
+_SENT_LATER = (
+    "u.customer_id IN (SELECT n.customer_id FROM runs later JOIN users n ON n.run = later.run"
+    " LEFT JOIN outcomes p ON p.run = n.run AND p.position = n.position WHERE later.run > :run"
+    " AND later.project = (SELECT project FROM runs WHERE run = :run)"
+    " AND (p.run IS NOT NULL OR later.status = 'running'))"
+)
+
+
+def leave_to_later_runs(file: JournalFile, run: int, at: str) -> None:
+    """Count those whom a later run has sent newer data as unchanged: theirs is the last word."""
+    with file.transaction():
+        file.execute(
+            "INSERT INTO outcomes SELECT u.run, u.position, :at, :unchanged, :text, :unchanged,"
+            " :text FROM users u"
+            " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
+            " WHERE u.run = :run AND NOT (COALESCE(o.users_update_success, 0)"
+            f" AND COALESCE(o.events_track_success, 0)) AND {_SENT_LATER}"
+            " ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
+            " users_update_success = excluded.users_update_success,"
+            " users_update = excluded.users_update,"
+            " events_track_success = excluded.events_track_success,"
+            " events_track = excluded.events_track",
+            {"run": run, "at": at, "unchanged": UNCHANGED, "text": unchanged_json(LEFT_TO_LATER)},
+        )
+
+
 def settle(file: JournalFile, run: int) -> None:
     """Note what each user of a run was last sent.
 
@@ -122,6 +147,7 @@ def settle(file: JournalFile, run: int) -> None:
             " FROM runs r JOIN users u ON u.run = r.run"
             " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
             " WHERE r.run = :run AND o.users_update_success IS NOT :unchanged"
+            f" AND NOT {_SENT_LATER}"
             " ON CONFLICT (project, customer_id)"
             " DO UPDATE SET profile = excluded.profile, event = excluded.event",
             {"run": run, "delivered": DELIVERED, "unchanged": UNCHANGED},
@@ -145,7 +171,7 @@ def prune(file: JournalFile, before: str) -> int:
     for (run,) in runs:
         with file.transaction():
             for table in ("outcomes", "users", "runs"):
-                file.execute(f"DELETE FROM {table} WHERE run = ?", (run,))  # noqa: S608  fixed names
+                file.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
     return len(runs)
 
 

@@ -15,6 +15,7 @@ import orjson
 from history import copy_open_users, last_sent, settle
 from journal_file import PAGE_SIZE, JournalError, JournalFile, fingerprint
 from journal_format import (
+    DELIVERED_BEFORE,
     FAILED,
     UNCHANGED,
     UPSERT,
@@ -22,7 +23,13 @@ from journal_format import (
     result_json,
     unchanged_json,
 )
-from payloads import csv_cells, event_payload, profile_payload, undeliverable_reason
+from payloads import (
+    RecordError,
+    csv_cells,
+    event_payload,
+    profile_payload,
+    undeliverable_reason,
+)
 from records import CALLS, NOT_ATTEMPTED, PendingUser, Retries, UserOutcome
 
 if TYPE_CHECKING:
@@ -70,7 +77,10 @@ class Journal(JournalFile):
             total = 0
             while chunk := list(islice(numbered, PAGE_SIZE)):
                 users = [_user_row(position, view) for position, view in chunk]
-                self._add_users(run, users)
+                try:
+                    self._add_users(run, users)
+                except OverflowError as error:
+                    raise RecordError(f"A customer's id is too large: {error}") from error
                 self._add_refused(run, header.started_at, users)
                 if incremental:
                     self._add_unchanged(run, header, users)
@@ -97,17 +107,9 @@ class Journal(JournalFile):
                 (run,),
             )
 
-    def move(self, run: int, project: str, at: str) -> None:
-        """Give a run to another Iterable project, where nothing of it has been delivered."""
-        rows = self.pages(
-            "SELECT position, customer_id, email, profile, event FROM users"
-            " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
-            run,
-        )
+    def move(self, run: int, project: str) -> None:
+        """Give a run that has delivered nothing yet to another Iterable project."""
         with self.transaction():
-            self.execute("DELETE FROM outcomes WHERE run = ?", (run,))
-            while users := [_UserRow(*row) for row in islice(rows, PAGE_SIZE)]:
-                self._add_refused(run, at, users)
             self.execute("UPDATE runs SET project = ? WHERE run = ?", (project, run))
 
     def total_users(self, run: int) -> int:
@@ -220,7 +222,7 @@ class Journal(JournalFile):
 
     def _add_unchanged(self, run: int, header: RunHeader, users: Sequence[_UserRow]) -> None:
         known = last_sent(self, header.project, [user.customer_id for user in users])
-        text = unchanged_json()
+        text = unchanged_json(DELIVERED_BEFORE)
         same = [
             (user.position, text)
             for user in users
@@ -238,4 +240,10 @@ class Journal(JournalFile):
 
 
 def _user_row(position: int, view: PageView) -> _UserRow:
-    return _UserRow(position, view.id, view.email, profile_payload(view), event_payload(view))
+    try:
+        return _UserRow(position, view.id, view.email, profile_payload(view), event_payload(view))
+    except (TypeError, OverflowError) as error:
+        raise RecordError(
+            f"Customer {view.id} has a value of a type that cannot be sent ({error}):"
+            " compare the tables with database_setup.sql"
+        ) from error

@@ -73,6 +73,8 @@ MIGRATIONS = (_VERSION_1, _VERSION_2)
 
 # What stands in a success column: NULL is not attempted.
 FAILED, DELIVERED, UNCHANGED = 0, 1, 2
+DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
+LEFT_TO_LATER = "unchanged: a later run has newer data"
 
 # Notes one call of one user: run, position, time, success, result.
 UPSERT = {
@@ -87,10 +89,17 @@ UPSERT = {
 
 def result_json(result: CallResult) -> str:
     """A result as the results file shows it."""
+    try:
+        return _result_json(result, result.response)
+    except orjson.JSONEncodeError:  # nested deeper than orjson writes, though it reads it
+        return _result_json(result, str(result.response)[:500])
+
+
+def _result_json(result: CallResult, response: object) -> str:
     return orjson.dumps(
         {
             "success": result.success,
-            "response": result.response,
+            "response": response,
             "status_code": result.status_code,
             "attempts": result.attempts,
             "error": result.error,
@@ -110,12 +119,12 @@ def refusal_json(email: str | None) -> str | None:
     )
 
 
-def unchanged_json() -> str:
-    """The result of a user whom an earlier run has told Iterable the same about."""
+def unchanged_json(reason: str) -> str:
+    """The result of a user to whom this run has nothing to send."""
     return result_json(
         CallResult(
             success=True,
-            response="unchanged: delivered by an earlier run",
+            response=reason,
             status_code=None,
             attempts=0,
             error=None,
@@ -147,9 +156,7 @@ def add_up(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> 
 def is_damage(error: Exception) -> bool:
     """Whether the file holds something else than a journal."""
     text = str(error)
-    return any(
-        sign in text for sign in ("not a database", "malformed", "already exists", "no such table")
-    )
+    return any(sign in text for sign in ("not a database", "malformed"))
 
 
 def advice(path: Path, error: Exception) -> str:

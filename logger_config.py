@@ -75,6 +75,8 @@ class ConsoleHandler(_StreamHandler):
         """A reader that is gone (`| head`) or a full disk must not end the run."""
         # What is still in the buffer would fail again when Python ends, which makes the exit
         # code 120. Source: Python's documentation of signal, "Note on SIGPIPE".
+        if isinstance(sys.exc_info()[1], BlockingIOError):
+            return  # a slow reader of a non-blocking pipe: this line is lost, the next may not be
         with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), self.stream.fileno())
 
@@ -103,6 +105,9 @@ def log_to_console(level: str, mask: SecretMask) -> None:
         root.removeHandler(handler)
         handler.close()
     root.setLevel(logging.DEBUG)
+    # Closed by whoever started us: Python has None there then.
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A console that cannot show a character shows its number instead of losing the line.
         if isinstance(stream, io.TextIOWrapper):
@@ -116,8 +121,8 @@ def log_to_console(level: str, mask: SecretMask) -> None:
         handler.setFormatter(formatter)
         root.addHandler(handler)
     # The edges say what happens there; these would say it again, per request.
-    for library in ("urllib3", "mysql.connector"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    for library in ("urllib3", "mysql.connector", "filelock"):
+        logging.getLogger(library).setLevel(logging.ERROR)
 
 
 def log_to_file(path: Path, mask: SecretMask) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # A Ctrl-C while the rest is still being loaded ends the program without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import logging
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,20 +33,29 @@ from db_connection import DatabaseConnection, DatabaseError, load_query
 from delivery import Delivery, choose_mode, now_text
 from exit_codes import ExitCode
 from files import FileError, make_writable_folder
-from history import finished_run, past_run, prune, settle_crashed_runs, unfinished_run
+from history import (
+    finished_run,
+    leave_to_later_runs,
+    past_run,
+    prune,
+    settle_crashed_runs,
+    unfinished_run,
+)
 from journal_file import JournalError, JournalFile
 from logger_config import log_to_console
 from masking import SecretMask
 from operator_commands import status_lines, unfinished_notice, verify
+from payloads import RecordError
 from progress import MOST_USERS_SHOWN, DeliveryProgress
 from reports import summary_lines, write_csv, write_results
 from settings import ConfigurationError
-from stopping import Interrupted, SignalWatch, Stop
+from stopping import Interrupted, SignalWatch, Stop, wait_in_main_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from command_line import Options
+    from history import PastRun
     from iterable_client import IterableClient
     from journal import Journal
     from records import Mode, RunKind
@@ -50,6 +66,10 @@ logger = logging.getLogger("main")
 QUERY_FILE = PROGRAM_DIR / "phase2_queries.sql"
 QUERY_NUMBER = 2
 DAYS_KEPT = 30
+
+
+class StillOpenError(Exception):
+    """What was asked for would send older data after newer; nothing was done."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.warning("%s; nothing was sent", interruption)
         return interruption.reason.exit_code
     except tuple(EXIT_CODES) as error:
+        if signals.broken_off_by:
+            logger.warning("%s; nothing was sent", signals.broken_off_by.text)
+            return signals.broken_off_by.exit_code
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
 
@@ -82,8 +105,11 @@ def run_integration(
     logger.info("Starting Iterable Integration")
     logger.info("[STEP 1] Loading environment variables...")
     logger.info("Environment variables loaded successfully")
-    with open_journal(settings.journal_file, dry_run=options.dry_run) as journal:
-        run = open_run(settings, options, journal)
+    with (
+        open_journal(settings.journal_file, dry_run=options.dry_run) as journal,
+        ExitStack() as cleanup,
+    ):
+        run = open_run(settings, options, journal, cleanup)
         if run is None:
             return ExitCode.DELIVERED
         logger.info("[STEP 4] Initializing Iterable API client...")
@@ -102,18 +128,39 @@ def run_integration(
         return summarise(journal, run, stop, dry_run=options.dry_run)
 
 
-def open_run(settings: Settings, options: Options, journal: Journal) -> int | None:
+def open_run(
+    settings: Settings, options: Options, journal: Journal, cleanup: ExitStack
+) -> int | None:
     """Whom to send: an earlier run's open users, or those of Query 2; None when nobody."""
     settle_crashed_runs(journal)
     prune(journal, (datetime.now(timezone.utc) - timedelta(days=DAYS_KEPT)).isoformat())
     if options.resume:
         return resume_run(settings, journal)
     if options.retry_failed:
-        return retry_run(settings, journal)
+        return retry_run(settings, journal, cleanup)
     notice = unfinished_notice(journal)
-    if notice:
+    if notice and not options.dry_run:
         logger.warning("%s; this run begins anew", notice)
-    return fetch_users(settings, options, journal)
+    return fetch_users(settings, options, journal, cleanup)
+
+
+def check_project(settings: Settings, past: PastRun) -> None:
+    """What one Iterable project has not got is not sent to another.
+
+    A corrected key is another project too, to the program; then nothing was delivered yet.
+
+    Raises:
+        ConfigurationError: the run was for another project.
+    """
+    address, _, _ = project_of(settings).partition(":")
+    project = past.record.header.project
+    delivered = past.counts.successful + past.counts.partial_failures
+    same = project in {"", project_of(settings)}
+    if not same and (delivered or not project.startswith(f"{address}:")):
+        raise ConfigurationError(
+            f"Run {past.record.header.run_id} was for another ITERABLE_API_BASE_URL or"
+            " ITERABLE_API_KEY: go on with those, or begin a new run"
+        )
 
 
 def resume_run(settings: Settings, journal: Journal) -> int | None:
@@ -123,12 +170,12 @@ def resume_run(settings: Settings, journal: Journal) -> int | None:
         logger.info("Nothing to resume: no run is unfinished")
         return None
     past = past_run(journal, run)
+    check_project(settings, past)
     make_writable_folder(Path(past.record.header.results_file).parent)
     journal.resume(run)
-    if past.record.header.project not in {"", project_of(settings)}:
-        logger.warning("Iterable's address or the key is another than before: sending everybody")
-        journal.move(run, project_of(settings), now_text())
-        past = past_run(journal, run)
+    journal.move(run, project_of(settings))
+    leave_to_later_runs(journal, run, now_text())
+    past = past_run(journal, run)
     logger.info(
         "Resuming run %s: %d of %d user(s) are open",
         past.record.header.run_id,
@@ -138,19 +185,20 @@ def resume_run(settings: Settings, journal: Journal) -> int | None:
     return run
 
 
-def retry_run(settings: Settings, journal: Journal) -> int | None:
+def retry_run(settings: Settings, journal: Journal, cleanup: ExitStack) -> int | None:
     """Begin a run of those whom the newest finished run did not deliver."""
     source = finished_run(journal)
     unfinished = unfinished_run(journal)
     if source is not None and unfinished is not None and unfinished > source:
         # Its users have newer data; the older run's must not follow theirs.
-        logger.warning("%s; only then --retry-failed", unfinished_notice(journal))
-        return None
+        raise StillOpenError(f"{unfinished_notice(journal)}; only then --retry-failed")
     past = None if source is None else past_run(journal, source)
     if past is None or not past.open_users:
         logger.info("Nothing to retry: the newest finished run left nobody undelivered")
         return None
-    run = journal.begin_retry(run_header(settings, "retry", dry_run=False), past.run)
+    check_project(settings, past)
+    header = run_header(settings, "retry", cleanup, dry_run=False)
+    run = journal.begin_retry(header, past.run)
     logger.info(
         "Retrying %d user(s) whom run %s did not deliver",
         journal.total_users(run),
@@ -159,11 +207,11 @@ def retry_run(settings: Settings, journal: Journal) -> int | None:
     return run
 
 
-def fetch_users(settings: Settings, options: Options, journal: Journal) -> int:
+def fetch_users(settings: Settings, options: Options, journal: Journal, cleanup: ExitStack) -> int:
     """Steps 2 and 3: stream Query 2 into the journal and let the database go."""
     query = load_query(QUERY_FILE, QUERY_NUMBER)
     kind: RunKind = "limited" if options.limit else "full"
-    header = run_header(settings, kind, dry_run=options.dry_run)
+    header = run_header(settings, kind, cleanup, dry_run=options.dry_run)
     logger.info("[STEP 2] Connecting to database...")
     with DatabaseConnection(database_settings(settings)) as database:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
@@ -174,9 +222,14 @@ def fetch_users(settings: Settings, options: Options, journal: Journal) -> int:
         logger.info("Found %d pro user(s) with recent engagement", total)
     else:
         logger.warning("No pro users with recent pricing/settings page views found")
+    counts = past_run(journal, run).counts
+    if counts.total_failures:
+        logger.error(
+            "%d user(s) have no email that can be sent to: see the results file",
+            counts.total_failures,
+        )
     if options.incremental:
-        unchanged = past_run(journal, run).counts.unchanged
-        logger.info("Unchanged since they were last sent: %d user(s)", unchanged)
+        logger.info("Unchanged since they were last sent: %d user(s)", counts.unchanged)
     return run
 
 
@@ -236,9 +289,10 @@ def show_payloads(journal: Journal, run: int) -> None:
 
 def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitCode:
     """Step 6: close the run in the journal, write the results file, tell the summary."""
-    reason = stop.reason
-    status = reason.status if reason else "completed"
     past = past_run(journal, run)
+    # A signal that came after the last answer has stopped nothing.
+    reason = stop.reason if past.open_users else None
+    status = reason.status if reason else "completed"
     record = replace(
         past.record,
         finished_at=now_text(),
@@ -277,7 +331,7 @@ def verify_delivered(settings: Settings, options: Options, stop: Stop) -> ExitCo
     with ExitStack() as cleanup:
         cleanup.callback(client.close)
         file = cleanup.enter_context(JournalFile(settings.journal_file))
-        code = verify(file, client, most, stop.wait)
+        code = verify(file, client, most, partial(wait_in_main_thread, stop))
     return stop.reason.exit_code if stop.reason else code
 
 
@@ -287,6 +341,8 @@ EXIT_CODES: dict[type[Exception], ExitCode] = {
     JournalError: ExitCode.CONFIGURATION,
     DatabaseError: ExitCode.UNAVAILABLE,
     LockedError: ExitCode.LOCKED,
+    RecordError: ExitCode.UNAVAILABLE,
+    StillOpenError: ExitCode.SOME_FAILED,
 }
 
 if __name__ == "__main__":

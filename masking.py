@@ -17,6 +17,10 @@ SHORTEST_SECRET = 4
 _JSON_WEB = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
 
 
+# What stands before the host of a URL: a proxy's password, say. RFC 3986, section 3.2.1.
+_USER_INFO = r"(?<=://)[^/@\n]+(?=@)"
+
+
 class SecretMask:
     """A function of text that puts `***` in the place of every known secret and every JWT.
 
@@ -26,7 +30,9 @@ class SecretMask:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets for form in _written_forms(secret)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._pattern = re.compile("|".join([*map(re.escape, longest_first), _JSON_WEB]))
+        self._pattern = re.compile(
+            "|".join([*map(re.escape, longest_first), _JSON_WEB, _USER_INFO])
+        )
 
     def __call__(self, text: str) -> str:
         """`text` without secrets."""

@@ -50,6 +50,8 @@ def verify(
     logger.info("Verifying users of run %s", past.record.header.run_id)
     counts: Counter[str] = Counter()
     for finding in UserReader(client, wait).verify(delivered_users(file, past.run, most)):
+        if finding.unread and finding.unread.error == "not_attempted":
+            break  # the run is to stop
         if finding.unread and finding.unread.key_refused:
             logger.error("Iterable refused to be read: --verify needs a server-side API key")
             return ExitCode.KEY_REFUSED

@@ -25,6 +25,10 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  the rows' times are UTC without a
 _SECOND = timedelta(seconds=1)
 
 
+class RecordError(Exception):
+    """A row of Query 2 cannot be sent as it is; the message is one line that names it."""
+
+
 def profile_payload(view: PageView) -> bytes:
     """The body of `users/update`. NULL is sent as null: the database is the source of truth."""
     return orjson.dumps(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -67,6 +68,17 @@ class Stop:
         return self._event.wait(seconds)
 
 
+def wait_in_main_thread(stop: Stop, seconds: float) -> bool:
+    """Sleep, but not beyond a request; True when there was one.
+
+    For the thread that hears signals: their handler must not meet it inside the event's lock.
+    """
+    until = time.monotonic() + seconds
+    while not stop.requested() and time.monotonic() < until:
+        time.sleep(0.1)
+    return stop.requested()
+
+
 class SignalWatch:
     """Turns SIGINT and SIGTERM into what fits the moment.
 
@@ -79,6 +91,7 @@ class SignalWatch:
         self._stop = stop
         self._calls_must_finish = False
         self._signals = 0
+        self.broken_off_by: StopReason | None = None
         for number in INTERRUPTIONS:
             signal.signal(number, self._handle)
 
@@ -89,6 +102,10 @@ class SignalWatch:
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         reason = INTERRUPTIONS[signal.Signals(number)]
         if not self._calls_must_finish:
+            if self.broken_off_by:
+                os._exit(reason.exit_code)
+            # A library may turn the exception into one of its own: SQLite does in a callback.
+            self.broken_off_by = reason
             raise Interrupted(reason)
         self._signals += 1
         if self._signals > 1:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -14,6 +15,7 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from answers import Answer
+from settings import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +41,9 @@ class Transport:
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
         with requests.Session() as session:
             environment = session.merge_environment_settings(base_url, {}, None, None, None)
-        self._proxies = environment["proxies"]
+        # A proxy cannot reach this machine's own loopback, where the sandbox is.
+        loopback = is_loopback(urlsplit(base_url).hostname or "")
+        self._proxies = {} if loopback else environment["proxies"]
         self._verify = environment["verify"] or True
 
     def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
@@ -70,7 +74,7 @@ class Transport:
                 proxies=self._proxies,
             )
             content = response.content
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             kind, reason = explain(error, self._timeout_seconds)
             return Answer(None, error=kind, reason=self._mask(reason))
         return Answer(

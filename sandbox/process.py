@@ -61,6 +61,8 @@ class SandboxProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # Ctrl-C is for the run, which ends this process when its calls are over.
+            start_new_session=True,
         )
         assert self._process.stdout
         line = self._process.stdout.readline().strip()

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -238,3 +239,12 @@ class TestAskedWait:
         """Whatever it asks for is None or a number of seconds that is not negative."""
         seconds = asked_wait_seconds(Answer(429, body, header), NOW)
         assert seconds is None or seconds >= 0
+
+
+def test_a_long_error_body_is_kept_in_short() -> None:
+    """It would otherwise stand in the journal once for every user of a bulk call."""
+    body = orjson.dumps({"code": "BadParams", "msg": "x" * 20_000, "params": ["y"] * 5_000})
+
+    verdict = judge(Answer(400, body), "counts")
+
+    assert verdict.response == {"code": "BadParams", "msg": "x" * 500}

@@ -157,6 +157,13 @@ def test_an_answer_that_counts_more_failures_than_it_names_is_not_believed() -> 
     assert all(share.result is None for share in unknown)
 
 
+def test_an_answer_that_does_not_count_everybody_is_not_believed() -> None:
+    """Neither stored nor failed, it says: those are asked about again."""
+    shares = attribute("users_update", people(4), answered(successCount=1, failCount=0))
+
+    assert [share.result for share in shares] == [None, None]
+
+
 def test_one_user_with_an_unnamed_failure_has_failed() -> None:
     """Alone in a call, there is nobody else to blame."""
     (share,) = attribute("users_update", people(1), answered(successCount=0, failCount=1))

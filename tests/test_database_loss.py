@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.conftest import load_seed
 from tests.mysql_server import private_server
@@ -12,6 +15,7 @@ from tests.runs import environment_for, finish, run, start
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from db_connection import DatabaseSettings
     from sandbox.process import SandboxProcess
     from tests.mysql_server import MySQLServer
 
@@ -44,6 +48,33 @@ def test_a_server_that_is_killed_in_mid_stream_fails_the_run_with_nothing_half_d
     assert not list(tmp_path.glob("*_results_*"))
     assert sandbox.calls() == []
     assert run(tmp_path, environment, "--status").stdout == "No run yet.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_whose_query_does_not_come_back(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    mysql_server: MySQLServer,
+    seeded_database: DatabaseSettings,
+    number: signal.Signals,
+) -> None:
+    """Somebody holds the table: the wait in the driver's C code does not keep the signal out."""
+    with mysql_server.connected(seeded_database.name) as holder, holder.cursor() as cursor:
+        cursor.execute("LOCK TABLES page_views WRITE")
+        environment = environment_for(tmp_path, sandbox, seeded_database)
+        process = start(tmp_path, environment)
+        log = tmp_path / "run.log"
+        while not log.exists() or "[STEP 3]" not in log.read_text(encoding="utf-8"):
+            time.sleep(0.02)
+        time.sleep(0.2)
+        process.send_signal(number)
+
+        ran = finish(tmp_path, process)
+
+    assert ran.exit_code == 128 + number
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("; nothing was sent")
+    assert sandbox.calls() == []
 
 
 def add_customers(server: MySQLServer, name: str) -> None:

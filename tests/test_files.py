@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from files import FileError, free_stamp, make_writable_folder, written_beside
+from files import FileError, claimed_stamp, make_writable_folder, written_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,6 +168,7 @@ class TestMakeWritableFolder:
 class TestFreeStamp:
     """Two runs in one second do not take each other's names."""
 
+    NAMES = ("a_{}.csv", "b_{}.json")
     START = datetime(2026, 12, 31, 23, 59, 59)  # noqa: DTZ001  local time
 
     @pytest.mark.parametrize(
@@ -186,4 +187,20 @@ class TestFreeStamp:
         """The files of one run share a stamp, so it must be free for all of them."""
         for name in taken:
             (tmp_path / name).touch()
-        assert free_stamp(tmp_path, ("a_{}.csv", "b_{}.json"), self.START) == stamp
+        with claimed_stamp(tmp_path, self.NAMES, self.START) as claimed:
+            assert claimed == stamp
+
+    def test_two_runs_of_one_second_get_different_stamps(self, tmp_path: Path) -> None:
+        """The claim is there before the first file is, and gone with its run."""
+        with (
+            claimed_stamp(tmp_path, self.NAMES, self.START) as first,
+            claimed_stamp(tmp_path, self.NAMES, self.START) as second,
+        ):
+            assert first != second
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_claim_in_a_folder_that_is_gone_is_one_line(self, tmp_path: Path) -> None:
+        """It names the file that cannot be made."""
+        claim = claimed_stamp(tmp_path / "gone", self.NAMES, self.START)
+        with pytest.raises(FileError, match=r"a_.*\.csv: No such file"), claim:
+            pass

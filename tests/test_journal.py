@@ -6,18 +6,19 @@ import sqlite3
 import stat
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from history import last_sent, past_run, settle_crashed_runs, unfinished_run
+from history import last_sent, past_run, past_runs, settle_crashed_runs, unfinished_run
 from journal import Journal, JournalError
 from journal_file import fingerprint
 from journal_format import MIGRATIONS, add_up
-from payloads import event_payload, profile_payload
+from payloads import RecordError, event_payload, profile_payload
 from records import CALLS, CallResult, Counts, PageView, Retries, RunHeader
 from tests.users import page_view
 
@@ -184,14 +185,15 @@ def test_a_file_that_is_no_journal_is_set_aside_as_it_is(tmp_path: Path) -> None
         assert begin(journal, 1) == 1
 
 
-def test_a_database_of_another_program_is_set_aside(tmp_path: Path) -> None:
-    """SQLite can read it, but it is no journal."""
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """SQLite can read it, but it is no journal: a wrong JOURNAL_FILE, not a damaged one."""
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE runs (something)")
 
-    with pytest.raises(JournalError, match="set aside"):
+    with pytest.raises(JournalError, match="check JOURNAL_FILE"):
         Journal(path)
+    assert [file.name for file in tmp_path.glob("*.damaged*")] == []
 
 
 def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
@@ -239,6 +241,32 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A wrong JOURNAL_FILE says so."""
     with pytest.raises(JournalError, match="JOURNAL_FILE"):
         Journal(tmp_path / "missing" / "journal.db")
+
+
+@pytest.mark.parametrize("bad", [{"first_name": b"bytes"}, {"event_time": "soon"}, {"id": 2**63}])
+def test_a_value_that_cannot_be_sent_names_its_customer(
+    journal: Journal, bad: dict[str, Any]
+) -> None:
+    """Other people's tables have other types: one line, and no run is begun."""
+    view = page_view(1)._replace(**bad)
+
+    with pytest.raises(RecordError, match=r"[Cc]ustomer"):
+        journal.begin(HEADER, [view])
+
+    assert past_runs(journal, 10) == []
+
+
+def test_an_answer_nested_too_deeply_is_kept_as_text(journal: Journal) -> None:
+    """What orjson reads may be deeper than what it writes."""
+    deep: Any = "x"
+    for _ in range(400):
+        deep = [deep]
+    run = begin(journal, 1)
+
+    journal.record(run, [1], "users_update", replace(FAILED, response=deep), AT)
+    journal.flush(run, Retries())
+
+    assert orjson.loads(next(journal.outcomes(run)).users_update)["response"].startswith("[[")
 
 
 def test_a_journal_that_is_just_being_made_by_another_process_is_waited_for(

@@ -89,3 +89,8 @@ def test_a_secret_of_the_environment_that_is_not_utf_8_is_masked() -> None:
 def test_the_mask_itself_shows_nothing() -> None:
     """It may stand in a traceback or a log."""
     assert repr(SecretMask(["geheim"])) == "SecretMask()"
+
+
+def test_a_login_in_a_url_is_masked() -> None:
+    """A proxy's password is no setting of this program, and a secret all the same."""
+    assert SecretMask()("via http://bob:s3cret word@proxy:99") == "via http://***@proxy:99"

@@ -354,19 +354,65 @@ def test_a_retry_takes_over_whom_an_interrupted_run_left_open(
     assert len(slow_sandbox.calls()) == before
 
 
-def test_a_run_resumed_for_another_project_sends_everybody_there(
-    tmp_path: Path, slow_sandbox: SandboxProcess
+@pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
+def test_one_projects_users_are_not_sent_to_another(
+    tmp_path: Path, slow_sandbox: SandboxProcess, option: str
 ) -> None:
-    """What the first project has says nothing about the second, nor the other way round."""
+    """Another address is refused, and the run can still be gone on with where it belongs."""
     environment = interrupted(tmp_path, slow_sandbox, 20)
     with SandboxProcess() as other:
         moved = environment | {"ITERABLE_API_BASE_URL": other.url}
-        ran = run(tmp_path, moved, "--resume")
+        ran = run(tmp_path, moved, option)
 
-        assert (ran.exit_code, len(other.state()["users"])) == (0, 40)
-    assert "another than before: sending everybody" in ran.stderr
-    run(tmp_path, environment, "--incremental")
+        assert (ran.exit_code, other.calls()) == (78, [])
+    assert "was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY" in ran.stderr
+    assert run(tmp_path, environment, "--resume").exit_code == 0
     assert len(slow_sandbox.state()["users"]) == 40
+
+
+def test_a_corrected_key_goes_on_with_the_run_that_the_wrong_one_stopped(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """To the program it is another project, in which nothing was delivered yet."""
+    assert run(tmp_path, variables | {"ITERABLE_API_KEY": "wrong-key"}).exit_code == 77
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (ran.exit_code, ran.results["successful"]) == (0, 40)
+    assert "Unchanged: 40" in run(tmp_path, variables, "--incremental").stdout
+
+
+def test_a_resumed_run_leaves_whom_a_later_one_has_sent_newer_data(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Stopped, then `--limit 5` with a new name, then resumed: the new name stays."""
+    refuse_everybody(sandbox)
+    run(tmp_path, variables)
+    execute(tmp_path, "UPDATE customers SET first_name = 'New' WHERE id <= 5")
+    run(tmp_path, variables, "--limit", "5")
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert ran.exit_code == 0
+    names = [user["dataFields"]["first_name"] for user in sandbox.state()["users"].values()]
+    assert (names.count("New"), len(names)) == (5, 40)
+    assert "Unchanged: 5" in ran.stdout
+    execute(tmp_path, "UPDATE customers SET first_name = 'Ada'")
+    assert "Unchanged: 35" in run(tmp_path, variables, "--incremental").stdout
+
+
+def test_two_journals_may_share_an_output_folder_at_the_same_moment(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """Each run has files of its own, whatever the second it began in."""
+    runs = [
+        start(tmp_path, variables | {"JOURNAL_FILE": f"{name}.db", "LOG_FILE": f"{name}.log"})
+        for name in ("one", "two", "three")
+    ]
+
+    assert [finish(tmp_path, process).exit_code for process in runs] == [0, 0, 0]
+    assert len({results["run_id"] for results in all_results(tmp_path)}) == 3
+    assert len(list(tmp_path.glob("query_results_*.csv"))) == 3
 
 
 def test_an_old_failure_does_not_undo_what_a_newer_run_sent(
@@ -388,6 +434,7 @@ def test_an_old_failure_does_not_undo_what_a_newer_run_sent(
     retried = run(tmp_path, variables, "--retry-failed")
     run(tmp_path, variables, "--resume")
 
+    assert retried.exit_code == 1
     assert "--resume goes on with it; only then --retry-failed" in retried.stderr
     assert sandbox.state()["users"][EMAILS[0]]["dataFields"]["first_name"] == "New"
 

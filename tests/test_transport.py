@@ -147,6 +147,25 @@ def test_https_to_a_server_without_tls_is_a_connection_error(sandbox: SandboxPro
     assert sandbox.calls() == []
 
 
+def test_a_ca_bundle_that_is_not_there_is_no_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong REQUESTS_CA_BUNDLE fails the call, not the run."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
+
+    answer = post("https://127.0.0.1:9")
+
+    assert answer.error == "connection_error"
+    assert "/no/such/file.pem" in answer.reason
+
+
+def test_a_proxy_is_not_asked_for_this_machine(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not reach the loopback, where the stand-in is."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    assert post(sandbox.url).status == 200
+
+
 def answer_once(server: socket.socket, wire: bytes) -> None:
     """Accept one connection, read one request, write these bytes, close."""
     connection, _ = server.accept()
