@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import main
 from command_line import __version__
 from exit_codes import ExitCode
+from run_opening import QUERY_FILE
 from settings import VARIABLES, Settings
 from tests.runs import run
 
@@ -92,4 +92,4 @@ def test_the_version_stands_in_one_place_for_people_and_tools() -> None:
 
 def test_the_program_reads_query_2_of_the_projects_own_file() -> None:
     """The SQL stands once."""
-    assert main.QUERY_FILE == ROOT / "phase2_queries.sql"
+    assert QUERY_FILE == ROOT / "phase2_queries.sql"

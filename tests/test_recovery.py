@@ -453,3 +453,25 @@ def test_a_key_that_loses_bulk_skips_nobody(
     ran = run(tmp_path, variables, "--mode", "bulk", "--retry-failed")
 
     assert (ran.exit_code, len(sandbox.state()["events"])) == (0, 40)
+
+
+def test_verify_of_nothing_is_no_failure(tmp_path: Path, variables: dict[str, str]) -> None:
+    """There was no run yet."""
+    ran = run(tmp_path, variables, "--verify")
+
+    assert ran.exit_code == 0
+    assert "Nothing to verify: there was no run yet" in ran.stderr
+
+
+def test_verify_tells_whom_it_could_not_read(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """An Iterable that is away confirms nobody: it gives up, exit code 69."""
+    run(tmp_path, variables)
+    away = variables | {"ITERABLE_API_BASE_URL": "http://127.0.0.1:9", "MAX_ATTEMPTS": "1"}
+
+    ran = run(tmp_path, away, "--verify", "all")
+
+    assert ran.exit_code == 69
+    assert "Not read: user0@example.com: connection_error" in ran.stderr
+    assert "Iterable cannot be read: giving up" in ran.stderr

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from exit_codes import ExitCode
-from stopping import INTERRUPTIONS, Interrupted, Stop, StopReason
+from stopping import INTERRUPTIONS, Interrupted, Stop, StopReason, wait_in_main_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,3 +201,20 @@ class TestSignals:
                 process.wait(0.2)
             os.kill(process.pid, number)
             assert process.wait() == exit_code
+
+
+class TestWaitInMainThread:
+    """The wait of the thread that hears signals."""
+
+    def test_it_ends_when_the_time_is_over(self) -> None:
+        """Nobody asked to stop."""
+        assert wait_in_main_thread(Stop(), 0.05) is False
+
+    def test_it_ends_when_somebody_asks_to_stop(self) -> None:
+        """Long before the time is over."""
+        stop = Stop()
+        asking = threading.Timer(0.05, stop.request, [INTERRUPTIONS[signal.SIGTERM]])
+        asking.start()
+
+        assert wait_in_main_thread(stop, 60) is True
+        asking.join()
