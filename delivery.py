@@ -114,7 +114,6 @@ class Delivery:
         self._threads: list[threading.Thread] = []
         self._work: queue.SimpleQueue[Sequence[PendingUser] | None] = queue.SimpleQueue()
         self._reports: queue.SimpleQueue[CallDone | BatchDone | WorkerDied] = queue.SimpleQueue()
-        self._unreachable_calls = 0
         self._flush_due = 0.0
 
     def deliver(self, users: Iterable[PendingUser]) -> None:
@@ -197,8 +196,7 @@ class Delivery:
             return 1
         positions = [user.position for user in report.users]
         self._journal.record(self._run, positions, report.call, report.result, report.at)
-        self._unreachable_calls = self._unreachable_calls + 1 if report.result.gave_up else 0
-        if self._unreachable_calls >= MOST_UNREACHABLE_CALLS:
+        if self._client.gave_up_in_a_row() >= MOST_UNREACHABLE_CALLS:
             self._stop.request(UNREACHABLE)
         return 0
 

@@ -83,6 +83,19 @@ class RetryCounter:
             return Retries(tuple(sorted(self._by_status.items())), self._seconds_waited)
 
 
+class FailureRow:
+    """Counts the calls that gave up since the last definite answer to any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.length = 0
+
+    def note(self, result: CallResult) -> None:
+        """A call is over."""
+        with self._lock:
+            self.length = self.length + 1 if result.gave_up else 0
+
+
 class IterableClient:
     """Iterable's write calls over one `Transport`; safe to share between threads.
 
@@ -112,6 +125,7 @@ class IterableClient:
         self._max_attempts = max_attempts
         self._random_share = random_share
         self._retries = RetryCounter()
+        self._failures = FailureRow()
         self._warned_of_fields: set[str] = set()
 
     def send(self, call: Call, user: PendingUser) -> CallResult:
@@ -165,8 +179,22 @@ class IterableClient:
         """Close the connections."""
         self._transport.close()
 
+    def gave_up_in_a_row(self) -> int:
+        """How many calls used up their tries since Iterable last gave a definite answer.
+
+        Counted when the answer comes: by the time that a call is logged and reported, calls
+        that began later may be over.
+        """
+        return self._failures.length
+
     def _try_until_known(self, request: Request) -> CallResult:
         """One call with its retries."""
+        result = self._try(request)
+        if result.error != "not_attempted":
+            self._failures.note(result)
+        return result
+
+    def _try(self, request: Request) -> CallResult:
         limiter = self._limiters[request.endpoint]
         progress = Progress()
         result = NOT_ATTEMPTED

@@ -264,6 +264,10 @@ class BrokenClient:
         """No repeats."""
         return Retries()
 
+    def gave_up_in_a_row(self) -> int:
+        """Iterable is there."""
+        return 0
+
 
 class NoProgress:
     """Nobody looks."""

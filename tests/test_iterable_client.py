@@ -200,6 +200,19 @@ def test_retries_are_counted_by_what_caused_them(sandbox: SandboxProcess) -> Non
     assert (retries.total, retries.seconds_waited) == (3, 4.0)
 
 
+def test_calls_that_give_up_are_counted_until_a_definite_answer(sandbox: SandboxProcess) -> None:
+    """A success ends the row, and so does a refusal: Iterable is there."""
+    fault = {"endpoint": "*", "kind": "status"}
+    sandbox.faults([{**fault, "status": 503, "times": 6}, {**fault, "status": 400}])
+    rows = []
+    with client_of(sandbox, Waits()) as client:
+        for _ in range(4):
+            client.send("users_update", pending_user())
+            rows.append(client.gave_up_in_a_row())
+
+    assert rows == [1, 2, 0, 0]
+
+
 def test_a_stop_during_a_wait_ends_the_call_with_what_it_knows(sandbox: SandboxProcess) -> None:
     """The failure stands; no further request is made."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 3}])
