@@ -145,7 +145,7 @@ class IterableClient:
             Groups of users with the same result; each user is in one of them.
 
         Raises:
-            BulkRefusedError: the key may not make bulk calls; nothing was sent.
+            BulkRefusedError: the key may not make bulk calls; this call changed nothing.
         """
         endpoint = BULK_ENDPOINTS[call]
         request = Request(endpoint, f"/api/{endpoint}", bulk_body(call, users), None, "counts")
