@@ -37,11 +37,11 @@ class Api:
     ) -> requests.Response:
         """POST JSON to `/api/` + path."""
         url = f"{self.sandbox.url}/api/{path}"
-        return self.session.post(url, json=body, headers=headers, timeout=5, **options)
+        return self.session.post(url, json=body, headers=headers, timeout=30, **options)
 
     def get(self, path: str) -> requests.Response:
         """GET `/api/` + path."""
-        return self.session.get(f"{self.sandbox.url}/api/{path}", timeout=5)
+        return self.session.get(f"{self.sandbox.url}/api/{path}", timeout=30)
 
     def update(self, email: str = EMAIL, **data: object) -> requests.Response:
         """Call users/update."""
@@ -76,7 +76,7 @@ class Api:
     def connect(self) -> socket.socket:
         """Open a bare connection."""
         address = urlsplit(self.sandbox.url)
-        return socket.create_connection((address.hostname or "", address.port or 0), timeout=5)
+        return socket.create_connection((address.hostname or "", address.port or 0), timeout=30)
 
 
 @pytest.fixture(scope="module", name="running_sandbox")

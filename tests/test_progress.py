@@ -8,7 +8,7 @@ import os
 import struct
 import sys
 import termios
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -63,21 +63,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @contextmanager
-def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """A real terminal in the place of stderr, and what was printed on it."""
+def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """A real terminal in the place of stderr; what was printed on it is there afterwards.
+
+    The kernel passes it on when it likes: only once the device is closed does reading end.
+    """
+    printed: list[bytes] = []
     controller, device = os.openpty()
-    os.set_blocking(controller, False)
     fcntl.ioctl(device, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-
-    def seen() -> str:
-        try:
-            return os.read(controller, 100_000).decode()
-        except BlockingIOError:
-            return ""
-
     with os.fdopen(device, "w") as stderr, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", stderr)
-        yield seen
+        yield printed
+    with suppress(OSError):  # EIO is the end of a closed terminal
+        while some := os.read(controller, 100_000):
+            printed.append(some)
     os.close(controller)
 
 
@@ -220,7 +219,7 @@ class TestBar:
             clock.now += 60
             shown.advance([ADA, BOB], BOTH)
             shown.close()
-            seen = terminal()
+        seen = b"".join(terminal).decode()
         assert f"0/{LARGE}" in seen
         assert f"2/{LARGE}" in seen
         assert "user/s" in seen
@@ -236,7 +235,7 @@ class TestBar:
             shown = DeliveryProgress(total, quiet=quiet)
             shown.advance([ADA], BOTH)
             shown.close()
-            assert terminal() == ""
+        assert terminal == []
 
     def test_without_a_terminal_there_is_none(self, capfd: pytest.CaptureFixture[str]) -> None:
         """A bar in a file or in cron's mail is noise."""

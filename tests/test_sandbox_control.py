@@ -156,7 +156,7 @@ def test_a_profile_can_be_changed_behind_the_programs_back(api: Api) -> None:
 )
 def test_a_wrong_command_is_refused(api: Api, path: str, body: object) -> None:
     """It is 400 and changes nothing."""
-    answer = requests.post(f"{api.sandbox.url}/_sandbox/{path}", json=body, timeout=5)
+    answer = requests.post(f"{api.sandbox.url}/_sandbox/{path}", json=body, timeout=30)
     assert (answer.status_code, answer.json()["code"]) == (400, "BadParams")
     assert api.users() == {}
 
@@ -164,14 +164,14 @@ def test_a_wrong_command_is_refused(api: Api, path: str, body: object) -> None:
 @pytest.mark.parametrize("path", ["_sandbox/nothing", "_sandbox/reset", "nothing"])
 def test_another_path_is_not_found(api: Api, path: str) -> None:
     """A command is a POST, so a GET of it is 404 too."""
-    assert requests.get(f"{api.sandbox.url}/{path}", timeout=5).status_code == 404
+    assert requests.get(f"{api.sandbox.url}/{path}", timeout=30).status_code == 404
 
 
 def test_the_page_shows_what_came_in_and_escapes_it(api: Api) -> None:
     """A person sees calls and users; a value cannot become markup."""
     api.update(name="<script>alert(1)</script>")
     api.update_bulk("bob@example.com")
-    answer = requests.get(api.sandbox.url, timeout=5)
+    answer = requests.get(api.sandbox.url, timeout=30)
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "&lt;script&gt;alert(1)" in answer.text
     assert "<script>" not in answer.text

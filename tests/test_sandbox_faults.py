@@ -223,6 +223,6 @@ def test_random_faults_spare_reads(api: Api) -> None:
 )
 def test_a_fault_that_does_not_exist_is_refused(api: Api, content: object) -> None:
     """A typing error must not pass for a fault that never fires."""
-    answer = requests.post(f"{api.sandbox.url}/_sandbox/faults", json=content, timeout=5)
+    answer = requests.post(f"{api.sandbox.url}/_sandbox/faults", json=content, timeout=30)
     assert (answer.status_code, answer.json()["code"]) == (400, "BadParams")
     assert api.update().status_code == 200

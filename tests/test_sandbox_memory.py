@@ -68,9 +68,9 @@ def test_a_long_state_waits_for_a_slow_reader(api: Api) -> None:
         users = [{"email": email, "dataFields": text} for email in emails]
         api.post("users/bulkUpdate", {"users": users})
     before, url = peak(api), f"{api.sandbox.url}/_sandbox/state"
-    with requests.get(url, stream=True, timeout=5) as leaving:
+    with requests.get(url, stream=True, timeout=30) as leaving:
         leaving.raw.read(10)
-    with requests.get(url, stream=True, timeout=5) as answer:
+    with requests.get(url, stream=True, timeout=30) as answer:
         time.sleep(0.3)
         assert peak(api) - before < 30 * MEGABYTE
         stored = answer.json()["users"]
