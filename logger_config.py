@@ -20,6 +20,8 @@ from tqdm import tqdm
 from files import FileError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from masking import SecretMask
 
 LINE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -99,7 +101,10 @@ class PrivateRotatingFileHandler(RotatingFileHandler):
 
 
 def log_to_console(level: str, mask: SecretMask) -> None:
-    """Send INFO to stdout and problems to stderr, from `level` on; forgets other handlers."""
+    """Send INFO to stdout and problems to stderr, from `level` on; forgets other handlers.
+
+    An uncaught exception becomes a line of the log, too.
+    """
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -120,6 +125,7 @@ def log_to_console(level: str, mask: SecretMask) -> None:
         handler.setLevel(lowest)
         handler.setFormatter(formatter)
         root.addHandler(handler)
+    sys.excepthook = _log_bug
     # The edges say what happens there; these would say it again, per request.
     for library in ("urllib3", "mysql.connector", "filelock"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -143,6 +149,17 @@ def log_to_file(path: Path, mask: SecretMask) -> None:
     handler.setLevel(logging.DEBUG)
     handler.setFormatter(LineFormatter(mask))
     logging.getLogger().addHandler(handler)
+
+
+def _log_bug(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """An exception that nobody expected: for the file too, and free of secrets."""
+    logging.getLogger("main").critical(
+        "A bug ended the program: %s. The journal has what was sent: see --status",
+        kind.__name__,
+        exc_info=(kind, error, traceback),
+    )
 
 
 def _number(level: str) -> int:

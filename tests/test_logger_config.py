@@ -307,6 +307,19 @@ class TestSecrets:
             assert text.endswith(f"ValueError: the key is {MASK}\n")
             assert "geheim" not in text
 
+    def test_a_bug_is_in_the_file_too_free_of_secrets(self, tmp_path: Path) -> None:
+        """Whoever looks in the morning finds the traceback of the night; the exit code is 1."""
+        ended = run_logging(
+            "log_to_console('INFO', SecretMask(['geheim']))\n"
+            f"log_to_file(pathlib.Path({str(tmp_path / 'run.log')!r}), SecretMask(['geheim']))\n"
+            "raise ZeroDivisionError('the key is geheim')"
+        )
+        assert ended.returncode == 1
+        for text in (ended.stderr, (tmp_path / "run.log").read_text()):
+            assert "CRITICAL - A bug ended the program: ZeroDivisionError." in text
+            assert text.endswith(f"ZeroDivisionError: the key is {MASK}\n")
+            assert "geheim" not in text
+
     def test_a_stack_is_masked(self, capfd: pytest.CaptureFixture[str]) -> None:
         """It shows lines of the source, and keeps its own."""
         log_to_console("INFO", SecretMask(["stack_info=True"]))
