@@ -27,12 +27,12 @@ def rows_of(heading: str) -> list[list[str]]:
 
 
 def test_the_help_in_the_readme_is_the_programs(tmp_path: Path) -> None:
-    """Word for word, at the width of a document."""
+    """Word for word; where the usage is wrapped differs from one Python to the next."""
     shown = README.split("$ python main.py --help\n", 1)[1].split("```", 1)[0]
 
     helped = run(tmp_path, {"COLUMNS": "80"}, "--help")
 
-    assert shown == helped.stdout
+    assert shown.split() == helped.stdout.split()
 
 
 def test_the_settings_table_is_the_settings() -> None:
