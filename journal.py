@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from history import copy_open_users, last_sent, settle
+from backlog import copy_open_users
+from history import last_sent, settle
 from journal_file import PAGE_SIZE, JournalError, JournalFile, fingerprint
 from journal_format import (
     DELIVERED_BEFORE,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from backlog import Backlog
     from records import Call, CallResult, PageView, RunHeader
 
 __all__ = ["Journal", "JournalError"]
@@ -88,12 +90,16 @@ class Journal(JournalFile):
             self.execute("UPDATE runs SET total_users = ? WHERE run = ?", (total, run))
         return run
 
-    def begin_retry(self, header: RunHeader, source: int) -> int:
-        """Store a run of the users whom the run `source` left open."""
+    def begin_retry(self, header: RunHeader, source: Backlog) -> int:
+        """Store a run of the users whom another left open, to be called as it did."""
         with self.transaction():
-            run = self._add_run(header, retry_of=source)
-            total = copy_open_users(self, source, run)
-            self.execute("UPDATE runs SET total_users = ? WHERE run = ?", (total, run))
+            run = self._add_run(header, retry_of=source.past.run)
+            copy_open_users(self, source, run)
+            self.execute(
+                "UPDATE runs SET mode = (SELECT mode FROM runs WHERE run = :source),"
+                " total_users = (SELECT COUNT(*) FROM users WHERE run = :run) WHERE run = :run",
+                {"source": source.past.run, "run": run},
+            )
         return run
 
     def resume(self, run: int) -> None:

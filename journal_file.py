@@ -79,7 +79,7 @@ class JournalFile:
         with self._translated():
             self._database.executemany(sql, rows)
 
-    def one(self, sql: str, parameters: Sequence[object] = ()) -> Any:  # noqa: ANN401  a row
+    def one(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Any:  # noqa: ANN401  a row
         """The first row of a query, or None."""
         with self._translated():
             return self._database.execute(sql, parameters).fetchone()

@@ -76,6 +76,15 @@ FAILED, DELIVERED, UNCHANGED = 0, 1, 2
 DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
 LEFT_TO_LATER = "unchanged: a later run has newer data"
 
+# Whether a later run for :projects has made a call for user u of run :run, or may have. A run
+# that is being written has no users yet.
+SENT_LATER = (
+    "u.customer_id IN (SELECT n.customer_id FROM runs later JOIN users n ON n.run = later.run"
+    " LEFT JOIN outcomes p ON p.run = n.run AND p.position = n.position WHERE later.run > :run"
+    " AND later.project GLOB :projects AND later.total_users > 0"
+    " AND (p.run IS NOT NULL OR later.status = 'running'))"
+)
+
 # Notes one call of one user: run, position, time, success, result.
 UPSERT = {
     call: (

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assembly import LockedError, is_locked, make_client, open_journal, prepare
+from assembly import LockedError, is_locked, make_client, open_journal, prepare, project_of
 from command_line import parse_arguments
 from db_connection import DatabaseError
 from delivery import Delivery, choose_mode, now_text
@@ -189,7 +189,7 @@ def show_status(settings: Settings) -> ExitCode:
         return ExitCode.DELIVERED
     running = is_locked(path)
     with JournalFile(path) as file:
-        print("\n".join(status_lines(file, running=running)))
+        print("\n".join(status_lines(file, project_of(settings), running=running)))
     return ExitCode.DELIVERED
 
 

@@ -6,13 +6,15 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from backlog import of_another_project, undelivered, unfinished
 from exit_codes import ExitCode
-from history import past_run, past_runs, unfinished_run
+from history import past_runs
 from verification import UserReader, delivered_users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from backlog import Backlog
     from history import PastRun
     from iterable_client import IterableClient
     from journal_file import JournalFile
@@ -24,15 +26,15 @@ MOST_UNREAD_USERS = 20
 _COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>7}  {:>9}"
 
 
-def status_lines(file: JournalFile, *, running: bool) -> list[str]:
-    """The newest runs, what is open, and what to do about it."""
+def status_lines(file: JournalFile, project: str, *, running: bool) -> list[str]:
+    """The newest runs, what is open for `project`, and what to do about it."""
     runs = past_runs(file, RUNS_SHOWN)
     if not runs:
         return ["No run yet."]
     heads = ("run", "started (UTC)", "status", "users", "ok", "partly", "failed", "not tr.")
     lines = [_COLUMNS.format(*heads, "unchanged")]
     lines += [_run_line(past, running=running and past is runs[0]) for past in runs]
-    return [*lines, "", *_advice(file, runs[0], running=running)]
+    return [*lines, "", *(["A run is going on."] if running else _advice(file, project))]
 
 
 def verify(
@@ -78,15 +80,22 @@ def verify(
     return ExitCode.DELIVERED if counts["confirmed"] == total else ExitCode.SOME_FAILED
 
 
-def unfinished_notice(file: JournalFile) -> str | None:
-    """What a new run says of one that did not finish, or None."""
-    run = unfinished_run(file)
-    if run is None:
-        return None
-    past = past_run(file, run)
+def unfinished_notice(backlog: Backlog) -> str:
+    """What is said of a run that did not finish."""
+    header = backlog.past.record.header
     return (
-        f"Run {past.record.header.run_id} of {_minute(past.record.header.started_at)} UTC did not"
-        f" finish: {past.open_users} user(s) are open. --resume goes on with it"
+        f"Run {header.run_id} of {_minute(header.started_at)} UTC did not finish:"
+        f" {backlog.open_users} user(s) are open"
+    )
+
+
+def another_project_notice(backlog: Backlog) -> str:
+    """What is said of a run that only the settings it began with can go on with."""
+    header = backlog.past.record.header
+    return (
+        f"Run {header.run_id} of {_minute(header.started_at)} UTC was for another"
+        f" ITERABLE_API_BASE_URL or ITERABLE_API_KEY and left {backlog.open_users} user(s) open:"
+        " go on with those settings, or begin a new run"
     )
 
 
@@ -108,15 +117,23 @@ def _run_line(past: PastRun, *, running: bool) -> str:
     )
 
 
-def _advice(file: JournalFile, newest: PastRun, *, running: bool) -> list[str]:
-    if running:
-        return ["A run is going on."]
-    notice = unfinished_notice(file)
-    if notice:
-        return [f"{notice}: python main.py --resume"]
-    if newest.open_users:
-        return [f"{newest.open_users} user(s) of the newest run failed: main.py --retry-failed"]
-    return ["Nothing is open."]
+def _advice(file: JournalFile, project: str) -> Iterator[str]:
+    """What is open, and what to do about it."""
+    not_finished = unfinished(file, project)
+    failed = undelivered(file, project)
+    elsewhere = of_another_project(file, project)
+    if not_finished:
+        yield f"{unfinished_notice(not_finished)}: python main.py --resume"
+    if failed and not (not_finished and not_finished.past.run == failed.past.run):
+        header = failed.past.record.header
+        yield (
+            f"{failed.open_users} user(s) of run {header.run_id} were not delivered:"
+            " python main.py --retry-failed"
+        )
+    if elsewhere:
+        yield another_project_notice(elsewhere)
+    if not (not_finished or failed or elsewhere):
+        yield "Nothing is open."
 
 
 def _minute(iso_time: str) -> str:

@@ -11,25 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assembly import PROGRAM_DIR, database_settings, project_of, run_header
+from backlog import leave_to_later_runs, of_another_project, undelivered, unfinished
 from db_connection import DatabaseConnection, load_query
 from delivery import now_text
 from files import make_writable_folder
-from history import (
-    finished_run,
-    leave_to_later_runs,
-    past_run,
-    prune,
-    settle_crashed_runs,
-    unfinished_run,
-)
-from operator_commands import unfinished_notice
+from history import past_run, prune, settle_crashed_runs
+from operator_commands import another_project_notice, unfinished_notice
 from settings import ConfigurationError
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from command_line import Options
-    from history import PastRun
     from journal import Journal
     from records import RunKind
     from settings import Settings
@@ -55,73 +48,68 @@ def open_run(
         return resume_run(settings, journal)
     if options.retry_failed:
         return retry_run(settings, journal, cleanup)
-    notice = unfinished_notice(journal)
-    if notice and not options.dry_run:
-        logger.warning("%s; this run begins anew", notice)
+    earlier = unfinished(journal, project_of(settings))
+    if earlier and not options.dry_run:
+        notice = unfinished_notice(earlier)
+        logger.warning("%s. --resume goes on with it; this run begins anew", notice)
     return fetch_users(settings, options, journal, cleanup)
-
-
-def check_project(settings: Settings, past: PastRun) -> None:
-    """What one Iterable project has not got is not sent to another.
-
-    A corrected key is another project too, to the program; then nothing was delivered yet.
-
-    Raises:
-        ConfigurationError: the run was for another project.
-    """
-    address, _, _ = project_of(settings).partition(":")
-    project = past.record.header.project
-    delivered = past.counts.successful + past.counts.partial_failures
-    same = project in {"", project_of(settings)}
-    if not same and (delivered or not project.startswith(f"{address}:")):
-        raise ConfigurationError(
-            f"Run {past.record.header.run_id} was for another ITERABLE_API_BASE_URL or"
-            " ITERABLE_API_KEY: go on with those, or begin a new run"
-        )
 
 
 def resume_run(settings: Settings, journal: Journal) -> int | None:
     """Go on with the newest run that did not finish."""
-    run = unfinished_run(journal)
-    if run is None:
+    project = project_of(settings)
+    backlog = unfinished(journal, project)
+    if backlog is None:
+        check_project(journal, project)
         logger.info("Nothing to resume: no run is unfinished")
         return None
-    past = past_run(journal, run)
-    check_project(settings, past)
-    make_writable_folder(Path(past.record.header.results_file).parent)
+    run, header = backlog.past.run, backlog.past.record.header
+    make_writable_folder(Path(header.results_file).parent)
     journal.resume(run)
-    journal.move(run, project_of(settings))
-    leave_to_later_runs(journal, run, now_text())
-    past = past_run(journal, run)
+    journal.move(run, project)
+    leave_to_later_runs(journal, backlog, now_text())
     logger.info(
         "Resuming run %s: %d of %d user(s) are open",
-        past.record.header.run_id,
-        past.open_users,
-        past.counts.total_users,
+        header.run_id,
+        backlog.open_users,
+        backlog.past.counts.total_users,
     )
     return run
 
 
 def retry_run(settings: Settings, journal: Journal, cleanup: ExitStack) -> int | None:
-    """Begin a run of those whom the newest finished run did not deliver."""
-    source = finished_run(journal)
-    unfinished = unfinished_run(journal)
-    if source is not None and unfinished is not None and unfinished > source:
+    """Begin a run of those whom the newest finished run with open users did not deliver."""
+    project = project_of(settings)
+    source = undelivered(journal, project)
+    first = unfinished(journal, project)
+    if first and (source is None or first.past.run > source.past.run):
         # Its users have newer data; the older run's must not follow theirs.
-        raise StillOpenError(f"{unfinished_notice(journal)}; only then --retry-failed")
-    past = None if source is None else past_run(journal, source)
-    if past is None or not past.open_users:
-        logger.info("Nothing to retry: the newest finished run left nobody undelivered")
+        raise StillOpenError(
+            f"{unfinished_notice(first)}. --resume goes on with it; only then --retry-failed"
+        )
+    if source is None:
+        check_project(journal, project)
+        logger.info("Nothing to retry: no finished run left anybody undelivered")
         return None
-    check_project(settings, past)
     header = run_header(settings, "retry", cleanup, dry_run=False)
-    run = journal.begin_retry(header, past.run)
+    run = journal.begin_retry(header, source)
     logger.info(
         "Retrying %d user(s) whom run %s did not deliver",
         journal.total_users(run),
-        past.record.header.run_id,
+        source.past.record.header.run_id,
     )
     return run
+
+
+def check_project(journal: Journal, project: str) -> None:
+    """Somebody who is open, but not for this project, is not nobody.
+
+    Raises:
+        ConfigurationError: only the settings that a run began with can go on with it.
+    """
+    elsewhere = of_another_project(journal, project)
+    if elsewhere:
+        raise ConfigurationError(another_project_notice(elsewhere))
 
 
 def fetch_users(settings: Settings, options: Options, journal: Journal, cleanup: ExitStack) -> int:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from history import last_sent, past_run, past_runs, settle_crashed_runs, unfinished_run
+from backlog import unfinished
+from history import last_sent, past_run, past_runs, settle_crashed_runs
 from journal import Journal, JournalError
 from journal_file import fingerprint
 from journal_format import MIGRATIONS, add_up
@@ -229,7 +230,9 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
 
     with Journal(path) as journal:
         settle_crashed_runs(journal)
-        assert unfinished_run(journal) == 1
+        backlog = unfinished(journal, "any:project")
+        assert backlog
+        assert (backlog.past.run, backlog.open_users) == (1, 1)
         assert [user.position for user in journal.pending(1)] == [2]
         assert last_sent(journal, "", [1, 2]) == {
             1: (fingerprint(profile_payload(view)), fingerprint(event_payload(view))),

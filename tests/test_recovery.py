@@ -138,6 +138,59 @@ def test_the_failed_are_sent_again_and_nobody_else(
     assert "Nothing to retry" in run(tmp_path, variables, "--retry-failed").stdout
 
 
+def test_after_a_kill_retry_failed_asks_for_resume_first(
+    tmp_path: Path, slow_sandbox: SandboxProcess
+) -> None:
+    """No run has finished, but somebody is open: that is not nothing."""
+    database = database_of(tmp_path / "customers.sqlite", EMAILS)
+    environment = environment_for(tmp_path, slow_sandbox, database) | {"MAX_WORKERS": "1"}
+    process = start(tmp_path, environment)
+    while not slow_sandbox.calls():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    finish(tmp_path, process)
+
+    ran = run(tmp_path, environment, "--retry-failed")
+
+    assert (ran.exit_code, len(all_results(tmp_path))) == (1, 0)
+    assert "--resume goes on with it; only then --retry-failed" in ran.stderr
+
+
+def test_who_left_the_list_while_a_run_was_unfinished_is_not_forgotten(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A later whole run has everybody else: --status still names the one, --resume sends them."""
+    refuse_everybody(sandbox)
+    run(tmp_path, variables)
+    execute(tmp_path, "DELETE FROM page_views WHERE user_id = 40")
+    assert "this run begins anew" in run(tmp_path, variables).stderr
+
+    status = run(tmp_path, variables, "--status").stdout
+    ran = run(tmp_path, variables, "--resume")
+
+    assert "did not finish: 1 user(s) are open: python main.py --resume" in status
+    assert ran.exit_code == 0
+    resumed = all_results(tmp_path)[0]
+    assert (resumed["successful"], resumed["unchanged"]) == (1, 39)
+    assert len(sandbox.state()["users"]) == 40
+    assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
+
+
+def test_a_wrong_key_is_forgotten_once_the_right_one_has_sent_everybody(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """Nothing is open, and the next runs have nothing to warn of."""
+    assert run(tmp_path, variables | {"ITERABLE_API_KEY": "wrong-key"}).exit_code == 77
+
+    first = run(tmp_path, variables)
+    second = run(tmp_path, variables)
+
+    assert "this run begins anew" in first.stderr
+    assert second.stderr == ""
+    assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
+
+
 def test_a_bulk_retry_makes_only_the_open_calls(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
@@ -225,8 +278,8 @@ def test_status_tells_what_is_open_and_what_to_do(
     run(tmp_path, variables, "--retry-failed")
     well = run(tmp_path, variables, "--status").stdout
 
-    assert "40 user(s) are open. --resume goes on with it: python main.py --resume" in stopped
-    assert "1 user(s) of the newest run failed: main.py --retry-failed" in failed
+    assert "did not finish: 40 user(s) are open: python main.py --resume" in stopped
+    assert " were not delivered: python main.py --retry-failed" in failed
     assert well.rstrip().endswith("Nothing is open.")
     assert [line.split()[3] for line in well.splitlines()[1:4]] == [
         "completed",

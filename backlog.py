@@ -1,0 +1,160 @@
+"""Whom earlier runs left open: users with a call to be made that no later run has made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from history import past_run
+from journal_format import LEFT_TO_LATER, SENT_LATER, UNCHANGED, unchanged_json
+from records import CALLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from history import PastRun
+    from journal_file import JournalFile
+
+# A user u of run :run, with the outcome o if there is one, who has a call left.
+_OPEN = (
+    "FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
+    " WHERE u.run = :run AND NOT (COALESCE(o.users_update_success, 0)"
+    " AND COALESCE(o.events_track_success, 0))"
+)
+
+
+class Backlog(NamedTuple):
+    """A run with users who are open, even if later runs for these `projects` are counted in.
+
+    `projects` is a pattern of SQLite's GLOB.
+    """
+
+    past: PastRun
+    projects: str
+    open_users: int
+
+
+def unfinished(file: JournalFile, project: str) -> Backlog | None:
+    """The newest run that did not finish, and that `project` can go on with."""
+    for past in _newest_first(file, "status != 'completed'"):
+        if may_continue(past, project):
+            backlog = _backlog(file, past, _same_projects(past, project))
+            if backlog.open_users or _lacks_its_results(file, past, project):
+                return backlog
+    return None
+
+
+def undelivered(file: JournalFile, project: str) -> Backlog | None:
+    """The newest run that came to an end and left users open whom `project` can be sent."""
+    for past in _newest_first(file, "status != 'running'"):
+        if may_continue(past, project):
+            backlog = _backlog(file, past, _same_projects(past, project))
+            if backlog.open_users:
+                return backlog
+    return None
+
+
+def of_another_project(file: JournalFile, project: str) -> Backlog | None:
+    """The newest run with open users that only the settings it began with can go on with."""
+    for past in _newest_first(file, "project NOT IN ('', ?)", project):
+        if not may_continue(past, project):
+            # A wrong address that took nobody is no project: any later run makes up for it.
+            projects = past.record.header.project if past.delivered_users else "*"
+            backlog = _backlog(file, past, projects)
+            if backlog.open_users:
+                return backlog
+    return None
+
+
+def may_continue(past: PastRun, project: str) -> bool:
+    """Whether a run's users may be sent to `project`, an `address:key`.
+
+    What one Iterable project has not got is not sent to another. A corrected key looks like
+    another project, too; then nothing was delivered yet.
+    """
+    address, _, _ = project.partition(":")
+    theirs = past.record.header.project
+    return theirs in {"", project} or (
+        not past.delivered_users and theirs.startswith(f"{address}:")
+    )
+
+
+def copy_open_users(file: JournalFile, source: Backlog, target: int) -> None:
+    """Give a new run the open users of another, with what is done of them.
+
+    Calls that succeeded stay as they were, and so does what can never succeed.
+    """
+    values = {"run": source.past.run, "projects": source.projects, "target": target}
+    chosen = f"{_OPEN} AND NOT {SENT_LATER}"
+    file.execute(
+        "INSERT INTO users"
+        f" SELECT :target, u.position, u.customer_id, u.email, u.profile, u.event {chosen}",
+        values,
+    )
+    kept = {
+        call: f"(o.{call}_success OR json_extract(o.{call}, '$.error') = 'invalid_record')"
+        for call in CALLS
+    }
+    columns = ", ".join(
+        f"CASE WHEN {kept[call]} THEN o.{column} END"
+        for call in CALLS
+        for column in (f"{call}_success", call)
+    )
+    file.execute(
+        f"INSERT INTO outcomes SELECT :target, u.position, o.at, {columns} {chosen}"
+        f" AND ({' OR '.join(kept.values())})",
+        values,
+    )
+
+
+def leave_to_later_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
+    """Count those whom a later run has sent newer data as unchanged: theirs is the last word."""
+    with file.transaction():
+        file.execute(
+            "INSERT INTO outcomes"
+            f" SELECT u.run, u.position, :at, :unchanged, :text, :unchanged, :text {_OPEN}"
+            f" AND {SENT_LATER}"
+            " ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
+            " users_update_success = excluded.users_update_success,"
+            " users_update = excluded.users_update,"
+            " events_track_success = excluded.events_track_success,"
+            " events_track = excluded.events_track",
+            {
+                "run": backlog.past.run,
+                "projects": backlog.projects,
+                "at": at,
+                "unchanged": UNCHANGED,
+                "text": unchanged_json(LEFT_TO_LATER),
+            },
+        )
+
+
+def _newest_first(file: JournalFile, condition: str, *values: str) -> Iterator[PastRun]:
+    for (run,) in file.all(f"SELECT run FROM runs WHERE {condition} ORDER BY run DESC", values):
+        yield past_run(file, run)
+
+
+def _same_projects(past: PastRun, project: str) -> str:
+    """Whose later runs make up for this one: those for `project`.
+
+    With a corrected key it may have been sent under any key of the address.
+    """
+    address, _, _ = project.partition(":")
+    return project if past.record.header.project in {"", project} else f"{address}:*"
+
+
+def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:
+    count = 0
+    if past.open_users:
+        query = f"SELECT COUNT(*) {_OPEN} AND NOT {SENT_LATER}"
+        (count,) = file.one(query, {"run": past.run, "projects": projects})
+    return Backlog(past, projects, count)
+
+
+def _lacks_its_results(file: JournalFile, past: PastRun, project: str) -> bool:
+    """Whether a run died after its last call, and no whole run has come to its end since."""
+    query = (
+        "SELECT 1 FROM runs WHERE run > ? AND project = ?"
+        " AND status = 'completed' AND kind = 'full'"
+    )
+    died = past.record.status == "running"
+    return died and file.one(query, (past.run, project)) is None
