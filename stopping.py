@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 
@@ -28,6 +29,10 @@ INTERRUPTIONS = {
     signal.SIGINT: StopReason("interrupted", "interrupted by SIGINT (Ctrl-C)", ExitCode.SIGINT),
     signal.SIGTERM: StopReason("interrupted", "interrupted by SIGTERM", ExitCode.SIGTERM),
 }
+
+
+# Two signals that come closer than this are one wish.
+SECONDS_OF_ONE_SIGNAL = 0.5
 
 
 class Interrupted(BaseException):
@@ -83,31 +88,40 @@ class SignalWatch:
     """Turns SIGINT and SIGTERM into what fits the moment.
 
     Before the first call the run is broken off (`Interrupted`). From `let_calls_finish` on
-    the first signal asks the `Stop`, which may have another reason already, and a second one
-    ends the process at once, which the journal survives as it survives a kill.
+    the first signal asks the `Stop`, which may have another reason already. A second one, if
+    somebody meant it, ends the process at once, which the journal survives as it survives a kill.
     """
 
-    def __init__(self, stop: Stop) -> None:
+    def __init__(self, stop: Stop, clock: Callable[[], float] = time.monotonic) -> None:
         self._stop = stop
+        self._clock = clock
         self._calls_must_finish = False
-        self._signals = 0
+        self._first_at: float | None = None
         self.broken_off_by: StopReason | None = None
         for number in INTERRUPTIONS:
             signal.signal(number, self._handle)
 
     def let_calls_finish(self) -> None:
-        """From now on a signal no longer breaks off what is under way."""
+        """From now on a signal no longer breaks off what is under way.
+
+        Raises:
+            Interrupted: a signal came before, at a moment when Python drops exceptions.
+        """
         self._calls_must_finish = True
+        if self.broken_off_by:
+            raise Interrupted(self.broken_off_by)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         reason = INTERRUPTIONS[signal.Signals(number)]
-        if not self._calls_must_finish:
-            if self.broken_off_by:
+        if self._first_at is not None:
+            # GNU timeout sends one to its child and one to the child's group.
+            if self._clock() - self._first_at >= SECONDS_OF_ONE_SIGNAL:
                 os._exit(reason.exit_code)
-            # A library may turn the exception into one of its own: SQLite does in a callback.
-            self.broken_off_by = reason
-            raise Interrupted(reason)
-        self._signals += 1
-        if self._signals > 1:
-            os._exit(reason.exit_code)
-        self._stop.request(reason)
+            return
+        self._first_at = self._clock()
+        if self._calls_must_finish:
+            self._stop.request(reason)
+            return
+        # A library may turn the exception into one of its own: SQLite does in a callback.
+        self.broken_off_by = reason
+        raise Interrupted(reason)

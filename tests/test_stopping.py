@@ -26,12 +26,13 @@ OTHER = StopReason("stopped", "Iterable is unreachable", ExitCode.UNAVAILABLE)
 
 # Waits are short: a signal that comes just before a long one would be handled after it.
 PREAMBLE = """
-import select, sys, threading, time
+import itertools, select, sys, threading, time
 from exit_codes import ExitCode
 from stopping import Interrupted, SignalWatch, Stop, StopReason
 
 stop = Stop()
-signals = SignalWatch(stop)
+# A clock that jumps: each signal comes ten seconds after the one before.
+signals = SignalWatch(stop, itertools.count(0, 10).__next__)
 rule = StopReason("stopped", "Iterable refused the key", ExitCode.KEY_REFUSED)
 """
 BEFORE_THE_FIRST_CALL = """
@@ -61,6 +62,35 @@ sys.exit(stop.reason.exit_code)
 AFTER_A_RULE_STOPPED_IT = f"""
 stop.request(rule)
 {WHILE_CALLS_ARE_UNDER_WAY}
+"""
+
+
+TWO_AT_ONCE = """
+signals = SignalWatch(stop, lambda: 0.0)
+signals.let_calls_finish()
+print("ready", flush=True)
+while not stop.requested():
+    time.sleep(0.01)
+print(stop.reason.text, flush=True)
+while not select.select([sys.stdin], [], [], 0.01)[0]:
+    pass
+print("files are written", flush=True)
+sys.exit(stop.reason.exit_code)
+"""
+SWALLOWED = """
+class Swallowing:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(30)  # the signal's exception is raised here, and dropped by Python
+
+sys.unraisablehook = lambda _: None
+thing = Swallowing()
+del thing
+try:
+    signals.let_calls_finish()
+except Interrupted as interruption:
+    sys.exit(interruption.reason.exit_code)
+sys.exit(0)
 """
 
 
@@ -177,6 +207,22 @@ class TestSignals:
             assert process.wait() == exit_code
             assert process.stdout is not None
             assert process.stdout.read() == ""
+
+    def test_two_signals_at_once_are_one(self, number: signal.Signals, exit_code: int) -> None:
+        """GNU timeout signals its child, and then the group that the child is in."""
+        with running(TWO_AT_ONCE) as process:
+            os.kill(process.pid, number)
+            read_until(process, INTERRUPTIONS[number].text)
+            os.kill(process.pid, number)
+            assert finish(process) == (exit_code, "files are written\n", "")
+
+    def test_a_signal_that_python_dropped_breaks_off_before_the_first_call(
+        self, number: signal.Signals, exit_code: int
+    ) -> None:
+        """An exception in a destructor is lost, but not that somebody asked."""
+        with running(SWALLOWED) as process:
+            os.kill(process.pid, number)
+            assert finish(process) == (exit_code, "", "")
 
     def test_the_first_signal_after_a_rules_stop_still_lets_files_be_written(
         self, number: signal.Signals, exit_code: int
