@@ -1,89 +1,55 @@
-"""The run's parts, made from its settings: log, journal and lock, database, Iterable client."""
+"""The run's parts, made from its settings: log, header, database, Iterable client."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
-import tempfile
 import uuid
-from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
 from authentication import ApiKeyAuthentication, JwtAuthentication
 from db_connection import DatabaseSettings
 from delivery import now_text
-from files import claimed_stamp, make_writable_folder
+from files import allow_open_files, claimed_stamp, make_writable_folder
 from iterable_client import IterableClient, Pause
-from journal import Journal, JournalError
 from logger_config import log_to_console, log_to_file
 from masking import SecretMask
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from records import RunHeader
 from reports import CSV_NAME, RESULTS_NAME
-from settings import Settings, find_env_file, load_settings, read_variables
+from settings import ConfigurationError, Settings, find_env_file, load_settings, read_variables
 from transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import ExitStack
 
     from command_line import Options
     from records import RunKind
     from stopping import Stop
 
 PROGRAM_DIR = Path(__file__).resolve().parent
-# Long enough for a glance of --status at the lock, short enough to be "at once".
-LOCK_SECONDS = 0.2
-
-
-class LockedError(Exception):
-    """Another run holds the journal's lock."""
 
 
 def prepare(options: Options, cleanup: ExitStack) -> Settings:
     """Read the settings and open the log; with `--demo`, start the embedded parts."""
+    working_dir = _working_dir()
     if options.demo:
         from sandbox.demo import embedded_parts  # noqa: PLC0415  only the demo needs it
 
         variables = cleanup.enter_context(embedded_parts(options.output_dir))
     else:
-        env_file = find_env_file(options.env_file, Path.cwd(), PROGRAM_DIR)
+        env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
         variables = read_variables(os.environ, env_file)
     settings = load_settings({**variables, **options.overrides()})
     mask = SecretMask(settings.secrets())
     log_to_console(settings.log_level, mask)
     log_to_file(settings.log_file, mask)
     make_writable_folder(settings.output_dir)
+    # A connection for each worker, and what else the run has open.
+    allow_open_files(settings.max_workers + 64)
     return settings
-
-
-@contextmanager
-def open_journal(path: Path, *, dry_run: bool) -> Iterator[Journal]:
-    """The journal under its lock; a dry run gets a copy, which vanishes.
-
-    Raises:
-        LockedError: another run holds the lock.
-    """
-    with ExitStack() as cleanup:
-        if dry_run:
-            folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
-            yield cleanup.enter_context(Journal(_copy_of(path, folder / "journal.db")))
-            return
-        cleanup.enter_context(_lock_of(path))
-        yield cleanup.enter_context(Journal(path))
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a run holds this journal's lock now."""
-    try:
-        with _lock_of(path):
-            return False
-    except LockedError:
-        return True
 
 
 def run_header(
@@ -95,13 +61,15 @@ def run_header(
     """
     now = datetime.now(timezone.utc)
     names = (CSV_NAME, RESULTS_NAME)
-    stamp = cleanup.enter_context(claimed_stamp(settings.output_dir, names, now.astimezone()))
+    # Absolute: --resume may be asked for from another folder.
+    folder = settings.output_dir.resolve()
+    stamp = cleanup.enter_context(claimed_stamp(folder, names, now.astimezone()))
     return RunHeader(
         run_id=str(uuid.uuid4()),
         started_at=now_text(lambda: now),
         authentication=settings.authentication,
-        csv_file=str(settings.output_dir / CSV_NAME.format(stamp)),
-        results_file=str(settings.output_dir / RESULTS_NAME.format(stamp)),
+        csv_file=str(folder / CSV_NAME.format(stamp)),
+        results_file=str(folder / RESULTS_NAME.format(stamp)),
         dry_run=dry_run,
         kind=kind,
         project=project_of(settings),
@@ -152,37 +120,14 @@ def make_client(settings: Settings, stop: Stop) -> IterableClient:
     )
 
 
+def _working_dir() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "The working directory is not there any more: change to one that is"
+        ) from error
+
+
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-@contextmanager
-def _lock_of(path: Path) -> Iterator[None]:
-    """A lock that the system frees when the process dies, whatever it dies of."""
-    lock = FileLock(f"{path}.lock", mode=0o600)
-    try:
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout as error:
-        raise LockedError(
-            f"Another run holds {lock.lock_file}: nothing was sent; wait until it has ended"
-        ) from error
-    except OSError as error:
-        raise JournalError(
-            f"Cannot write {lock.lock_file}: {error.strerror or error};"
-            " check JOURNAL_FILE and its folder"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _copy_of(path: Path, copy: Path) -> Path:
-    """A copy of a journal that may be in use; an empty one where there is none."""
-    if path.exists():
-        try:
-            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
-        except sqlite3.Error as error:
-            raise JournalError(f"Cannot read the journal {path}: {error}") from error
-    return copy

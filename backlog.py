@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from history import past_run
-from journal_format import LEFT_TO_LATER, SENT_LATER, UNCHANGED, unchanged_json
+from journal_format import (
+    DELIVERED_LATER,
+    LEFT,
+    LEFT_TO_LATER,
+    SENT_LATER,
+    UNCHANGED,
+    left_json,
+    unchanged_json,
+)
 from records import CALLS
 
 if TYPE_CHECKING:
@@ -107,25 +115,28 @@ def copy_open_users(file: JournalFile, source: Backlog, target: int) -> None:
 
 
 def leave_to_later_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
-    """Count those whom a later run has sent newer data as unchanged: theirs is the last word."""
+    """Do not send those whom a later run has sent newer data: theirs is the last word.
+
+    If it delivered them they count as unchanged, else as not attempted.
+    """
+    values = {"run": backlog.past.run, "projects": backlog.projects, "at": at}
+    results = {
+        f"{DELIVERED_LATER}": (UNCHANGED, unchanged_json(LEFT_TO_LATER)),
+        f"{SENT_LATER} AND NOT {DELIVERED_LATER}": (LEFT, left_json()),
+    }
     with file.transaction():
-        file.execute(
-            "INSERT INTO outcomes"
-            f" SELECT u.run, u.position, :at, :unchanged, :text, :unchanged, :text {_OPEN}"
-            f" AND {SENT_LATER}"
-            " ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
-            " users_update_success = excluded.users_update_success,"
-            " users_update = excluded.users_update,"
-            " events_track_success = excluded.events_track_success,"
-            " events_track = excluded.events_track",
-            {
-                "run": backlog.past.run,
-                "projects": backlog.projects,
-                "at": at,
-                "unchanged": UNCHANGED,
-                "text": unchanged_json(LEFT_TO_LATER),
-            },
-        )
+        for whom, (success, text) in results.items():
+            file.execute(
+                "INSERT INTO outcomes"
+                f" SELECT u.run, u.position, :at, :success, :text, :success, :text {_OPEN}"
+                f" AND {whom}"
+                " ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
+                " users_update_success = excluded.users_update_success,"
+                " users_update = excluded.users_update,"
+                " events_track_success = excluded.events_track_success,"
+                " events_track = excluded.events_track",
+                {**values, "success": success, "text": text},
+            )
 
 
 def _newest_first(file: JournalFile, condition: str, *values: str) -> Iterator[PastRun]:

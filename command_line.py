@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from settings import MOST_WORKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __version__ = "1.0.0"
 USERS_VERIFIED = 100
@@ -103,15 +103,20 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add_one_of("--status", action="store_true", help="show the last runs and what is open")
     add_one_of(
         "--verify",
-        type=_positive_or_all,
+        type=_users_or_all,
         nargs="?",
         const=USERS_VERIFIED,
         metavar="N",
         help=f"read N delivered users back, or all (default {USERS_VERIFIED})",
     )
-    add("--limit", type=_positive, metavar="N", help="take the first N users only")
+    add("--limit", type=_users, metavar="N", help="take the first N users only")
     add("--mode", choices=("auto", "single", "bulk"), help="how to call (DELIVERY_MODE)")
-    add("--workers", type=_workers, metavar="N", help="calls in flight at most (MAX_WORKERS)")
+    add(
+        "--workers",
+        type=_whole_number(MOST_WORKERS),
+        metavar="N",
+        help="calls in flight at most (MAX_WORKERS)",
+    )
     add("--env-file", type=Path, metavar="FILE", help="read the settings from FILE, not .env")
     add("--output-dir", type=Path, metavar="DIR", help="where CSV and JSON go (OUTPUT_DIR)")
     volume = parser.add_mutually_exclusive_group()
@@ -126,24 +131,22 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     return options
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
-    return number
+def _whole_number(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not 1 <= number <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {most}")
+        return number
+
+    parse.__name__ = "whole number"  # what argparse calls it
+    return parse
 
 
-def _workers(text: str) -> int:
-    number = _positive(text)
-    if number > MOST_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text} is more than {MOST_WORKERS}")
-    return number
+_users = _whole_number(1_000_000_000)
 
 
-def _positive_or_all(text: str) -> int | Literal["all"]:
-    return "all" if text == "all" else _positive(text)
+def _users_or_all(text: str) -> int | Literal["all"]:
+    return "all" if text == "all" else _users(text)
 
 
-_positive_or_all.__name__ = "whole number, or all,"
-_workers.__name__ = "whole number"
-_positive.__name__ = "whole number"
+_users_or_all.__name__ = "whole number, or all,"

@@ -8,12 +8,11 @@ import threading
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import mysql.connector
 
-from db_errors import DatabaseError, DatabaseRefused, connect_error, one_line, query_error
+from db_errors import DatabaseError, connect_error, one_line, query_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -188,8 +187,6 @@ def _connect_arguments(
 def _tls_arguments(ssl_ca: str | None) -> dict[str, Any]:
     if not ssl_ca:
         return {}
-    if not Path(ssl_ca).is_file():
-        raise DatabaseRefused(f"There is no file {ssl_ca}: check DB_SSL_CA")
     return {"ssl_ca": ssl_ca, "ssl_verify_cert": True, "ssl_verify_identity": True}
 
 

@@ -6,14 +6,15 @@ FileError    exit 78: a file or folder cannot be written; the message says which
 from __future__ import annotations
 
 import os
+import resource
 import tempfile
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class FileError(Exception):
@@ -45,6 +46,30 @@ def written_beside(path: Path) -> Iterator[TextIO]:
             raise
     except OSError as error:
         raise FileError(f"Cannot write {path}: {error.strerror or error}") from error
+
+
+def shown(path: Path) -> Path:
+    """A path as people write it: from the working directory on, if it lies below."""
+    working_directory = Path.cwd()
+    return path.relative_to(working_directory) if path.is_relative_to(working_directory) else path
+
+
+def allow_open_files(needed: int) -> None:
+    """Raise this process's limit of open files if it is lower.
+
+    Raises:
+        FileError: it cannot be raised as far.
+    """
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY or allowed >= needed:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, most))
+    except ValueError as error:
+        raise FileError(
+            f"{needed} open files are needed, but {most} are allowed (ulimit -n):"
+            " lower MAX_WORKERS, or raise the limit"
+        ) from error
 
 
 def make_writable_folder(folder: Path) -> None:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from journal_format import DELIVERED, SENT_LATER, UNCHANGED, add_up
-from records import Counts, Retries, RunHeader, RunRecord
+from records import Counts, DeliveredUser, Retries, RunHeader, RunRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from journal_file import JournalFile
 
 _RUN_COLUMNS = (
     "run, run_id, started_at, authentication, csv_file, results_file, dry_run, kind, project,"
     " finished_at, status, stop_reason, mode, retries, seconds_waited, total_users"
+)
+
+
+_BOTH_DELIVERED = (
+    f"o.users_update_success IN ({DELIVERED}, {UNCHANGED})"
+    f" AND o.events_track_success IN ({DELIVERED}, {UNCHANGED})"
 )
 
 
@@ -37,8 +44,9 @@ class PastRun:
 
     @property
     def delivered_users(self) -> int:
-        """Users with a call that succeeded."""
-        return self.counts.successful + self.counts.partial_failures
+        """Users with a call that succeeded, now or, for the unchanged, before."""
+        counts = self.counts
+        return counts.successful + counts.partial_failures + counts.unchanged
 
 
 def past_runs(file: JournalFile, most: int) -> list[PastRun]:
@@ -50,6 +58,29 @@ def past_runs(file: JournalFile, most: int) -> list[PastRun]:
 def past_run(file: JournalFile, run: int) -> PastRun:
     """One run."""
     return _past_run(file, file.one(f"SELECT {_RUN_COLUMNS} FROM runs WHERE run = ?", (run,)))
+
+
+def delivered_users(file: JournalFile, run: int, most: int | None) -> Iterator[DeliveredUser]:
+    """Users of a run whose two calls succeeded: a random choice of `most`, or all."""
+    chosen = None if most is None else _random_positions(file, run, most)
+    rows = file.pages(
+        "SELECT u.position, u.email, u.profile, u.event, o.at FROM users u JOIN outcomes o"
+        " ON o.run = u.run AND o.position = u.position WHERE u.run = ? AND u.position > ?"
+        f" AND {_BOTH_DELIVERED} ORDER BY u.position LIMIT ?",
+        run,
+    )
+    for position, email, profile, event, at in rows:
+        if chosen is None or position in chosen:
+            yield DeliveredUser(email, profile, event, datetime.fromisoformat(at))
+
+
+def _random_positions(file: JournalFile, run: int, most: int) -> set[int]:
+    rows = file.all(
+        f"SELECT position FROM outcomes o WHERE run = ? AND {_BOTH_DELIVERED}"
+        " ORDER BY RANDOM() LIMIT ?",
+        (run, most),
+    )
+    return {position for (position,) in rows}
 
 
 def settle(file: JournalFile, run: int) -> None:

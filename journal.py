@@ -16,6 +16,7 @@ from backlog import copy_open_users
 from history import last_sent, settle
 from journal_file import PAGE_SIZE, JournalError, JournalFile, fingerprint
 from journal_format import (
+    DELIVERED,
     DELIVERED_BEFORE,
     FAILED,
     UNCHANGED,
@@ -136,6 +137,28 @@ class Journal(JournalFile):
             if calls and undeliverable_reason(email) is None:
                 yield PendingUser(position, email, profile, event, calls)
 
+    def pending_users(self, run: int) -> int:
+        """How many `pending` gives."""
+        (number,) = self.one(
+            "SELECT COUNT(*) FROM users u"
+            " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
+            " WHERE u.run = ? AND NOT (COALESCE(o.users_update_success, 0)"
+            " AND COALESCE(o.events_track_success, 0))"
+            " AND json_extract(o.users_update, '$.error') IS NOT 'invalid_record'",
+            (run,),
+        )
+        return int(number)
+
+    def refused(self, run: int, most: int) -> list[tuple[str | None, str]]:
+        """The first users who cannot be sent: their emails and the reasons."""
+        return self.all(
+            "SELECT u.email, json_extract(o.users_update, '$.response') FROM users u"
+            " JOIN outcomes o ON o.run = u.run AND o.position = u.position WHERE u.run = ?"
+            " AND json_extract(o.users_update, '$.error') = 'invalid_record'"
+            " ORDER BY u.position LIMIT ?",
+            (run, most),
+        )
+
     def record(
         self, run: int, positions: Iterable[int], call: Call, result: CallResult, at: str
     ) -> None:
@@ -189,14 +212,15 @@ class Journal(JournalFile):
     def outcomes(self, run: int) -> Iterator[UserOutcome]:
         """Every user of the run, in the query's order."""
         nothing = result_json(NOT_ATTEMPTED)
-        for _, email, at, profile, event, success in self.pages(
+        for _, email, at, profile, event, *successes in self.pages(
             "SELECT u.position, u.email, o.at, o.users_update, o.events_track,"
-            " o.users_update_success AND o.events_track_success"
+            " o.users_update_success, o.events_track_success"
             " FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
             " WHERE u.run = ? AND u.position > ? ORDER BY u.position LIMIT ?",
             run,
         ):
-            yield UserOutcome(email, at, profile or nothing, event or nothing, bool(success))
+            success = all(code in {DELIVERED, UNCHANGED} for code in successes)
+            yield UserOutcome(email, at, profile or nothing, event or nothing, success)
 
     def _add_run(self, header: RunHeader, retry_of: int | None = None) -> int:
         cursor = self.execute(
@@ -246,10 +270,16 @@ class Journal(JournalFile):
 
 
 def _user_row(position: int, view: PageView) -> _UserRow:
+    if not isinstance(view.id, (int, str)):
+        raise _unsendable(view, f"id is {type(view.id).__name__}")
     try:
         return _UserRow(position, view.id, view.email, profile_payload(view), event_payload(view))
     except (TypeError, OverflowError) as error:
-        raise RecordError(
-            f"Customer {view.id} has a value of a type that cannot be sent ({error}):"
-            " compare the tables with database_setup.sql"
-        ) from error
+        raise _unsendable(view, str(error)) from error
+
+
+def _unsendable(view: PageView, problem: str) -> RecordError:
+    return RecordError(
+        f"Customer {view.id!r} has a value of a type that cannot be sent ({problem}):"
+        " compare the tables with database_setup.sql"
+    )

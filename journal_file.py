@@ -118,13 +118,6 @@ class JournalFile:
             raise
 
     def _set_up(self) -> None:
-        self._database.execute("PRAGMA journal_mode = WAL")
-        # With WAL a crash of the process loses nothing; a power cut at most the last batch,
-        # whose users are then sent again with the same effect.
-        self._database.execute("PRAGMA synchronous = NORMAL")
-        # The largest run's WAL would otherwise keep its size for good.
-        self._database.execute("PRAGMA journal_size_limit = 16777216")
-        self._database.create_function("fingerprint", 1, fingerprint, deterministic=True)
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise JournalError(
@@ -132,6 +125,17 @@ class JournalFile:
                 f" format is {version}, this one knows {SCHEMA_VERSION}): use that version, or"
                 " set JOURNAL_FILE to another file"
             )
+        if version == 0 and self._database.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise JournalError(
+                f"{self._path} is an SQLite file, but no journal: set JOURNAL_FILE to another file"
+            )
+        self._database.execute("PRAGMA journal_mode = WAL")
+        # With WAL a crash of the process loses nothing; a power cut at most the last batch,
+        # whose users are then sent again with the same effect.
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        # The largest run's WAL would otherwise keep its size for good.
+        self._database.execute("PRAGMA journal_size_limit = 16777216")
+        self._database.create_function("fingerprint", 1, fingerprint, deterministic=True)
         if version < SCHEMA_VERSION:
             self._migrate()
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
 
 from payloads import undeliverable_reason
-from records import CALLS, CallResult, Counts
+from records import CALLS, NOT_ATTEMPTED, CallResult, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,18 +72,24 @@ CREATE TABLE last_sent (
 # From an empty file to version 1, from version 1 to version 2, …
 MIGRATIONS = (_VERSION_1, _VERSION_2)
 
-# What stands in a success column: NULL is not attempted.
-FAILED, DELIVERED, UNCHANGED = 0, 1, 2
+# What stands in a success column: NULL is not attempted; LEFT is a user whom this run leaves to
+# a later one, which has not delivered them either.
+FAILED, DELIVERED, UNCHANGED, LEFT = 0, 1, 2, 3
 DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
-LEFT_TO_LATER = "unchanged: a later run has newer data"
+LEFT_TO_LATER = "not sent: a later run has newer data"
 
-# Whether a later run for :projects has made a call for user u of run :run, or may have. A run
+# Whether user u of run :run is a user n, with outcome p, of a later run for :projects. A run
 # that is being written has no users yet.
-SENT_LATER = (
+_IN_LATER_RUN = (
     "u.customer_id IN (SELECT n.customer_id FROM runs later JOIN users n ON n.run = later.run"
     " LEFT JOIN outcomes p ON p.run = n.run AND p.position = n.position WHERE later.run > :run"
-    " AND later.project GLOB :projects AND later.total_users > 0"
-    " AND (p.run IS NOT NULL OR later.status = 'running'))"
+    " AND later.project GLOB :projects AND later.total_users > 0 AND {})"
+)
+# Such a run has made a call, or may have.
+SENT_LATER = _IN_LATER_RUN.format("(p.run IS NOT NULL OR later.status = 'running')")
+DELIVERED_LATER = _IN_LATER_RUN.format(
+    f"p.users_update_success IN ({DELIVERED}, {UNCHANGED})"
+    f" AND p.events_track_success IN ({DELIVERED}, {UNCHANGED})"
 )
 
 # Notes one call of one user: run, position, time, success, result.
@@ -131,20 +138,21 @@ def refusal_json(email: str | None) -> str | None:
 def unchanged_json(reason: str) -> str:
     """The result of a user to whom this run has nothing to send."""
     return result_json(
-        CallResult(
-            success=True,
-            response=reason,
-            status_code=None,
-            attempts=0,
-            error=None,
-        )
+        CallResult(success=True, response=reason, status_code=None, attempts=0, error=None)
     )
+
+
+def left_json() -> str:
+    """The result of a user whom this run leaves to a later one that has not delivered them."""
+    return result_json(replace(NOT_ATTEMPTED, response=LEFT_TO_LATER))
 
 
 def add_up(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> Counts:
     """Counts from (profile, event, users) groups; whoever is in none was not tried."""
     successful = partial = failed = unchanged = 0
     for profile, event, users in groups:
+        if profile == event == LEFT:
+            continue
         if profile == event == UNCHANGED:
             unchanged += users
         elif profile and event:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from files import FileError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from masking import SecretMask
@@ -75,12 +76,9 @@ class ConsoleHandler(_StreamHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002  logging's
         """A reader that is gone (`| head`) or a full disk must not end the run."""
-        # What is still in the buffer would fail again when Python ends, which makes the exit
-        # code 120. Source: Python's documentation of signal, "Note on SIGPIPE".
         if isinstance(sys.exc_info()[1], BlockingIOError):
             return  # a slow reader of a non-blocking pipe: this line is lost, the next may not be
-        with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
-            os.dup2(nowhere.fileno(), self.stream.fileno())
+        _silence(self.stream)
 
 
 class PrivateRotatingFileHandler(RotatingFileHandler):
@@ -160,6 +158,30 @@ def _log_bug(
         kind.__name__,
         exc_info=(kind, error, traceback),
     )
+
+
+def print_answer(lines: Iterable[str]) -> None:
+    """Print what was asked for, which is not a log. A reader may leave early (`| head`).
+
+    Raises:
+        FileError: it cannot be printed, on a full disk say.
+    """
+    try:
+        print("\n".join(lines), flush=True)  # noqa: T201  an answer
+    except (OSError, ValueError) as error:
+        _silence(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise FileError(f"Cannot print: {error}") from error
+
+
+def _silence(stream: TextIO) -> None:
+    """Drop what is to be printed from now on.
+
+    What is still in the buffer would fail again when Python ends, which makes the exit code
+    120. Source: Python's documentation of signal, "Note on SIGPIPE".
+    """
+    with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def _number(level: str) -> int:

@@ -16,15 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assembly import LockedError, is_locked, make_client, open_journal, prepare, project_of
+from assembly import make_client, prepare, project_of
 from command_line import parse_arguments
 from db_connection import DatabaseError
 from delivery import Delivery, choose_mode, now_text
 from exit_codes import ExitCode
-from files import FileError
+from files import FileError, shown
 from history import past_run
 from journal_file import JournalError, JournalFile
-from logger_config import log_to_console
+from journal_lock import LockedError, is_locked, open_journal
+from logger_config import log_to_console, print_answer
 from masking import SecretMask
 from operator_commands import status_lines, verify
 from payloads import RecordError
@@ -95,7 +96,7 @@ def run_integration(
         signals.let_calls_finish()
         if options.dry_run:
             decide_mode(settings, journal, run)
-            show_payloads(journal, run)
+            show_payloads(journal, run, stop)
         else:
             deliver(settings, journal, run, client, stop)
         logger.info("[STEP 6] Generating summary...")
@@ -106,10 +107,10 @@ def export_csv(journal: Journal, run: int) -> None:
     """Step 4.5: the list of users, as the journal has it."""
     path = Path(past_run(journal, run).record.header.csv_file)
     if path.exists():
-        logger.info("The CSV is there already: %s", path)
+        logger.info("The CSV is there already: %s", shown(path))
         return
     count = write_csv(path, journal.csv_rows(run))
-    logger.info("Exported %d records to CSV: %s", count, path)
+    logger.info("Exported %d records to CSV: %s", count, shown(path))
 
 
 def deliver(
@@ -117,7 +118,7 @@ def deliver(
 ) -> None:
     """Step 5: send every pending user and note what became of each."""
     quiet = settings.log_level not in {"DEBUG", "INFO"}
-    progress = DeliveryProgress(past_run(journal, run).open_users, quiet=quiet)
+    progress = DeliveryProgress(journal.pending_users(run), quiet=quiet)
     delivery = Delivery(
         client,
         journal,
@@ -136,21 +137,25 @@ def deliver(
 
 
 def decide_mode(settings: Settings, journal: Journal, run: int) -> Mode:
-    """Single or bulk calls; a resumed run keeps what it began with.
+    """Single or bulk calls; without a wish, a resumed run or a retry keeps what there was.
 
     For one user in a short time Iterable wants one kind of call.
     """
     past = past_run(journal, run)
     auto = settings.delivery_mode == "auto"
     wanted = past.record.mode if auto and past.record.mode else settings.delivery_mode
-    mode = choose_mode(wanted, past.counts.total_users, jwt=settings.use_jwt_auth)
+    mode = choose_mode(wanted, past.open_users, jwt=settings.use_jwt_auth)
+    if wanted == "bulk" != mode:
+        logger.warning("A JWT key may not make bulk calls: going on with single calls")
     journal.set_mode(run, mode)
     return mode
 
 
-def show_payloads(journal: Journal, run: int) -> None:
+def show_payloads(journal: Journal, run: int, stop: Stop) -> None:
     """Step 5 of a dry run: what would be sent, on the console for the first users."""
     for user in journal.pending(run):
+        if stop.requested():
+            return
         level = logging.INFO if user.position <= MOST_USERS_SHOWN else logging.DEBUG
         logger.log(level, "Would send users/update: %s", user.profile.decode())
         logger.log(level, "Would send events/track: %s", user.event.decode())
@@ -159,24 +164,31 @@ def show_payloads(journal: Journal, run: int) -> None:
 def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitCode:
     """Step 6: close the run in the journal, write the results file, tell the summary."""
     past = past_run(journal, run)
+    header = past.record.header
     # A signal that came after the last answer has stopped nothing.
     reason = stop.reason if past.open_users else None
-    status = reason.status if reason else "completed"
     record = replace(
         past.record,
+        header=replace(header, csv_file=str(shown(Path(header.csv_file)))),
         finished_at=now_text(),
-        status=status,
+        status=reason.status if reason else "completed",
         stop_reason=reason.text if reason else None,
     )
-    counts = past.counts
-    write_results(Path(record.header.results_file), record, counts, journal.outcomes(run))
+    results_file = Path(header.results_file)
+    write_results(results_file, record, past.counts, journal.outcomes(run))
     # Only now: a run that dies before it has its results file is found by --resume.
-    journal.finish(run, status, record.stop_reason, record.finished_at or "")
-    for line in summary_lines(record, counts):
+    journal.finish(run, record.status, record.stop_reason, record.finished_at or "")
+    for line in summary_lines(record, past.counts):
         logger.info("%s", line)
-    logger.info("Results saved to: %s", record.header.results_file)
+    logger.info("Results saved to: %s", shown(results_file))
+    if dry_run:
+        logger.info(
+            "Dry run: nothing was sent; %d user(s) would be, by %s calls",
+            past.open_users,
+            record.mode,
+        )
     if reason:
-        logger.error("%s. --resume goes on with this run", reason.text)
+        logger.error("%s%s", reason.text, "" if dry_run else ". --resume goes on with this run")
         return reason.exit_code
     return ExitCode.SOME_FAILED if past.open_users and not dry_run else ExitCode.DELIVERED
 
@@ -185,11 +197,11 @@ def show_status(settings: Settings) -> ExitCode:
     """`--status`: the last runs, what is open, what to do."""
     path = settings.journal_file
     if not path.exists():
-        print(f"No journal at {path}: nothing was run with it yet.")
+        print_answer([f"No journal at {path}: nothing was run with it yet."])
         return ExitCode.DELIVERED
     running = is_locked(path)
     with JournalFile(path) as file:
-        print("\n".join(status_lines(file, project_of(settings), running=running)))
+        print_answer(status_lines(file, project_of(settings), running=running))
     return ExitCode.DELIVERED
 
 

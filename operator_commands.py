@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from backlog import of_another_project, undelivered, unfinished
 from exit_codes import ExitCode
-from history import past_runs
-from verification import UserReader, delivered_users
+from history import delivered_users, past_runs
+from verification import UserReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from history import PastRun
     from iterable_client import IterableClient
     from journal_file import JournalFile
+    from verification import Finding
 
 logger = logging.getLogger("main")
 
@@ -57,27 +58,29 @@ def verify(
         if finding.unread and finding.unread.key_refused:
             logger.error("Iterable refused to be read: --verify needs a server-side API key")
             return ExitCode.KEY_REFUSED
-        if finding.confirmed:
-            counts["confirmed"] += 1
-        elif finding.unread:
-            counts["unread"] += 1
-            logger.error("Not read: %s: %s", finding.user.email, finding.unread.error)
-            if counts["unread"] >= MOST_UNREAD_USERS and not counts["confirmed"]:
-                logger.error("Iterable cannot be read: giving up")
-                return ExitCode.UNAVAILABLE
-        else:
-            counts["different"] += 1
-            differences = ", ".join(finding.differences)
-            logger.error("Not confirmed: %s: %s", finding.user.email, differences)
-    total = sum(counts.values())
+        counts[_tell(finding)] += 1
+        if counts["unread"] >= MOST_UNREAD_USERS and not counts["confirmed"]:
+            logger.error("Iterable cannot be read: giving up")
+            return ExitCode.UNAVAILABLE
     logger.info(
         "Verified %d user(s): %d confirmed, %d not confirmed, %d not read",
-        total,
+        sum(counts.values()),
         counts["confirmed"],
         counts["different"],
         counts["unread"],
     )
-    return ExitCode.DELIVERED if counts["confirmed"] == total else ExitCode.SOME_FAILED
+    all_confirmed = not (counts["different"] or counts["unread"])
+    return ExitCode.DELIVERED if all_confirmed else ExitCode.SOME_FAILED
+
+
+def _tell(finding: Finding) -> Literal["confirmed", "different", "unread"]:
+    if finding.confirmed:
+        return "confirmed"
+    if finding.unread:
+        logger.error("Not read: %s: %s", finding.user.email, finding.unread.error)
+        return "unread"
+    logger.error("Not confirmed: %s: %s", finding.user.email, ", ".join(finding.differences))
+    return "different"
 
 
 def unfinished_notice(backlog: Backlog) -> str:

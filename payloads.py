@@ -71,7 +71,7 @@ def event_id(view: PageView) -> str:
     Iterable updates an event whose id it has, so that a repeat never makes a second one.
     The customer is named by id and email, since two databases may share one project.
     """
-    email = (view.email or "").lower()
+    email = str(view.email or "").lower()
     name = f"{view.id}|{email}|{view.page}|{timestamp_text(view.event_time)}"
     # What uuid.uuid5 does (RFC 9562, section 5.5), at a third of its price.
     digest = bytearray(_namespace_hash(name))
@@ -86,10 +86,12 @@ def timestamp_text(moment: datetime) -> str:
     return str(moment)[:19]
 
 
-def undeliverable_reason(email: str | None) -> str | None:
+def undeliverable_reason(email: object) -> str | None:
     """Why no profile can be stored under this email, or None when it has a chance."""
     if not email:
         return "not sent: the customer has no email"
+    if not isinstance(email, str):
+        return "not sent: the email is no text"
     if "@" not in email:
         return "not sent: the email has no @"
     if email.split() != [email]:

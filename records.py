@@ -172,3 +172,13 @@ class UserOutcome(NamedTuple):
     users_update: str
     events_track: str
     success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredUser:
+    """A user whose two calls succeeded, with the bodies that were sent."""
+
+    email: str
+    profile: bytes
+    event: bytes
+    delivered_at: datetime

@@ -17,6 +17,7 @@ from delivery import now_text
 from files import make_writable_folder
 from history import past_run, prune, settle_crashed_runs
 from operator_commands import another_project_notice, unfinished_notice
+from progress import MOST_USERS_SHOWN
 from settings import ConfigurationError
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ def fetch_users(settings: Settings, options: Options, journal: Journal, cleanup:
         logger.warning("No pro users with recent pricing/settings page views found")
     counts = past_run(journal, run).counts
     if counts.total_failures:
+        for email, reason in journal.refused(run, MOST_USERS_SHOWN):
+            logger.error("%s: %s", email, reason)
         logger.error(
             "%d user(s) have no email that can be sent to: see the results file",
             counts.total_failures,

@@ -21,6 +21,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FilePath,
     SecretStr,
     ValidationError,
     field_validator,
@@ -71,7 +72,9 @@ class Settings(BaseModel):
     db_user: str = Field("", description="a user of the database")
     db_password: SecretStr = Field(SecretStr(""), description="the user's password")
     db_name: str = Field(description="a database, or with DB_ENGINE=sqlite a file")
-    db_ssl_ca: Path | None = Field(None, description="the path of a CA certificate in PEM form")
+    db_ssl_ca: FilePath | None = Field(
+        None, description="the path of a file that is there: a CA certificate in PEM form"
+    )
 
     iterable_api_key: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(
         description="an Iterable key: printable ASCII, no spaces"
@@ -179,6 +182,9 @@ def load_settings(values: Mapping[str, str]) -> Settings:
     missing = [name for name in _required(values) if name not in values]
     if missing:
         raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
+    garbled = [name for name, value in values.items() if not _is_text(value)]
+    if garbled:
+        raise ConfigurationError(f"Not valid UTF-8: {', '.join(garbled)}")
     fields: dict[str, Any] = {name.lower(): value for name, value in values.items()}
     try:
         return Settings(**fields)
@@ -206,6 +212,11 @@ def _read_env_file(path: Path | None) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"Cannot read {path}: {error}") from error
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has no bytes that Python could not decode."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _required(values: Mapping[str, str]) -> list[str]:

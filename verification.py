@@ -6,10 +6,11 @@ difference right after a run is looked at again until that time is over.
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,23 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from iterable_client import IterableClient
-    from journal_file import JournalFile
-    from records import CallResult
+    from records import CallResult, DeliveredUser
+
+logger = logging.getLogger("main")
 
 PROCESSING_SECONDS = 60.0
 SECONDS_BETWEEN_LOOKS = 5.0
+MOST_LOOKS = 1 + int(PROCESSING_SECONDS / SECONDS_BETWEEN_LOOKS)
 USERS_AT_ONCE = 500
 READERS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveredUser:
-    """A user whose two calls succeeded, with the bodies that were sent."""
-
-    email: str
-    profile: bytes
-    event: bytes
-    delivered_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +68,22 @@ class UserReader:
         waiting = iter(users)
         with ThreadPoolExecutor(READERS) as readers:
             while some := list(islice(waiting, USERS_AT_ONCE)):
-                while True:
+                for look in count(1):
                     findings = list(readers.map(self._look_at, some))
                     early = [finding for finding in findings if self._may_still_come(finding)]
                     yield from (finding for finding in findings if finding not in early)
                     some = [finding.user for finding in early]
-                    if not some or self._wait(SECONDS_BETWEEN_LOOKS):
+                    if look == 1 and some:
+                        self._tell_of_waiting(len(some))
+                    # By looks too, in case that the clock was set back since.
+                    if not some or look == MOST_LOOKS or self._wait(SECONDS_BETWEEN_LOOKS):
                         yield from early
                         break
+
+    def _tell_of_waiting(self, users: int) -> None:
+        logger.info(
+            "Waiting up to %d s for Iterable to process %d user(s)", PROCESSING_SECONDS, users
+        )
 
     def _may_still_come(self, finding: Finding) -> bool:
         processed_at = finding.user.delivered_at + timedelta(seconds=PROCESSING_SECONDS)
@@ -102,29 +103,6 @@ class UserReader:
                 *event_differences(user.event, events.response),
             ),
         )
-
-
-def delivered_users(file: JournalFile, run: int, most: int | None) -> Iterator[DeliveredUser]:
-    """Users of a run whose two calls succeeded: a random choice of `most`, or all."""
-    chosen = None if most is None else _random_positions(file, run, most)
-    rows = file.pages(
-        "SELECT u.position, u.email, u.profile, u.event, o.at FROM users u JOIN outcomes o"
-        " ON o.run = u.run AND o.position = u.position WHERE u.run = ? AND u.position > ?"
-        " AND o.users_update_success AND o.events_track_success ORDER BY u.position LIMIT ?",
-        run,
-    )
-    for position, email, profile, event, at in rows:
-        if chosen is None or position in chosen:
-            yield DeliveredUser(email, profile, event, datetime.fromisoformat(at))
-
-
-def _random_positions(file: JournalFile, run: int, most: int) -> set[int]:
-    rows = file.all(
-        "SELECT position FROM outcomes WHERE run = ? AND users_update_success"
-        " AND events_track_success ORDER BY RANDOM() LIMIT ?",
-        (run, most),
-    )
-    return {position for (position,) in rows}
 
 
 def profile_differences(sent: bytes, answer: object) -> list[str]:

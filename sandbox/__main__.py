@@ -115,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("; ".join(problems))
     try:
         asyncio.run(serve(options, port, stop_with_stdin=stop_with_stdin))
+    except OverflowError:
+        parser.error(f"--port: {port} is not a whole number from 0 to 65535")
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         parser.exit(1, f"Cannot listen on port {port}: {reason}\n")

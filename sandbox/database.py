@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sqlite3
 import sys
 from contextlib import closing
@@ -51,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, sqlite3.Error, DatabaseError) as error:
         sys.stderr.write(f"Cannot make {file}: {error}\n")
         return os.EX_CANTCREAT
-    sys.stdout.write(f"Made {file}. To use it: DB_ENGINE=sqlite DB_NAME={file}\n")
+    sys.stdout.write(f"Made {file}. To use it: DB_ENGINE=sqlite DB_NAME={shlex.quote(str(file))}\n")
     return os.EX_OK
 
 

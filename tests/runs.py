@@ -106,12 +106,10 @@ def start(
         [sys.executable, str(MAIN), *arguments],
         cwd=folder,
         env=base | inherited | dict(environment),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         stdin=subprocess.DEVNULL,
         text=True,
         encoding="utf-8",
-        **options,
     )
 
 

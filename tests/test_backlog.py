@@ -118,6 +118,23 @@ class TestUnfinished:
         leave_to_later_runs(journal, Backlog(past_run(journal, run), OURS, 0), AT)
         assert past_run(journal, run).counts.unchanged == 1
 
+    def test_whom_a_later_run_could_not_deliver_nobody_has_delivered(
+        self, journal: Journal
+    ) -> None:
+        """Left to it, but not called unchanged: the results say that nothing was sent."""
+        run = ran(journal, VIEWS, reached=0, status="interrupted")
+        ran(journal, VIEWS[:2], failed=[(1, "events_track")], kind="limited")
+        leave_to_later_runs(journal, found(unfinished(journal, OURS)), AT)
+
+        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+        counts = past_run(journal, run).counts
+        assert (counts.unchanged, counts.not_attempted, counts.total_users) == (1, 2, 3)
+        left = next(journal.outcomes(run))
+        assert not left.success
+        result = orjson.loads(left.users_update)
+        assert (result["success"], result["error"]) == (False, "not_attempted")
+        assert result["response"] == "not sent: a later run has newer data"
+
 
 class TestUndelivered:
     """Whom a run could not deliver."""
@@ -228,6 +245,14 @@ class TestProjects:
         assert seen(of_another_project(journal, OURS)) == (run, 3)
         ran(journal, VIEWS)
         assert of_another_project(journal, OURS) is None
+
+    def test_unchanged_users_were_delivered_to_the_project_before(self, journal: Journal) -> None:
+        """So it is no wrong key that the run was begun with."""
+        ran(journal, VIEWS)
+        changed = [VIEWS[0]._replace(plan_type="free"), *VIEWS[1:]]
+        run = ran(journal, changed, reached=0, status="stopped", incremental=True)
+        assert unfinished(journal, "us:other") is None
+        assert seen(of_another_project(journal, "us:other")) == (run, 1)
 
     def test_a_failed_call_is_no_delivery(self, journal: Journal) -> None:
         """A wrong key leaves one user whose calls were refused."""

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from files import FileError, claimed_stamp, make_writable_folder, written_beside
+from files import (
+    FileError,
+    allow_open_files,
+    claimed_stamp,
+    make_writable_folder,
+    shown,
+    written_beside,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,3 +211,39 @@ class TestFreeStamp:
         claim = claimed_stamp(tmp_path / "gone", self.NAMES, self.START)
         with pytest.raises(FileError, match=r"a_.*\.csv: No such file"), claim:
             pass
+
+
+class TestShown:
+    """A path as people write it."""
+
+    def test_what_lies_below_the_working_directory_is_named_from_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Shorter, and as OUTPUT_DIR has it."""
+        monkeypatch.chdir(tmp_path)
+        assert shown(tmp_path / "out" / "a.csv") == Path("out/a.csv")
+        assert shown(tmp_path.parent / "a.csv") == tmp_path.parent / "a.csv"
+
+
+class TestOpenFiles:
+    """The limit of this process."""
+
+    @pytest.fixture
+    def most(self) -> Iterator[int]:
+        """What the system allows; the limit itself is low."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        yield before[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    def test_a_low_limit_is_raised(self, most: int) -> None:
+        """A shell's limit is often lower than what the system allows."""
+        allow_open_files(200)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 256
+        allow_open_files(300)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (300, most)
+
+    def test_more_than_the_system_allows_is_said(self, most: int) -> None:
+        """Before the first call, not in the middle of a run."""
+        with pytest.raises(FileError, match=r"ulimit -n.*lower MAX_WORKERS"):
+            allow_open_files(most + 1)

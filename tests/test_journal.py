@@ -7,7 +7,8 @@ import stat
 import threading
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 import pytest
@@ -186,17 +187,6 @@ def test_a_file_that_is_no_journal_is_set_aside_as_it_is(tmp_path: Path) -> None
         assert begin(journal, 1) == 1
 
 
-def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    """SQLite can read it, but it is no journal: a wrong JOURNAL_FILE, not a damaged one."""
-    path = tmp_path / "journal.db"
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE runs (something)")
-
-    with pytest.raises(JournalError, match="check JOURNAL_FILE"):
-        Journal(path)
-    assert [file.name for file in tmp_path.glob("*.damaged*")] == []
-
-
 def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
     """An older program does not touch what it does not understand."""
     path = tmp_path / "journal.db"
@@ -240,13 +230,35 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
         }
 
 
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """JOURNAL_FILE that names the customers' own SQLite file, say."""
+    path = tmp_path / "customers.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE customers (id INTEGER)")
+    before = path.read_bytes()
+
+    with pytest.raises(JournalError, match="is an SQLite file, but no journal: set JOURNAL_FILE"):
+        Journal(path)
+
+    assert path.read_bytes() == before
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A wrong JOURNAL_FILE says so."""
     with pytest.raises(JournalError, match="JOURNAL_FILE"):
         Journal(tmp_path / "missing" / "journal.db")
 
 
-@pytest.mark.parametrize("bad", [{"first_name": b"bytes"}, {"event_time": "soon"}, {"id": 2**63}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"first_name": b"bytes"},
+        {"event_time": "soon"},
+        {"id": 2**63},
+        {"id": b"16 bytes of UUID"},
+        {"id": Decimal(7)},
+    ],
+)
 def test_a_value_that_cannot_be_sent_names_its_customer(
     journal: Journal, bad: dict[str, Any]
 ) -> None:
@@ -257,6 +269,18 @@ def test_a_value_that_cannot_be_sent_names_its_customer(
         journal.begin(HEADER, [view])
 
     assert past_runs(journal, 10) == []
+
+
+def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None:
+    """The others are sent; the CSV has what the database has."""
+    numbered = page_view(1)._replace(email=cast("str", 12345))  # from a column of type INT
+
+    run = journal.begin(HEADER, [numbered, page_view(2)])
+
+    assert [user.email for user in journal.pending(run)] == ["user2@example.com"]
+    assert journal.pending_users(run) == 1
+    assert past_run(journal, run).counts.total_failures == 1
+    assert next(journal.csv_rows(run))[1] == 12345
 
 
 def test_an_answer_nested_too_deeply_is_kept_as_text(journal: Journal) -> None:

@@ -146,6 +146,7 @@ def test_a_port_in_use_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
+        ("--port=99999", "--port: 99999 is not a whole number from 0 to 65535"),
         ("--latency=soon", "--latency: Input should be a valid number"),
         ("--jwt-bulk-status=500", "--jwt-bulk-status: Input should be 401 or 403"),
         ("--limits=-1", "--limits: Input should be greater than or equal to 0"),

@@ -213,7 +213,7 @@ class TestValues:
                 **REQUIRED,
                 "DB_HOST": "one, two,,three ",
                 "DB_PORT": "3307",
-                "DB_SSL_CA": "ca.pem",
+                "DB_SSL_CA": __file__,
                 "LOG_LEVEL": "warning",
                 "DELIVERY_MODE": "BULK",
                 "RATE_LIMIT_SHARE": "1.5",
@@ -224,9 +224,14 @@ class TestValues:
         )
         assert settings.db_host == ("one", "two", "three")
         assert (settings.db_port, settings.max_attempts) == (3307, 1)
-        assert (settings.db_ssl_ca, settings.output_dir) == (Path("ca.pem"), Path("out"))
+        assert (settings.db_ssl_ca, settings.output_dir) == (Path(__file__), Path("out"))
         assert (settings.log_level, settings.delivery_mode) == ("WARNING", "bulk")
         assert (settings.rate_limit_share, settings.request_timeout) == (1.5, 2.5)
+
+    @pytest.mark.parametrize("name", ["ITERABLE_JWT_SECRET", "DB_PASSWORD", "OUTPUT_DIR"])
+    def test_what_is_no_text_is_refused_and_not_shown(self, name: str) -> None:
+        """Bytes that are no UTF-8 would end a run in its middle."""
+        assert refused(**{name: "caf\udce9"}) == f"Not valid UTF-8: {name}"
 
     @pytest.mark.parametrize(
         ("name", "value", "expected"),
@@ -236,6 +241,11 @@ class TestValues:
             ("DB_PORT", "0", "a whole number from 1 to 65535"),
             ("DB_PORT", "65536", "a whole number from 1 to 65535"),
             ("DB_PORT", "3306x", "a whole number from 1 to 65535"),
+            (
+                "DB_SSL_CA",
+                "/gone/ca.pem",
+                "the path of a file that is there: a CA certificate in PEM form",
+            ),
             ("USE_JWT_AUTH", "maybe", "true or false"),
             ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
             ("DELIVERY_MODE", "batch", "auto, single or bulk"),

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from records import CallResult
+from records import CallResult, DeliveredUser
 from tests.users import pending_user
 from verification import (
-    DeliveredUser,
     UserReader,
     event_differences,
     profile_differences,
@@ -93,6 +92,14 @@ def test_after_a_minute_a_difference_is_one() -> None:
     answers, clock = Answers(looks_until_processed=1000), Clock()
 
     assert findings(answers, clock, delivered_at=NOW) == [("profile (there is none)",)]
+    assert clock.now - NOW == timedelta(seconds=60)
+
+
+def test_a_clock_that_was_set_back_does_not_make_it_wait_for_ever() -> None:
+    """By the clock the delivery is still to come; a minute of looking is enough."""
+    answers, clock = Answers(looks_until_processed=1000), Clock()
+
+    assert len(findings(answers, clock, delivered_at=NOW + timedelta(days=1))) == 1
     assert clock.now - NOW == timedelta(seconds=60)
 
 

@@ -1,0 +1,91 @@
+"""The journal under its lock: one run at a time.
+
+LockedError    exit 75: another run holds the lock
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from journal import Journal, JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Long enough for a glance of --status at the lock, short enough to be "at once".
+LOCK_SECONDS = 0.2
+
+
+class LockedError(Exception):
+    """Another run holds the journal's lock."""
+
+
+@contextmanager
+def open_journal(path: Path, *, dry_run: bool) -> Iterator[Journal]:
+    """The journal under its lock; a dry run gets a copy, which vanishes.
+
+    Raises:
+        LockedError: another run holds the lock.
+    """
+    with ExitStack() as cleanup:
+        if dry_run:
+            yield cleanup.enter_context(_opened_copy(path))
+            return
+        cleanup.enter_context(_lock_of(path))
+        yield cleanup.enter_context(Journal(path))
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a run holds this journal's lock now."""
+    try:
+        with _lock_of(path):
+            return False
+    except LockedError:
+        return True
+
+
+@contextmanager
+def _lock_of(path: Path) -> Iterator[None]:
+    """A lock that the system frees when the process dies, whatever it dies of."""
+    # The same file by another name is locked, too.
+    lock = FileLock(f"{path.resolve()}.lock", mode=0o600)
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout as error:
+        raise LockedError(
+            f"Another run holds {lock.lock_file}: nothing was sent; wait until it has ended"
+        ) from error
+    except OSError as error:
+        raise JournalError(
+            f"Cannot write {lock.lock_file}: {error.strerror or error};"
+            " check JOURNAL_FILE and its folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _opened_copy(path: Path) -> Journal:
+    """A journal of its own that begins as this one is, which may be in use; empty if there is none.
+
+    Its file has no name any more when it is open, so that nothing is left however the run ends.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "journal.db"
+        if path.exists():
+            try:
+                with (
+                    closing(sqlite3.connect(path)) as there,
+                    closing(sqlite3.connect(copy)) as here,
+                ):
+                    there.backup(here)
+            except sqlite3.Error as error:
+                raise JournalError(f"Cannot read the journal {path}: {error}") from error
+        return Journal(copy)
