@@ -31,7 +31,7 @@ format: $(VENV)/development  ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove the virtual environment and what tools left
-	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output bench_output
+	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

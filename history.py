@@ -143,11 +143,21 @@ def last_sent(
 
 
 def _past_run(file: JournalFile, row: tuple[Any, ...]) -> PastRun:
-    run, *header, finished_at, status, stop_reason, mode, retries, waited, total = row
-    header[5] = bool(header[5])
+    run, run_id, started_at, authentication, csv_file, results_file, dry_run, *rest = row
+    kind, project, finished_at, status, stop_reason, mode, retries, seconds_waited, total = rest
+    header = RunHeader(
+        run_id=run_id,
+        started_at=started_at,
+        authentication=authentication,
+        csv_file=csv_file,
+        results_file=results_file,
+        dry_run=bool(dry_run),
+        kind=kind,
+        project=project,
+    )
     by_status = tuple(sorted(orjson.loads(retries).items()))
     record = RunRecord(
-        RunHeader(*header), finished_at, status, stop_reason, mode, Retries(by_status, waited)
+        header, finished_at, status, stop_reason, mode, Retries(by_status, seconds_waited)
     )
     groups = file.all(
         "SELECT users_update_success, events_track_success, COUNT(*)"

@@ -119,10 +119,6 @@ class Journal(JournalFile):
         with self.transaction():
             self.execute("UPDATE runs SET project = ? WHERE run = ?", (project, run))
 
-    def total_users(self, run: int) -> int:
-        """How many users the run has, whatever became of them."""
-        return int(self.one("SELECT total_users FROM runs WHERE run = ?", (run,))[0])
-
     def pending(self, run: int) -> Iterator[PendingUser]:
         """The users with a call that is not known to have succeeded, in the query's order."""
         for row in self.pages(

@@ -96,7 +96,7 @@ def retry_run(settings: Settings, journal: Journal, cleanup: ExitStack) -> int |
     run = journal.begin_retry(header, source)
     logger.info(
         "Retrying %d user(s) whom run %s did not deliver",
-        journal.total_users(run),
+        source.open_users,
         source.past.record.header.run_id,
     )
     return run
@@ -123,19 +123,20 @@ def fetch_users(settings: Settings, options: Options, journal: Journal, cleanup:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
         views = database.stream_page_views(query, options.limit)
         run = journal.begin(header, views, incremental=options.incremental)
-    total = journal.total_users(run)
-    if total:
-        logger.info("Found %d pro user(s) with recent engagement", total)
+    counts = past_run(journal, run).counts
+    if counts.total_users:
+        logger.info("Found %d pro user(s) with recent engagement", counts.total_users)
     else:
         logger.warning("No pro users with recent pricing/settings page views found")
-    counts = past_run(journal, run).counts
     if counts.total_failures:
-        for email, reason in journal.refused(run, MOST_USERS_SHOWN):
-            logger.error("%s: %s", email, reason)
-        logger.error(
-            "%d user(s) have no email that can be sent to: see the results file",
-            counts.total_failures,
-        )
+        tell_of_refused(journal, run, counts.total_failures)
     if options.incremental:
         logger.info("Unchanged since they were last sent: %d user(s)", counts.unchanged)
     return run
+
+
+def tell_of_refused(journal: Journal, run: int, number: int) -> None:
+    """Name those who cannot be sent, the first of them."""
+    for email, reason in journal.refused(run, MOST_USERS_SHOWN):
+        logger.error("%s: %s", email, reason)
+    logger.error("%d user(s) have no email that can be sent to: see the results file", number)

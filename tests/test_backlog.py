@@ -149,7 +149,7 @@ class TestUndelivered:
         run = journal.begin_retry(RETRY, backlog)
 
         assert seen(backlog) == (source, 2)
-        assert journal.total_users(run) == 2
+        assert past_run(journal, run).counts.total_users == 2
         assert [(user.email, user.calls) for user in journal.pending(run)] == [
             ("user1@example.com", ("events_track",)),
             ("user3@example.com", ("users_update",)),
@@ -164,7 +164,7 @@ class TestUndelivered:
 
         run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
 
-        assert (journal.total_users(run), list(journal.pending(run))) == (1, [])
+        assert (past_run(journal, run).counts.total_users, list(journal.pending(run))) == (1, [])
         assert past_run(journal, run).counts.total_failures == 1
 
     def test_a_retry_calls_as_the_run_did(self, journal: Journal) -> None:

@@ -52,7 +52,7 @@ def test_a_run_keeps_its_users_in_the_order_of_the_query(journal: Journal) -> No
     """Over several pages, nobody is missing or twice."""
     run = begin(journal, 2500)
 
-    assert journal.total_users(run) == 2500
+    assert past_run(journal, run).counts.total_users == 2500
     assert [user.position for user in journal.pending(run)] == list(range(1, 2501))
 
 
