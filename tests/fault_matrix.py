@@ -43,6 +43,9 @@ RATES = {"single": 0.08, "bulk": 0.3}
 STOPPING_RATE = 0.02
 MOST_PASSES = 12
 SECONDS_BETWEEN_LOOKS = 0.005
+# How long a program that is to be killed at a call waits for its answer.
+PATIENT_SECONDS = "60"
+NO_FAULT = {"kind": "slow", "delay_seconds": 0}
 EXIT_CODES = {0, 1, 69, 77}
 
 
@@ -113,6 +116,7 @@ class Play:
             "RATE_LIMIT_SHARE": "10000",
             "REQUEST_TIMEOUT": "0.5",
         }
+        self._calls_left = 2 * len(self._wanted)
         self._problems: list[str] = []
 
     def play(self) -> tuple[list[str], int]:
@@ -120,11 +124,16 @@ class Play:
         self._set_faults()
         arguments: tuple[str, ...] | None = ()
         kills = 0
-        for _ in range(self._random.randint(1, 3)):
+        for number in range(self._random.randint(1, 3)):
             if arguments is None:
                 break
-            process = start(self._folder, self._environment, *arguments)
-            kills += kill_when(process, self._moment())
+            # Where no fault is sure to come, one kill is.
+            is_sure = number == 0 and self._combination.seed % 3 == 2
+            kind = "call" if is_sure else self._random.choice(("call", "call", "time", "step"))
+            is_due = self._moment(kind)
+            patience = {"REQUEST_TIMEOUT": PATIENT_SECONDS} if kind == "call" else {}
+            process = start(self._folder, self._environment | patience, *arguments)
+            kills += kill_when(process, is_due)
             arguments = self._look_after(finish(self._folder, process), arguments)
         self._sandbox.rates({})
         for _ in range(MOST_PASSES):
@@ -145,23 +154,38 @@ class Play:
         self._look_after(ran, ())
 
     def _set_faults(self) -> None:
-        fault, mode, seed = self._combination.fault, self._combination.mode, self._combination.seed
-        rate = STOPPING_RATE if fault == "status:401" else RATES[mode]
+        fault, seed = self._combination.fault, self._combination.seed
         if seed % 3 == 0:  # a sure one, wherever the random ones fall
             self._sandbox.faults([scripted(fault)])
-        self._sandbox.rates({fault: rate}, seed=seed)
+        self._sandbox.rates({fault: self._rate()}, seed=seed)
 
-    def _moment(self) -> Callable[[], bool]:
-        """When to kill: after some calls, some time, or at the start of a step of the run."""
-        kind = self._random.choice(("calls", "calls", "time", "step"))
+    def _rate(self) -> float:
+        stopping = self._combination.fault == "status:401"
+        return STOPPING_RATE if stopping else RATES[self._combination.mode]
+
+    def _moment(self, kind: str) -> Callable[[], bool]:
+        """When to kill: at some call, after some time, or at the start of a step of the run."""
         if kind == "time":
             due = time.monotonic() + self._random.uniform(0.05, 1.5)
             return lambda: time.monotonic() >= due
         if kind == "step":
             return self._at_step(self._random.choice(("[STEP 3]", "[STEP 4.5]", "[STEP 6]")))
+        return self._at_a_call()
+
+    def _at_a_call(self) -> Callable[[], bool]:
+        """When some call gets no answer, which keeps the process alive however late we look."""
         most = 4 if self._combination.mode == "bulk" else len(self._wanted)
-        due_calls = calls_seen(self._sandbox) + self._random.randint(1, most)
-        return lambda: calls_seen(self._sandbox) >= due_calls
+        before_it = self._random.randint(1, min(most, self._calls_left)) - 1
+        calls = [self._good_or_bad_call() for _ in range(before_it)]
+        applied = self._random.choice((True, False))
+        self._sandbox.faults([*calls, {"kind": "hang", "applied": applied}])
+        hangs = hangs_seen(self._sandbox)
+        return lambda: hangs_seen(self._sandbox) > hangs
+
+    def _good_or_bad_call(self) -> dict[str, Any]:
+        """What the rates would do to a call: they are not asked while there is a script."""
+        bad = self._random.random() < self._rate()
+        return scripted(self._combination.fault) if bad else NO_FAULT
 
     def _at_step(self, name: str) -> Callable[[], bool]:
         log = self._folder / "run.log"
@@ -176,6 +200,7 @@ class Play:
         """Check what a process left, and choose the next command line; None when all is done."""
         found = evidence(self._folder, self._sandbox)
         self._problems += [*violations(self._wanted, found), *_strange_ending(ran, found)]
+        self._calls_left = calls_left(self._wanted, found)
         if ran.exit_code == -9:
             return ("--resume",)
         if "Nothing to resume" in ran.stdout:
@@ -241,6 +266,11 @@ def kill_when(process: subprocess.Popen[str], is_due: Callable[[], bool]) -> boo
 def calls_seen(sandbox: SandboxProcess) -> int:
     """How many calls the stand-in has had."""
     return sum(sandbox.stats()["calls"].values())
+
+
+def hangs_seen(sandbox: SandboxProcess) -> int:
+    """How many calls the stand-in has left without an answer."""
+    return int(sandbox.stats()["faults"].get("hang", 0))
 
 
 def evidence(folder: Path, sandbox: SandboxProcess) -> Evidence:
@@ -313,6 +343,15 @@ def unfinished_business(wanted: dict[str, Wanted], found: Evidence) -> list[str]
 def still_open(wanted: dict[str, Wanted], found: Evidence) -> set[str]:
     """Those who could be delivered and are nowhere recorded as delivered."""
     return set(wanted) - delivered_emails(found)
+
+
+def calls_left(wanted: dict[str, Wanted], found: Evidence) -> int:
+    """How many single calls the newest run still has to make; at least one."""
+    newest = (
+        found.journal[-1].users if found.journal else [(email, False, False) for email in wanted]
+    )
+    known = [calls for email, *calls in newest if (email or "").lower() in wanted]
+    return max(1, sum(calls.count(False) for calls in known))
 
 
 def delivered_emails(found: Evidence) -> set[str]:

@@ -8,14 +8,17 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from db_connection import DatabaseSettings
     from sandbox.process import SandboxProcess
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT / "main.py"
 LONGEST_RUN_SECONDS = 120
+SECONDS_BETWEEN_LOOKS = 0.01
+# Iterable asks for nearly the longest pause that the program waits for. Until then the run goes
+# on without a call, and a stop ends it at once: there is time to look and to act.
+PAUSE = {"kind": "status", "status": 429, "headers": {"Retry-After": "55"}}
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,26 @@ def finish(folder: Path, process: subprocess.Popen[str]) -> Ran:
     """Wait for a started program."""
     stdout, stderr = process.communicate(timeout=LONGEST_RUN_SECONDS)
     return Ran(folder, process.returncode, stdout, stderr)
+
+
+def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+    """Wait for something that happens while the program runs; if it ends first, the test fails."""
+    give_up = time.monotonic() + LONGEST_RUN_SECONDS
+    while not condition():
+        try:
+            # Reads what the process prints, which would stop at a full pipe.
+            stdout, stderr = process.communicate(timeout=SECONDS_BETWEEN_LOOKS)
+        except subprocess.TimeoutExpired:
+            if time.monotonic() < give_up:
+                continue
+            process.kill()
+            pytest.fail(f"not within {LONGEST_RUN_SECONDS} s: {process.communicate()}")
+        # It may have happened last of all.
+        if condition():
+            return
+        pytest.fail(
+            f"the program ended before, with exit code {process.returncode}: {stderr}{stdout}"
+        )
 
 
 def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> Ran:
