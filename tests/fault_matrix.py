@@ -43,6 +43,10 @@ RATES = {"single": 0.08, "bulk": 0.3}
 STOPPING_RATE = 0.02
 MOST_PASSES = 12
 SECONDS_BETWEEN_LOOKS = 0.005
+# What the program promises: answers are in the journal within a second.
+LONGEST_UNNOTED_SECONDS = 1.0
+# From an answer to the commit that holds it; a busy machine takes its time.
+SLACK_SECONDS = 0.25
 # How long a program that is to be killed at a call waits for its answer.
 PATIENT_SECONDS = "60"
 NO_FAULT = {"kind": "slow", "delay_seconds": 0}
@@ -266,6 +270,18 @@ def kill_when(process: subprocess.Popen[str], is_due: Callable[[], bool]) -> boo
 def calls_seen(sandbox: SandboxProcess) -> int:
     """How many calls the stand-in has had."""
     return sum(sandbox.stats()["calls"].values())
+
+
+def calls_in_doubt(sandbox: SandboxProcess, latency_seconds: float) -> list[dict[str, Any]]:
+    """The calls that a killed program may have made in vain: under way, or not noted yet.
+
+    Counted from the last call, not from the kill: a program that stood still meanwhile had no
+    time for either. Asked for when the program is dead.
+    """
+    calls = sandbox.calls()
+    times = [call["monotonic_time"] for call in calls]
+    since = max(times) - latency_seconds - LONGEST_UNNOTED_SECONDS - SLACK_SECONDS
+    return [call for call in calls if call["monotonic_time"] >= since]
 
 
 def hangs_seen(sandbox: SandboxProcess) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from db_connection import DatabaseSettings
     from sandbox.process import SandboxProcess
@@ -144,6 +145,34 @@ def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) ->
         pytest.fail(
             f"the program ended before, with exit code {process.returncode}: {stderr}{stdout}"
         )
+
+
+def pause_at(sandbox: SandboxProcess, email: str) -> Callable[[], bool]:
+    """Let a run pause at this user's event; returns the question whether it has come to that."""
+    sandbox.faults([{"endpoint": "events/track", "email": email, **PAUSE}])
+    return lambda: is_script_over(sandbox)
+
+
+def is_script_over(sandbox: SandboxProcess) -> bool:
+    """Whether all faults of the stand-in's script have come."""
+    return bool(sandbox.stats()["faults_pending"] == 0)
+
+
+@contextmanager
+def held(sandbox: SandboxProcess) -> Iterator[None]:
+    """Nobody gets an answer from the stand-in, not even who asks it for its record."""
+    assert sandbox.pid is not None
+    os.kill(sandbox.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(sandbox.pid, signal.SIGCONT)
+
+
+def has_logged(folder: Path, text: str) -> bool:
+    """Whether the log in `folder` holds this text by now."""
+    log = folder / "run.log"
+    return log.exists() and text in log.read_text(encoding="utf-8")
 
 
 def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> Ran:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,21 @@ import pytest
 
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
-from tests.runs import Ran, database_of, environment_for, finish, run, start
+from tests.fault_matrix import calls_in_doubt, repeats
+from tests.runs import (
+    Ran,
+    database_of,
+    environment_for,
+    finish,
+    has_logged,
+    held,
+    pause_at,
+    run,
+    start,
+    wait_until,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 EMAILS = [f"user{number}@example.com" for number in range(40)]
@@ -75,25 +85,26 @@ def test_a_stopped_run_is_gone_on_with(
 
 def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
     """Kill -9 in the middle: only what is open is sent again, and no event is there twice."""
-    emails = [f"user{number}@example.com" for number in range(400)]
+    emails = [f"user{number}@example.com" for number in range(200)]
     database = database_of(tmp_path / "customers.sqlite", emails)
-    with SandboxProcess(SandboxOptions(latency=0.02)) as sandbox:
+    latency = 0.05
+    with SandboxProcess(SandboxOptions(latency=latency)) as sandbox:
         environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "4"}
+        has_paused = pause_at(sandbox, emails[100])
         process = start(tmp_path, environment)
-        while len(sandbox.calls()) < 200:
-            time.sleep(0.02)
+        wait_until(process, has_paused)
         process.send_signal(signal.SIGKILL)
         finish(tmp_path, process)
+        in_doubt = len(calls_in_doubt(sandbox, latency))
+        sandbox.configure(latency=0)
 
         ran = run(tmp_path, environment, "--resume")
 
         assert ran.exit_code == 0
-        assert (ran.results["successful"], len(ran.results["records"])) == (400, 400)
+        assert (ran.results["successful"], len(ran.results["records"])) == (200, 200)
         state = sandbox.state()
-        assert (len(state["users"]), len(state["events"])) == (400, 400)
-        repeated = [user for user in state["users"].values() if user["updates"] > 1]
-        # Four in flight, and half a second of answers that were not written down yet.
-        assert len(repeated) <= 4 + 0.7 * 4 / 0.04
+        assert (len(state["users"]), len(state["events"])) == (200, 200)
+        assert repeats(state["users"]) + repeats(state["events"]) <= in_doubt < 150
 
 
 def test_nothing_to_resume_is_no_failure(tmp_path: Path, variables: dict[str, str]) -> None:
@@ -242,24 +253,25 @@ def test_a_dry_incremental_run_knows_what_is_unchanged(
         assert "Unchanged: 39" in ran.stdout
 
 
-def test_a_second_run_at_once_sends_nothing(tmp_path: Path) -> None:
+def test_a_second_run_at_once_sends_nothing(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
     """The lock says so at once, with exit code 75, and dies with its process."""
-    database = database_of(tmp_path / "customers.sqlite", EMAILS)
-    with SandboxProcess(SandboxOptions(latency=0.2)) as sandbox:
-        # One worker: the first run goes on for sixteen seconds.
-        environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "1"}
-        first = start(tmp_path, environment)
-        while not sandbox.calls():
-            time.sleep(0.02)
+    variables |= {"MAX_WORKERS": "1"}
+    has_paused = pause_at(sandbox, EMAILS[5])
+    first = start(tmp_path, variables)
+    wait_until(first, has_paused)
+    before = len(sandbox.calls())
 
-        second = run(tmp_path, environment)
-        first_is_going_on = first.poll() is None
+    second = run(tmp_path, variables)
+    first_is_going_on = first.poll() is None
+    sent = len(sandbox.calls()) - before
 
-        first.send_signal(signal.SIGKILL)
-        finish(tmp_path, first)
-        third = run(tmp_path, environment)
+    first.send_signal(signal.SIGKILL)
+    finish(tmp_path, first)
+    third = run(tmp_path, variables)
 
-    assert second.exit_code == 75
+    assert (second.exit_code, sent) == (75, 0)
     assert "Another run holds" in second.stderr
     assert first_is_going_on
     assert third.exit_code == 0
@@ -288,18 +300,17 @@ def test_status_tells_what_is_open_and_what_to_do(
     ]
 
 
-def test_status_tells_a_running_run_from_a_dead_one(tmp_path: Path) -> None:
+def test_status_tells_a_running_run_from_a_dead_one(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
     """By the lock, which only a living process holds."""
-    database = database_of(tmp_path / "customers.sqlite", EMAILS)
-    with SandboxProcess(SandboxOptions(latency=0.3)) as sandbox:
-        environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "1"}
-        process = start(tmp_path, environment)
-        while not sandbox.calls():
-            time.sleep(0.02)
-        running = run(tmp_path, environment, "--status").stdout
-        process.send_signal(signal.SIGKILL)
-        finish(tmp_path, process)
-        dead = run(tmp_path, environment, "--status").stdout
+    has_paused = pause_at(sandbox, EMAILS[5])
+    process = start(tmp_path, variables)
+    wait_until(process, has_paused)
+    running = run(tmp_path, variables, "--status").stdout
+    process.send_signal(signal.SIGKILL)
+    finish(tmp_path, process)
+    dead = run(tmp_path, variables, "--status").stdout
 
     assert " running " in running
     assert "A run is going on." in running
@@ -353,74 +364,64 @@ def test_verify_needs_a_key_that_may_read(tmp_path: Path) -> None:
     assert "server-side API key" in ran.stderr
 
 
-def interrupted(folder: Path, sandbox: SandboxProcess, calls: int, **more: str) -> dict[str, str]:
-    """A run of forty users that SIGTERM ends in its middle; returns its configuration."""
-    database = database_of(folder / "customers.sqlite", EMAILS)
-    environment = environment_for(folder, sandbox, database) | {"MAX_WORKERS": "4"} | more
-    process = start(folder, environment)
-    while len(sandbox.calls()) < calls:
-        time.sleep(0.01)
+def interrupt(folder: Path, sandbox: SandboxProcess, variables: dict[str, str], at: str) -> None:
+    """Start a run and end it with SIGTERM at this user's event."""
+    has_paused = pause_at(sandbox, at)
+    process = start(folder, variables | {"MAX_WORKERS": "4"})
+    wait_until(process, has_paused)
     process.send_signal(signal.SIGTERM)
     assert finish(folder, process).exit_code == 143
-    return environment
-
-
-@pytest.fixture
-def slow_sandbox() -> Iterator[SandboxProcess]:
-    """A stand-in that leaves time to interrupt a run."""
-    with SandboxProcess(SandboxOptions(latency=0.05)) as process:
-        yield process
 
 
 def test_a_run_whose_results_could_not_be_written_is_found_by_resume(
-    tmp_path: Path, slow_sandbox: SandboxProcess
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """Everybody is delivered, the file is missing: --resume writes it."""
     folder = tmp_path / "out"
-    database = database_of(tmp_path / "customers.sqlite", EMAILS)
-    environment = environment_for(tmp_path, slow_sandbox, database) | {"OUTPUT_DIR": str(folder)}
-    process = start(tmp_path, environment)
-    while len(slow_sandbox.calls()) < 10:
-        time.sleep(0.01)
-    folder.rename(tmp_path / "moved")
+    variables |= {"OUTPUT_DIR": str(folder), "REQUEST_TIMEOUT": "60"}
+    with held(sandbox):
+        process = start(tmp_path, variables)
+        wait_until(process, lambda: has_logged(tmp_path, "[STEP 5]"))
+        folder.rename(tmp_path / "moved")
     ran = finish(tmp_path, process)
     (tmp_path / "moved").rename(folder)
 
-    resumed = run(tmp_path, environment, "--resume")
+    resumed = run(tmp_path, variables, "--resume")
 
     assert (ran.exit_code, resumed.exit_code) == (78, 0)
+    assert len(sandbox.calls()) == 80
     (results,) = all_results(folder)
     assert (results["status"], results["successful"]) == ("completed", 40)
 
 
 def test_a_retry_takes_over_whom_an_interrupted_run_left_open(
-    tmp_path: Path, slow_sandbox: SandboxProcess
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """After it nothing is open, and nothing is left to resume."""
-    environment = interrupted(tmp_path, slow_sandbox, 10)
+    interrupt(tmp_path, sandbox, variables, at=EMAILS[5])
 
-    assert run(tmp_path, environment, "--retry-failed").exit_code == 0
+    assert run(tmp_path, variables, "--retry-failed").exit_code == 0
 
-    assert "Nothing is open" in run(tmp_path, environment, "--status").stdout
-    before = len(slow_sandbox.calls())
-    assert "Nothing to resume" in run(tmp_path, environment, "--resume").stdout
-    assert len(slow_sandbox.calls()) == before
+    assert "Nothing is open" in run(tmp_path, variables, "--status").stdout
+    before = len(sandbox.calls())
+    assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
+    assert len(sandbox.calls()) == before
 
 
 @pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
 def test_one_projects_users_are_not_sent_to_another(
-    tmp_path: Path, slow_sandbox: SandboxProcess, option: str
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
 ) -> None:
     """Another address is refused, and the run can still be gone on with where it belongs."""
-    environment = interrupted(tmp_path, slow_sandbox, 20)
+    interrupt(tmp_path, sandbox, variables, at=EMAILS[10])
     with SandboxProcess() as other:
-        moved = environment | {"ITERABLE_API_BASE_URL": other.url}
+        moved = variables | {"ITERABLE_API_BASE_URL": other.url}
         ran = run(tmp_path, moved, option)
 
         assert (ran.exit_code, other.calls()) == (78, [])
     assert "was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY" in ran.stderr
-    assert run(tmp_path, environment, "--resume").exit_code == 0
-    assert len(slow_sandbox.state()["users"]) == 40
+    assert run(tmp_path, variables, "--resume").exit_code == 0
+    assert len(sandbox.state()["users"]) == 40
 
 
 def test_a_corrected_key_goes_on_with_the_run_that_the_wrong_one_stopped(
@@ -475,14 +476,11 @@ def test_an_old_failure_does_not_undo_what_a_newer_run_sent(
     variables |= {"MAX_WORKERS": "1"}
     failed_for(sandbox, EMAILS[0], tmp_path)
     execute(tmp_path, "UPDATE customers SET first_name = 'New' WHERE id = 1")
-    sandbox.configure(latency=0.03)
-    before = len(sandbox.calls())
+    has_paused = pause_at(sandbox, EMAILS[10])
     process = start(tmp_path, variables)
-    while len(sandbox.calls()) < before + 20:
-        time.sleep(0.01)
+    wait_until(process, has_paused)
     process.kill()
     finish(tmp_path, process)
-    sandbox.configure(latency=0)
 
     retried = run(tmp_path, variables, "--retry-failed")
     run(tmp_path, variables, "--resume")
