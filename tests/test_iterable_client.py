@@ -49,10 +49,14 @@ def client_of(
     sandbox: SandboxProcess,
     waits: Waits,
     authentication: Authentication = KEY,
+    *,
+    timeout_seconds: float = 10,
     **options: Any,
 ) -> Iterator[IterableClient]:
     """A client without jitter and without a limit of its own."""
-    transport = Transport(sandbox.url, timeout_seconds=0.5, connections=1, mask=SecretMask())
+    transport = Transport(
+        sandbox.url, timeout_seconds=timeout_seconds, connections=1, mask=SecretMask()
+    )
     limiters = {name: RateLimiter(1e6, stopping=waits.stopping) for name in PUBLISHED_LIMITS}
     pause = Pause(waits, waits.stopping)
     arguments: dict[str, Any] = {"random_share": lambda: 0.0} | options
@@ -60,9 +64,11 @@ def client_of(
         yield client
 
 
-def sent(sandbox: SandboxProcess, waits: Waits, call: Call = "users_update") -> CallResult:
+def sent(
+    sandbox: SandboxProcess, waits: Waits, call: Call = "users_update", **options: Any
+) -> CallResult:
     """One call for one user."""
-    with client_of(sandbox, waits) as client:
+    with client_of(sandbox, waits, **options) as client:
         return client.send(call, pending_user())
 
 
@@ -96,7 +102,7 @@ def test_what_may_heal_is_tried_three_times(sandbox: SandboxProcess, fault: dict
     sandbox.faults([{"endpoint": "*", "times": 3, **fault}])
     waits = Waits()
 
-    result = sent(sandbox, waits)
+    result = sent(sandbox, waits, timeout_seconds=0.5 if fault["kind"] == "hang" else 10)
 
     assert (result.success, result.attempts) == (False, 3)
     assert result.gave_up
@@ -191,7 +197,8 @@ def test_retries_are_counted_by_what_caused_them(sandbox: SandboxProcess) -> Non
     """Only repeats that were made: the third failure has none."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 3}])
     sandbox.faults([{"endpoint": "*", "kind": "hang"}])
-    with client_of(sandbox, Waits()) as client:
+    # Long enough for the calls that are answered.
+    with client_of(sandbox, Waits(), timeout_seconds=2.5) as client:
         client.send("users_update", pending_user(1))
         client.send("users_update", pending_user(2))
         retries = client.retried()
