@@ -10,12 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.application import rate_limited
+from sandbox.endpoints import Endpoint
 from sandbox.limits import RateLimits, TokenBucket
+from sandbox.options import SandboxOptions
 from tests import sandbox_api
 from tests.sandbox_api import EMAIL
 
 if TYPE_CHECKING:
     from tests.sandbox_api import Api
+
+# A thousandth of the published limits: one call, and no second one as long as a test takes.
+SCARCE = 0.001
 
 running_sandbox_fixture = sandbox_api.running_sandbox_fixture
 api_fixture = sandbox_api.api_fixture
@@ -57,7 +63,7 @@ def test_a_scale_of_zero_switches_limits_off() -> None:
 def test_each_endpoint_has_a_limit_of_its_own(api: Api) -> None:
     """users/bulkUpdate at its limit leaves events/trackBulk alone."""
     api.update()
-    api.sandbox.configure(limits=1)
+    api.sandbox.configure(limits=SCARCE)
     assert [api.update_bulk(EMAIL).status_code for _ in range(2)] == [200, 429]
     assert api.track_bulk(EMAIL).status_code == 200
     assert api.sandbox.stats()["answers"]["users/bulkUpdate"] == {"200": 1, "429": 1}
@@ -65,7 +71,7 @@ def test_each_endpoint_has_a_limit_of_its_own(api: Api) -> None:
 
 def test_a_refusal_is_the_recorded_one(api: Api) -> None:
     """Without options neither header nor params say when to come back."""
-    api.sandbox.configure(limits=0.2)
+    api.sandbox.configure(limits=SCARCE)
     answer = [api.get("users/getFields") for _ in range(2)][1]
     assert answer.status_code == 429
     assert answer.json() == {
@@ -78,14 +84,24 @@ def test_a_refusal_is_the_recorded_one(api: Api) -> None:
 
 def test_a_refusal_can_say_when_to_come_back(api: Api) -> None:
     """Retry-After and rateLimitReset are whole seconds, never too early."""
-    api.sandbox.configure(limits=0.2, retry_after=True, rate_limit_reset=True)
+    # Three calls a second, made a hundred times as few: the next one is due after 33.3 s.
+    api.sandbox.configure(limits=0.01, burst_seconds=0, retry_after=True, rate_limit_reset=True)
     answer = [api.get("users/getFields") for _ in range(2)][1]
-    assert answer.headers["Retry-After"] == "2"
+    seconds = int(answer.headers["Retry-After"])
+    assert 20 <= seconds <= 34
     assert answer.json()["params"] == {
-        "rateLimitLimit": pytest.approx(0.6),
+        "rateLimitLimit": pytest.approx(0.03),
         "rateLimitRemaining": 0,
-        "rateLimitReset": 2,
+        "rateLimitReset": seconds,
     }
+
+
+def test_the_time_to_come_back_is_rounded_up() -> None:
+    """Whoever comes when told is not refused again."""
+    options = SandboxOptions(limits=1, retry_after=True, rate_limit_reset=True)
+    answer = rate_limited(options, Endpoint.USERS_FIELDS, 1.2)
+    assert answer.headers == (("Retry-After", "2"),)
+    assert b'"rateLimitReset":2' in answer.body
 
 
 def test_limits_can_be_switched_off(api: Api) -> None:
@@ -96,9 +112,10 @@ def test_limits_can_be_switched_off(api: Api) -> None:
 
 def test_latency_delays_every_answer_and_blocks_none(api: Api) -> None:
     """Calls wait beside each other, not behind each other."""
-    api.sandbox.configure(latency=0.5)
+    api.sandbox.configure(latency=1)
     started = time.monotonic()
     with ThreadPoolExecutor(10) as pool:
         emails = [f"user{n}@example.com" for n in range(10)]
         assert {answer.status_code for answer in pool.map(api.update, emails)} == {200}
-    assert 0.5 <= time.monotonic() - started < 10 * 0.5 / 2
+    # One behind the other they would take ten seconds.
+    assert 1 <= time.monotonic() - started < 9
