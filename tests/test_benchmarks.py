@@ -73,10 +73,11 @@ def test_the_real_program_is_measured_in_both_modes_and_nobody_is_lost(tmp_path:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "WRONG" not in done.stdout
-    assert {name: case["median"]["calls"] for name, case in results["cases"].items()} == {
-        "single": 600,
-        "bulk-unlimited": 4,
-    }
+    # A machine that stands still lets calls meet, of which Iterable then refuses one.
+    assert {
+        name: case["median"]["calls"] - case["median"]["refused_429"]
+        for name, case in results["cases"].items()
+    } == {"single": 600, "bulk-unlimited": 4}
     for case in results["cases"].values():
         assert [run["users"] for run in case["runs"]] == [300, 300]
         assert case["median"]["cpu_seconds"] > 0
