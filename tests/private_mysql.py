@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 NONE_INSTALLED = "no MySQL server: install one (Debian: apt install mariadb-server)"
 START_SECONDS = 60
+LONGEST_ANSWER_SECONDS = 5
+MOST_PORTS = 3
+PORT_IS_TAKEN = "Address already in use"
 STOP_SECONDS = 20
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
 
@@ -60,9 +63,9 @@ class MySQLServer:
         )
 
     @contextmanager
-    def connected(self, name: str | None = None) -> Iterator[Any]:
+    def connected(self, name: str | None = None, **options: Any) -> Iterator[Any]:
         """A plain driver connection, to prepare and to look behind the program's back."""
-        arguments = {"database": name} if name else {}
+        arguments = ({"database": name} if name else {}) | options
         connection = mysql.connector.connect(
             host=self.host,
             port=self.port,
@@ -196,7 +199,6 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
         f"CREATE USER 'tester'@'%' IDENTIFIED BY '{password}';\n"
         "GRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION;\n"
     )
-    port = _free_port()
     log = folder / "server.log"
     command = [
         program,
@@ -206,7 +208,6 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
         f"--socket={folder / 'socket'}",
         f"--pid-file={folder / 'pid'}",
         f"--init-file={init_file}",
-        f"--port={port}",
         "--bind-address=127.0.0.1",
         "--default-time-zone=-07:00",  # a program that forgets UTC shall be noticed
         "--skip-name-resolve",  # else MariaDB's anonymous user at localhost comes first
@@ -219,15 +220,27 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
         *_as_root(),
         *options,
     ]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=_environment(folder), stdout=output, stderr=output)
-    server = MySQLServer("127.0.0.1", port, "tester", password, process, folder)
-    try:
-        _wait_until_it_answers(server, log)
-    except BaseException:
-        server.stop()
-        raise
-    return server
+    tries_left = MOST_PORTS
+    while True:
+        tries_left -= 1
+        port = _free_port()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [*command, f"--port={port}"],
+                env=_environment(folder),
+                stdout=output,
+                stderr=output,
+            )
+        server = MySQLServer("127.0.0.1", port, "tester", password, process, folder)
+        try:
+            _wait_until_it_answers(server, log)
+        except BaseException as error:
+            server.stop()
+            # Between the choice and the server's start the port is anybody's.
+            if tries_left and PORT_IS_TAKEN in str(error):
+                continue
+            raise
+        return server
 
 
 def _free_port() -> int:
@@ -244,11 +257,11 @@ def _wait_until_it_answers(server: MySQLServer, log: Path) -> None:
         if server.process.poll() is not None:
             break
         try:
-            server.run("SELECT 1")
+            # Whoever else may have the port need not answer at all.
+            with server.connected(connection_timeout=LONGEST_ANSWER_SECONDS):
+                return
         except mysql.connector.Error:
             time.sleep(0.05)
-        else:
-            return
     raise RuntimeError(_complaint(log.read_text(errors="replace")))
 
 

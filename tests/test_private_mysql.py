@@ -1,0 +1,43 @@
+"""The tests' own MySQL server."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests import private_mysql
+from tests.mysql_server import missing, private_server
+
+
+def test_a_server_whose_port_was_taken_meanwhile_starts_on_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A free port is anybody's until the server listens on it."""
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        taken, free = somebody.getsockname()[1], private_mysql._free_port()
+        ports = [taken, free]
+        monkeypatch.setattr(private_mysql, "_free_port", lambda: ports.pop(0))
+
+        with private_server() as server:
+            assert server.port == free
+            assert server.run("SELECT 1") == [(1,)]
+
+
+def test_a_server_that_finds_no_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After three ports it is something else than bad luck."""
+    if private_mysql.find_server() is None:
+        missing(private_mysql.NONE_INSTALLED)
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        ports = [somebody.getsockname()[1]] * private_mysql.MOST_PORTS
+        monkeypatch.setattr(private_mysql, "_free_port", ports.pop)
+
+        with (
+            pytest.raises(private_mysql.NoServerError, match=private_mysql.PORT_IS_TAKEN),
+            private_mysql.private_server(),
+        ):
+            pass
+
+    assert ports == []
