@@ -87,8 +87,13 @@ def test_seven_days_count_from_midnight_in_sqlite_too(
     settings: DatabaseSettings, moment: str, ids: list[int]
 ) -> None:
     """The first second of the seventh day back counts, the one before does not."""
-    _run(settings, f"UPDATE page_views SET event_time = {moment} WHERE id = 16")
-    assert _ids(settings) == ids
+    found: list[int] = []
+    day = None
+    # Once more if a day ended meanwhile.
+    while day != (day := datetime.now(timezone.utc).date()):
+        _run(settings, f"UPDATE page_views SET event_time = {moment} WHERE id = 16")
+        found = _ids(settings)
+    assert found == ids
 
 
 def test_a_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
