@@ -127,13 +127,17 @@ def finish(folder: Path, process: subprocess.Popen[str]) -> Ran:
     return Ran(folder, process.returncode, stdout, stderr)
 
 
-def wait_until(process: subprocess.Popen[str], condition: Callable[[], bool]) -> None:
+def wait_until(
+    process: subprocess.Popen[str],
+    condition: Callable[[], bool],
+    seconds_between_looks: float = SECONDS_BETWEEN_LOOKS,
+) -> None:
     """Wait for something that happens while the program runs; if it ends first, the test fails."""
     give_up = time.monotonic() + LONGEST_RUN_SECONDS
     while not condition():
         try:
             # Reads what the process prints, which would stop at a full pipe.
-            stdout, stderr = process.communicate(timeout=SECONDS_BETWEEN_LOOKS)
+            stdout, stderr = process.communicate(timeout=seconds_between_looks)
         except subprocess.TimeoutExpired:
             if time.monotonic() < give_up:
                 continue

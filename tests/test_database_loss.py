@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import load_seed
 from tests.mysql_server import private_server
-from tests.runs import environment_for, finish, run, start
+from tests.runs import environment_for, finish, run, start, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +33,9 @@ def test_a_server_that_is_killed_in_mid_stream_fails_the_run_with_nothing_half_d
         environment = environment_for(tmp_path, sandbox, server.settings(name))
         process = start(tmp_path, environment)
         growing = tmp_path / "iterable_journal.db-wal"
-        while not growing.exists() or growing.stat().st_size < BYTES_READ_BY_THEN:
-            assert process.poll() is None
-            time.sleep(0.002)
+        wait_until(
+            process, lambda: growing.exists() and growing.stat().st_size >= BYTES_READ_BY_THEN
+        )
         assert server.process is not None
         server.process.kill()
 
@@ -63,10 +62,7 @@ def test_a_signal_ends_a_run_whose_query_does_not_come_back(
         cursor.execute("LOCK TABLES page_views WRITE")
         environment = environment_for(tmp_path, sandbox, seeded_database)
         process = start(tmp_path, environment)
-        log = tmp_path / "run.log"
-        while not log.exists() or "[STEP 3]" not in log.read_text(encoding="utf-8"):
-            time.sleep(0.02)
-        time.sleep(0.2)
+        wait_until(process, lambda: waits_for_a_table(mysql_server, seeded_database.name))
         process.send_signal(number)
 
         ran = finish(tmp_path, process)
@@ -75,6 +71,15 @@ def test_a_signal_ends_a_run_whose_query_does_not_come_back(
     (line,) = ran.stderr.splitlines()
     assert line.endswith("; nothing was sent")
     assert sandbox.calls() == []
+
+
+def waits_for_a_table(server: MySQLServer, name: str) -> bool:
+    """Whether a query of this database stands behind somebody's lock."""
+    waiting = (
+        "SELECT COUNT(*) FROM information_schema.processlist"
+        f" WHERE db = '{name}' AND state LIKE 'Waiting for table%'"
+    )
+    return bool(server.run(waiting)[0][0])
 
 
 def add_customers(server: MySQLServer, name: str) -> None:

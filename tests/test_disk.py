@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -14,17 +13,27 @@ import pytest
 
 from journal_format import MIGRATIONS, SCHEMA_VERSION
 from payloads import event_payload, profile_payload
-from sandbox.options import SandboxOptions
-from sandbox.process import SandboxProcess
 from tests.fault_matrix import calls_seen, evidence, unfinished_business, violations, wanted_of
-from tests.runs import Ran, database_of, environment_for, finish, run, start
+from tests.runs import (
+    Ran,
+    database_of,
+    environment_for,
+    finish,
+    is_script_over,
+    run,
+    start,
+    wait_until,
+)
 from tests.users import page_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from sandbox.process import SandboxProcess
+
 USERS = 60
+CHANGE_SECONDS = 4
 JOURNAL = "iterable_journal.db"
 OUTCOME = '{"success":true,"response":null,"status_code":200,"attempts":1,"error":null}'
 
@@ -50,13 +59,6 @@ def disk_fixture(tmp_path: Path) -> Iterator[Path]:
     """A disk of one megabyte."""
     with mounted(tmp_path / "disk", "1m") as disk:
         yield disk
-
-
-@pytest.fixture(name="slow_sandbox")
-def slow_sandbox_fixture() -> Iterator[SandboxProcess]:
-    """A stand-in whose answers leave time to change things in mid-delivery."""
-    with SandboxProcess(SandboxOptions(latency=0.05)) as sandbox:
-        yield sandbox
 
 
 def environment(
@@ -88,10 +90,14 @@ def the_error(ran: Ran, exit_code: int = 78) -> str:
 def run_with_a_change(
     folder: Path, variables: dict[str, str], sandbox: SandboxProcess, change: Callable[[], object]
 ) -> Ran:
-    """Start the program and call `change` when some users are delivered."""
+    """Start the program and call `change` when some users are delivered.
+
+    Both workers wait for an answer then, which leaves time for it.
+    """
+    slow = {"endpoint": "events/track", "kind": "slow", "delay_seconds": CHANGE_SECONDS}
+    sandbox.faults([{**slow, "email": f"user{number}@example.com"} for number in (10, 11)])
     process = start(folder, variables)
-    while calls_seen(sandbox) < 20:
-        time.sleep(0.01)
+    wait_until(process, lambda: is_script_over(sandbox))
     change()
     return finish(folder, process)
 
@@ -146,40 +152,40 @@ def test_a_csv_that_does_not_fit_leaves_no_half_of_it_and_the_run_can_be_resumed
 
 
 def test_a_disk_that_fills_up_while_users_are_sent_stops_the_run_and_resume_goes_on(
-    tmp_path: Path, slow_sandbox: SandboxProcess, disk: Path
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
     """What cannot be recorded is not sent any more: exit code 78, and --resume is named."""
-    variables = environment(tmp_path, slow_sandbox, JOURNAL_FILE=str(disk / JOURNAL))
+    variables = environment(tmp_path, sandbox, JOURNAL_FILE=str(disk / JOURNAL))
 
-    ran = run_with_a_change(tmp_path, variables, slow_sandbox, lambda: fill(disk))
+    ran = run_with_a_change(tmp_path, variables, sandbox, lambda: fill(disk))
 
     line = the_error(ran)
     assert "The disk is full" in line
     assert "--resume" in line
-    assert calls_seen(slow_sandbox) < 2 * USERS
+    assert calls_seen(sandbox) < 2 * USERS
     assert list(tmp_path.glob("integration_results_*")) == []
     (disk / "filler").unlink()
     assert run(tmp_path, variables, "--resume").exit_code == 0
-    assert len(slow_sandbox.state()["events"]) == USERS
+    assert len(sandbox.state()["events"]) == USERS
 
 
 def test_results_that_do_not_fit_are_written_by_resume_when_there_is_room(
-    tmp_path: Path, slow_sandbox: SandboxProcess, disk: Path
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
     """All is sent but the results file does not fit: exit code 78, and --resume writes it."""
-    variables = environment(tmp_path, slow_sandbox, OUTPUT_DIR=str(disk))
+    variables = environment(tmp_path, sandbox, OUTPUT_DIR=str(disk))
 
-    ran = run_with_a_change(tmp_path, variables, slow_sandbox, lambda: fill(disk))
+    ran = run_with_a_change(tmp_path, variables, sandbox, lambda: fill(disk))
 
     assert "integration_results_" in the_error(ran)
     assert list(disk.glob("integration_results_*")) == []
-    sent = calls_seen(slow_sandbox)
+    sent = calls_seen(sandbox)
     (disk / "filler").unlink()
     assert run(tmp_path, variables, "--resume").exit_code == 0
-    assert calls_seen(slow_sandbox) == sent == 2 * USERS
+    assert calls_seen(sandbox) == sent == 2 * USERS
     (results,) = disk.glob("integration_results_*")
     shutil.copy(results, tmp_path)
-    assert_all_is_well(tmp_path, slow_sandbox, tmp_path)
+    assert_all_is_well(tmp_path, sandbox, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -206,15 +212,15 @@ def test_a_read_only_folder_is_one_line_that_names_the_setting(
 
 
 def test_a_folder_that_becomes_read_only_stops_the_run_and_resume_goes_on(
-    tmp_path: Path, slow_sandbox: SandboxProcess, disk: Path
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
     """A disk that the system remounts after an error: one line, and nothing is forgotten."""
-    variables = environment(tmp_path, slow_sandbox, OUTPUT_DIR=str(disk))
+    variables = environment(tmp_path, sandbox, OUTPUT_DIR=str(disk))
 
     def remount(how: str) -> None:
         subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
 
-    ran = run_with_a_change(tmp_path, variables, slow_sandbox, lambda: remount("ro"))
+    ran = run_with_a_change(tmp_path, variables, sandbox, lambda: remount("ro"))
 
     assert "Read-only file system" in the_error(ran)
     remount("rw")
@@ -349,8 +355,7 @@ def test_a_kill_while_an_old_journal_is_brought_up_to_date_loses_nothing(
     variables = environment(tmp_path, sandbox)
     lock = tmp_path / f"{JOURNAL}.lock"
     process = start(tmp_path, variables, "--resume")
-    while not lock.exists():
-        time.sleep(0.0005)
+    wait_until(process, lock.exists, seconds_between_looks=0.0005)
     process.kill()
     finish(tmp_path, process)
 
