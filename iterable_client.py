@@ -17,7 +17,7 @@ from urllib.parse import quote
 from answers import Answer, Verdict, asked_wait_seconds, judge
 from bulk import attribute, bulk_body, filtered_out_fields
 from records import NOT_ATTEMPTED, Call, CallResult, Retries
-from retry import Progress, wait_after_failure, wait_after_rate_limit
+from retry import Progress, after_rate_limit, wait_after_failure, wait_after_rate_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -198,26 +198,28 @@ class IterableClient:
         limiter = self._limiters[request.endpoint]
         progress = Progress()
         result = NOT_ATTEMPTED
+        waited = 0.0
         if logger.isEnabledFor(logging.DEBUG):
             _log_request(request)
         while True:
-            sent_at = limiter.wait_for_turn()
-            if self._pause.stopping():
+            sent_at = limiter.wait_for_turn(progress.give_up_at)
+            if sent_at > progress.give_up_at or self._pause.stopping():
                 return result
+            if result is not NOT_ATTEMPTED:
+                self._retries.add(_label(result), waited)
             answer = self._send_once(request, progress)
             verdict = judge(answer, request.expected)
-            progress = _advance(progress, verdict)
+            progress = _advance(progress, verdict, limiter.now())
             result = _result(answer, verdict, progress.attempts)
             if verdict.again == "no":
                 return result
             wait = self._wait_before_next(answer, verdict, progress, limiter, sent_at)
-            if wait is None:
+            if wait is None or limiter.now() + wait > progress.give_up_at:
                 return result
-            label = str(answer.status or answer.error)
-            self._announce(request.endpoint, label, wait, progress)
+            self._announce(request.endpoint, _label(result), wait, progress)
             if self._pause.wait(wait):
                 return result
-            self._retries.add(label, wait)
+            waited = wait
             progress = replace(progress, seconds_waited=progress.seconds_waited + wait)
 
     def _send_once(self, request: Request, progress: Progress) -> Answer:
@@ -262,10 +264,15 @@ class IterableClient:
             )
 
 
-def _advance(progress: Progress, verdict: Verdict) -> Progress:
+def _advance(progress: Progress, verdict: Verdict, now: float) -> Progress:
     if verdict.again == "after rate limit":
-        return replace(progress, rate_limits=progress.rate_limits + 1)
+        return after_rate_limit(progress, now)
     return replace(progress, tries=progress.tries + 1)
+
+
+def _label(result: CallResult) -> str:
+    """What a retry is counted under: the status, or what happened in its place."""
+    return str(result.status_code or result.error)
 
 
 def _result(answer: Answer, verdict: Verdict, attempts: int) -> CallResult:

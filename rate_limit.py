@@ -5,6 +5,7 @@ The arithmetic is pure (`Pace`); `RateLimiter` adds the clock, the lock and the 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -115,10 +116,19 @@ class RateLimiter:
         with self._lock:
             return recovered(self._pace, self._clock()).rate
 
-    def wait_for_turn(self) -> float:
-        """Sleep until this call's turn, or until the run stops; returns the time of sending."""
+    def now(self) -> float:
+        """The time on the clock that turns and deadlines are told by."""
+        return self._clock()
+
+    def wait_for_turn(self, deadline: float = math.inf) -> float:
+        """Sleep until this call's turn, or until the run stops; returns the time of sending.
+
+        A turn after `deadline` is neither waited for nor taken: its time is returned at once.
+        """
         while True:
-            slot = self._reserve()
+            slot = self._reserve(deadline)
+            if slot > deadline:
+                return slot
             while (left := slot - self._clock()) > 0 and not self._stopping():
                 self._sleep(min(left, LONGEST_SLEEP_SECONDS))
             # A hold that came while this call was waiting for its turn counts for it too.
@@ -134,10 +144,11 @@ class RateLimiter:
             self._held_until = max(self._held_until, now + hold)
             self._next_slot = max(self._next_slot, self._held_until)
 
-    def _reserve(self) -> float:
+    def _reserve(self, deadline: float) -> float:
         with self._lock:
             now = self._clock()
             self._pace = recovered(self._pace, now)
             slot = max(self._next_slot, now - CATCH_UP_SECONDS)
-            self._next_slot = slot + 1 / self._pace.rate
+            if slot <= deadline:
+                self._next_slot = slot + 1 / self._pace.rate
             return slot

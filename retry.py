@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 FIRST_WAIT_SECONDS = 1.0
 JITTER_SHARE = 0.25
 LONGEST_WAIT_SECONDS = 60.0
 # Keeps a server that asks for next to nothing from being called without end.
 SHORTEST_WAIT_SECONDS = 0.1
+# After a wait for a 429 a call stands in line with all others who waited for the same: it
+# gets this much for its turn, or nobody could ever wait as long as `Retry-After: 60` asks.
+LONGEST_TURN_SECONDS = 5.0
 RETRYABLE_STATUSES = frozenset({408, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a call has come: tries that counted, 429s that did not, seconds waited in all."""
+    """How far a call has come: tries that counted, 429s that did not, seconds waited in all.
+
+    Nothing is sent after `give_up_at`, which the first 429 sets: others' 429s hold the call
+    back too, and no pause of its own counts that.
+    """
 
     tries: int = 0
     rate_limits: int = 0
     seconds_waited: float = 0.0
+    give_up_at: float = math.inf
 
     @property
     def attempts(self) -> int:
         """All requests that were sent."""
         return self.tries + self.rate_limits
+
+
+def after_rate_limit(so_far: Progress, now: float) -> Progress:
+    """How far the call has come with one more 429, at a moment on the caller's clock."""
+    latest = now + LONGEST_WAIT_SECONDS + LONGEST_TURN_SECONDS
+    return replace(
+        so_far, rate_limits=so_far.rate_limits + 1, give_up_at=min(so_far.give_up_at, latest)
+    )
 
 
 def backoff_seconds(tries: int, random_share: float) -> float:

@@ -15,11 +15,12 @@ from masking import SecretMask
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
+from tests.test_rate_limit import Clock
 from tests.users import pending_user
 from transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from authentication import Authentication
     from records import Call, CallResult, PendingUser
@@ -330,3 +331,69 @@ def test_dropped_fields_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> 
         record.getMessage() for record in caplog.records if "drops" in record.getMessage()
     ]
     assert "candidate, plan_type, recent_page_view" in warning
+
+
+def rate_limited_call(
+    sandbox: SandboxProcess,
+    retry_after: int,
+    limiter: RateLimiter,
+    clock: Clock,
+    meanwhile: Callable[[], object],
+) -> tuple[CallResult, int]:
+    """A call on a clock of its own, and its repeats; `meanwhile` follows each of its pauses."""
+    headers = {"Retry-After": str(retry_after)}
+    sandbox.faults(
+        [{"endpoint": "*", "kind": "status", "status": 429, "headers": headers, "times": 9}]
+    )
+
+    def pause(seconds: float) -> bool:
+        clock.sleep(seconds)
+        meanwhile()
+        return False
+
+    transport = Transport(sandbox.url, timeout_seconds=30, connections=1, mask=SecretMask())
+    limiters = dict.fromkeys(PUBLISHED_LIMITS, limiter)
+    with closing(IterableClient(transport, KEY, Pause(pause, lambda: False), limiters)) as client:
+        return client.send("users_update", pending_user()), client.retried().total
+
+
+@pytest.mark.parametrize(("hold", "attempts", "seconds"), [(45.0, 1, 25), (10.0, 2, 60)])
+def test_a_call_that_is_held_back_by_others_gives_up_too(
+    sandbox: SandboxProcess, hold: float, attempts: int, seconds: float
+) -> None:
+    """Another call's 429 comes during each pause: the minute goes on while the turn is awaited."""
+    clock = Clock()
+    limiter = RateLimiter(1e6, stopping=lambda: False, clock=clock, sleep=clock.sleep)
+    began = clock.now
+
+    result, repeats = rate_limited_call(
+        sandbox, 25, limiter, clock, lambda: limiter.slow_down(clock.now, hold)
+    )
+
+    assert (result.error, result.status_code) == ("rate_limited", 429)
+    assert (result.attempts, repeats) == (attempts, attempts - 1)
+    assert clock.now - began == pytest.approx(seconds, abs=0.1)
+    assert len(sandbox.calls()) == attempts
+
+
+def test_waiting_for_a_turn_before_the_first_429_does_not_count(sandbox: SandboxProcess) -> None:
+    """A call that others held back for a minute has its own minute still."""
+    clock = Clock()
+    limiter = RateLimiter(1e6, stopping=lambda: False, clock=clock, sleep=clock.sleep)
+    limiter.slow_down(clock.now, 60.0)
+    began = clock.now
+
+    result, repeats = rate_limited_call(sandbox, 25, limiter, clock, lambda: None)
+
+    assert (result.error, result.attempts, repeats) == ("rate_limited", 3, 2)
+    assert clock.now - began == pytest.approx(110, abs=0.1)
+
+
+def test_a_whole_minute_is_waited_for_even_behind_others(sandbox: SandboxProcess) -> None:
+    """`Retry-After: 60` is what a call may wait; who stood in line before it goes first."""
+    clock = Clock()
+    limiter = RateLimiter(2, stopping=lambda: False, clock=clock, sleep=clock.sleep)
+
+    result, repeats = rate_limited_call(sandbox, 60, limiter, clock, limiter.wait_for_turn)
+
+    assert (result.error, result.attempts, repeats) == ("rate_limited", 2, 1)

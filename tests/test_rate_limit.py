@@ -175,3 +175,31 @@ def test_the_ceiling_comes_back_when_the_server_allows_it() -> None:
         pace = recovered(pace, 6.0 + tick / 10)
 
     assert pace.rate == 500
+
+
+def test_a_turn_after_the_deadline_is_neither_waited_for_nor_taken() -> None:
+    """Who cannot wait that long knows at once, and leaves the turn to the next in line."""
+    clock = Clock()
+    limiter = limiter_on(clock, 1 / SAFETY)
+    began = limiter.wait_for_turn()
+
+    assert limiter.wait_for_turn(began + 0.9) == pytest.approx(began + 1, abs=0.03)
+    assert clock.now == began
+    assert limiter.wait_for_turn(began + 1.1) == pytest.approx(began + 1, abs=0.03)
+    assert clock.now == pytest.approx(began + 1, abs=0.03)
+
+
+def test_a_hold_that_comes_while_waiting_may_pass_the_deadline() -> None:
+    """The turn came in time, but by then nobody could call before the deadline."""
+    clock = Clock()
+    limiter = limiter_on(clock, 1 / SAFETY)
+    began = limiter.wait_for_turn()
+
+    def sleep_and_be_held(duration: float) -> None:
+        clock.sleep(duration)
+        limiter.slow_down(began, 30.0)
+
+    limiter._sleep = sleep_and_be_held
+
+    assert limiter.wait_for_turn(began + 10) >= began + 30
+    assert clock.now < began + 2
