@@ -114,6 +114,7 @@ class Delivery:
         self._threads: list[threading.Thread] = []
         self._work: queue.SimpleQueue[Sequence[PendingUser] | None] = queue.SimpleQueue()
         self._reports: queue.SimpleQueue[CallDone | BatchDone | WorkerDied] = queue.SimpleQueue()
+        self._mode_lock = threading.Lock()
         self._flush_due = 0.0
 
     def deliver(self, users: Iterable[PendingUser]) -> None:
@@ -221,15 +222,18 @@ class Delivery:
             users = [user for user in batch if call in user.calls]
             if not users:
                 continue
+            known: set[int] = set()
             try:
                 for group, result in self._client.send_many(call, users):
                     if result.error != "not_attempted":
+                        known.update(user.position for user in group)
                         yield CallDone(group, call, result, now_text())
             except BulkRefusedError:
                 self._fall_back()
-                left = CALLS[CALLS.index(call) :]
                 for user in batch:
-                    yield from self._send_singly(user, left)
+                    # A part of the call may have gone through before another was refused.
+                    done = CALLS.index(call) + (user.position in known)
+                    yield from self._send_singly(user, CALLS[done:])
                 return
 
     def _send_singly(self, user: PendingUser, calls: Sequence[Call] = CALLS) -> Iterator[CallDone]:
@@ -243,8 +247,9 @@ class Delivery:
                 self._stop.request(KEY_REFUSED)
 
     def _fall_back(self) -> None:
-        if self.mode == "bulk":
-            self.mode = "single"
+        with self._mode_lock:
+            before, self.mode = self.mode, "single"
+        if before == "bulk":
             logger.warning("This key may not make bulk calls: going on with single calls")
 
 

@@ -145,7 +145,8 @@ class IterableClient:
             Groups of users with the same result; each user is in one of them.
 
         Raises:
-            BulkRefusedError: the key may not make bulk calls; this call changed nothing.
+            BulkRefusedError: the key may not make bulk calls. Users of groups that came before
+                have their result; for the others this call changed nothing.
         """
         endpoint = BULK_ENDPOINTS[call]
         request = Request(endpoint, f"/api/{endpoint}", bulk_body(call, users), None, "counts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from iterable_client import IterableClient
-    from records import Call, PendingUser
+    from records import Call, Mode, PendingUser
 
 KINDS = ("invalid", "forgotten", "typemismatch", "eventrefused", "UPPER")
 UNLIMITED = {"RATE_LIMIT_SHARE": "10000"}
@@ -361,3 +362,84 @@ def test_who_waits_for_a_turn_when_the_run_stops_is_not_attempted(
     results = ran.results
     assert (ran.exit_code, results["total_failures"]) == (143, 0)
     assert results["not_attempted"] == 6000 - len(sandbox.state()["users"]) > 0
+
+
+HALVED = ["first@example.com", "a1@example.com", "a2@example.com", "typemismatch@example.com"]
+
+
+def refuse_the_second_half(sandbox: SandboxProcess, *endpoints: str) -> None:
+    """Of a batch that must be halved; from then on these endpoints refuse the key."""
+    whole_and_first_half = {"kind": "slow", "delay_seconds": 0.0, "times": 3}
+    sandbox.faults([{"endpoint": "users/bulkUpdate", **whole_and_first_half}])
+    refusal = {"kind": "status", "status": 401, "times": 100}
+    sandbox.faults([{"endpoint": endpoint, **refusal} for endpoint in endpoints])
+
+
+def test_a_bulk_key_refused_between_two_halves_repeats_nobody(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """The profiles of the half that went through are known; their events are still to be sent."""
+    refuse_the_second_half(sandbox, "users/bulkUpdate")
+    emails = [*HALVED, "a3@example.com"]
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode=bulk", REQUEST_TIMEOUT="60")
+
+    single = [call for call in sandbox.calls() if call["endpoint"] == "users/update"]
+    assert [call["email"] for call in single] == ["typemismatch@example.com", "a3@example.com"]
+    assert (ran.results["successful"], ran.results["total_failures"]) == (4, 1)
+    assert len(sandbox.state()["events"]) == 4
+
+
+def test_a_success_stays_one_when_the_key_is_refused_later(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """The half that Iterable acknowledged is not asked about again, so nothing overwrites it."""
+    refuse_the_second_half(sandbox, "users/bulkUpdate", "users/update")
+    emails = [*HALVED, "a3@example.com"]
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode=bulk", REQUEST_TIMEOUT="60")
+
+    assert ran.exit_code == 77
+    succeeded = {email for email, one in ran.records.items() if one["users_update"]["success"]}
+    assert succeeded == set(sandbox.state()["users"])
+    assert succeeded == {"first@example.com", "a1@example.com", "a2@example.com"}
+
+
+class OvertakenDelivery(Delivery):
+    """While a worker looks at the mode to change it, another worker does the same."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.other: threading.Thread | None = None
+        super().__init__(*arguments, **options)
+
+    @property
+    def mode(self) -> Mode:
+        """The mode, as it was before the other worker began."""
+        mode = self._mode
+        if self.other is None:
+            self.other = threading.Thread(target=self._fall_back)
+            self.other.start()
+            self.other.join(0.3)
+        return mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+
+
+def test_workers_that_are_refused_together_warn_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of them learns that the key may not call bulk; the operator learns it once."""
+    client: IterableClient = BrokenClient()  # type: ignore[assignment]
+    with Journal(tmp_path / "journal.db") as journal:
+        delivery = OvertakenDelivery(
+            client, journal, 1, Stop(), NoProgress(), workers=2, mode="bulk"
+        )
+        delivery._fall_back()
+        assert delivery.other is not None
+        delivery.other.join()
+
+    assert [one.getMessage() for one in caplog.records if "bulk calls" in one.getMessage()] == [
+        "This key may not make bulk calls: going on with single calls"
+    ]
