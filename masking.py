@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ _USER_INFO = r"(?<=://)[^/@\n]+(?=@)"
 class SecretMask:
     """A function of text that puts `***` in the place of every known secret and every JWT.
 
-    A secret is found as it is, as JSON writes it and as a URL writes it.
+    A secret is found as it is and as JSON, a URL, HTML and Python write it.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -49,6 +50,7 @@ def _written_forms(secret: str) -> set[str]:
         secret,
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
         quote(secret, safe="", errors="surrogateescape"),
         quote(secret, errors="surrogateescape"),
         quote_plus(secret, errors="surrogateescape"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from urllib.parse import quote, quote_plus
 
@@ -94,3 +95,9 @@ def test_the_mask_itself_shows_nothing() -> None:
 def test_a_login_in_a_url_is_masked() -> None:
     """A proxy's password is no setting of this program, and a secret all the same."""
     assert SecretMask()("via http://bob:s3cret word@proxy:99") == "via http://***@proxy:99"
+
+
+@pytest.mark.parametrize("secret", ["geheim&<1>", 'it\'s "so"'])
+def test_a_secret_in_html_is_masked(secret: str) -> None:
+    """A proxy's error page writes it so."""
+    assert SecretMask([secret])(f"<p>{html.escape(secret)}</p>") == f"<p>{MASK}</p>"

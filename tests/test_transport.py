@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from contextlib import closing, contextmanager
@@ -181,3 +182,50 @@ def answer_once(server: socket.socket, wire: bytes) -> None:
     with connection:
         connection.recv(65536)
         connection.sendall(wire)
+
+
+def answer_to(wire: bytes, **options: Any) -> Answer:
+    """What one call makes of these bytes, however late they come."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once, args=(server, wire))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        answer = post(url, **{"timeout_seconds": 60.0} | options)
+        thread.join()
+    return answer
+
+
+def with_body(body: bytes) -> bytes:
+    """A refusal with this body."""
+    return b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [rb"a\/b+c==", rb"a/b\u002bc\u003d\u003d", rb"\u0061/b\u002Bc\u003D="],
+    ids=["slash", "signs", "letter and upper case"],
+)
+def test_a_key_that_the_json_escapes_is_masked(written: bytes) -> None:
+    """Read as JSON it would be the key again, in the journal and in the results."""
+    body = b'{"code":"BadApiKey","msg":"bad key %b"}' % written
+
+    answer = answer_to(with_body(body), mask=SecretMask(["a/b+c=="]))
+
+    assert json.loads(answer.body)["msg"] == "bad key ***"
+
+
+@pytest.mark.parametrize("body", [rb"C:\dir not JSON", rb'{"msg":"\x"}', b'{"msg":"\\ud800"}'])
+def test_what_is_no_json_stays_as_it_came(body: bytes) -> None:
+    """A backslash alone makes no JSON."""
+    assert answer_to(with_body(body)).body == body
+
+
+def test_a_key_at_the_end_of_a_long_reason_is_masked_before_it_is_cut() -> None:
+    """Half a key would pass the mask."""
+    key = "0123456789abcdef" * 2
+
+    answer = answer_to(b"x" * 155 + key.encode() + b"\r\n", mask=SecretMask([key]))
+
+    assert answer.error == "invalid_response"
+    assert len(answer.reason) == 200
+    assert key[:4] not in answer.reason
