@@ -127,9 +127,7 @@ def _reasons_by_email(answer: dict[str, object]) -> dict[str, str]:
 def _is_for_one(result: CallResult) -> bool:
     if result.status_code == 413:
         return True
-    answer = result.response
-    code = answer.get("code") if isinstance(answer, dict) else None
-    return result.status_code == 400 and code in _REFUSED_FOR_ONE
+    return result.status_code == 400 and result.code in _REFUSED_FOR_ONE
 
 
 def _halves(users: Sequence[PendingUser]) -> list[Share]:

@@ -66,6 +66,12 @@ class CallResult:
     error: ErrorKind | None
 
     @property
+    def code(self) -> str | None:
+        """Iterable's word for what happened, if the answer has one."""
+        code = self.response.get("code") if isinstance(self.response, dict) else None
+        return code if isinstance(code, str) else None
+
+    @property
     def key_refused(self) -> bool:
         """Whether Iterable refused the key, and so would refuse it for everybody."""
         return self.status_code in (401, 403)

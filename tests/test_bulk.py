@@ -233,3 +233,13 @@ def test_dropped_fields_are_listed_once() -> None:
     """In order, without repeats; an answer without them has none."""
     assert filtered_out_fields(answered(filteredOutFields=["b", "a"])) == ["a", "b"]
     assert filtered_out_fields(answered(400, "client_error", code="BadParams")) == []
+
+
+@pytest.mark.parametrize("code", [["BadJsonBody"], {"BadJsonBody": 1}, 7])
+def test_a_code_that_is_no_text_is_everybodys_failure(code: object) -> None:
+    """Whatever a proxy answers in Iterable's place, the run goes on."""
+    answer = answered(400, "client_error", code=code)
+
+    (share,) = attribute("users_update", people(3), answer)
+
+    assert (share.result, len(share.users)) == (answer, 3)

@@ -130,3 +130,22 @@ def test_values_do_not_change(value: object) -> None:
     field = dataclasses.fields(value)[0].name  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(value, field, 2)
+
+
+@pytest.mark.parametrize(
+    ("response", "code"),
+    [
+        ({"code": "BadApiKey"}, "BadApiKey"),
+        ({"code": ["BadApiKey"]}, None),
+        ({"msg": "BadApiKey"}, None),
+        ("BadApiKey", None),
+        (["code"], None),
+        (None, None),
+    ],
+)
+def test_the_code_is_iterables_or_none(response: object, code: str | None) -> None:
+    """An answer may be anything; a code is a text."""
+    result = CallResult(
+        success=False, response=response, status_code=401, attempts=1, error="client_error"
+    )
+    assert result.code == code
