@@ -37,12 +37,17 @@ FLUSH_SECONDS = 0.5
 # One bulk call's worth: what a kill may cost is then little more than the calls in flight.
 MOST_BUFFERED = 1000
 MOST_UNREACHABLE_CALLS = 20
-KEY_REFUSED = StopReason(
-    "stopped", "Iterable refused the API key: check ITERABLE_API_KEY", ExitCode.KEY_REFUSED
-)
+# What to check for the codes that blame the token beside the key.
+_TOKEN_SETTINGS = {
+    "InvalidJwtPayload": "ITERABLE_JWT_SECRET",
+    "JwtUserIdentifiersMismatched": "ITERABLE_JWT_SECRET",
+    "BadAuthorizationHeader": "USE_JWT_AUTH and ITERABLE_JWT_SECRET",
+}
+_KEY_SETTINGS = "ITERABLE_API_KEY and ITERABLE_API_BASE_URL"
 UNREACHABLE = StopReason(
     "stopped",
-    f"Iterable is unreachable: {MOST_UNREACHABLE_CALLS} calls in a row used up their tries",
+    f"Iterable is unreachable: {MOST_UNREACHABLE_CALLS} calls in a row used up their tries;"
+    " check the network, the proxy and ITERABLE_API_BASE_URL",
     ExitCode.UNAVAILABLE,
 )
 
@@ -85,6 +90,14 @@ def choose_mode(wanted: str, total_users: int, *, jwt: bool) -> Mode:
     if jwt or wanted == "single":
         return "single"
     return "bulk" if wanted == "bulk" or total_users >= BULK_FROM_USERS else "single"
+
+
+def key_refused(code: str | None) -> StopReason:
+    """Why the run stops at a refused key, and which settings may be wrong, by Iterable's code."""
+    settings = _TOKEN_SETTINGS.get(code or "", _KEY_SETTINGS)
+    return StopReason(
+        "stopped", f"Iterable refused the API key: check {settings}", ExitCode.KEY_REFUSED
+    )
 
 
 class Delivery:
@@ -244,7 +257,7 @@ class Delivery:
                 return
             yield CallDone((user,), call, result, now_text())
             if result.key_refused:
-                self._stop.request(KEY_REFUSED)
+                self._stop.request(key_refused(result.code))
 
     def _fall_back(self) -> None:
         with self._mode_lock:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from delivery import Delivery, choose_mode
+from delivery import UNREACHABLE, Delivery, choose_mode, key_refused
 from history import past_run
 from journal import Journal
 from records import CallResult, Retries, RunHeader
@@ -443,3 +443,39 @@ def test_workers_that_are_refused_together_warn_once(
     assert [one.getMessage() for one in caplog.records if "bulk calls" in one.getMessage()] == [
         "This key may not make bulk calls: going on with single calls"
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [
+        ("BadApiKey", "ITERABLE_API_KEY and ITERABLE_API_BASE_URL"),
+        ("Forbidden", "ITERABLE_API_KEY and ITERABLE_API_BASE_URL"),
+        (None, "ITERABLE_API_KEY and ITERABLE_API_BASE_URL"),
+        ("InvalidJwtPayload", "ITERABLE_JWT_SECRET"),
+        ("JwtUserIdentifiersMismatched", "ITERABLE_JWT_SECRET"),
+        ("BadAuthorizationHeader", "USE_JWT_AUTH and ITERABLE_JWT_SECRET"),
+    ],
+)
+def test_a_refused_key_says_which_settings_may_be_wrong(code: str | None, settings: str) -> None:
+    """A token that is refused is not the key's fault."""
+    assert key_refused(code).text == f"Iterable refused the API key: check {settings}"
+
+
+def test_the_stop_reason_follows_iterables_code(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """What the answer says is what the operator reads."""
+    body = {"msg": "JWT: wrong signature", "code": "InvalidJwtPayload", "params": None}
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401, "body": body}])
+
+    ran = delivered(tmp_path, sandbox, ["a@example.com"], REQUEST_TIMEOUT="60")
+
+    reason = "Iterable refused the API key: check ITERABLE_JWT_SECRET"
+    assert (ran.exit_code, ran.results["stop_reason"]) == (77, reason)
+    assert reason in ran.stderr
+
+
+def test_an_unreachable_iterable_says_what_to_check() -> None:
+    """It is rarely Iterable that is away."""
+    assert UNREACHABLE.text == (
+        "Iterable is unreachable: 20 calls in a row used up their tries;"
+        " check the network, the proxy and ITERABLE_API_BASE_URL"
+    )
