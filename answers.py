@@ -121,10 +121,17 @@ def _error_in_success(response: object, expected: Expected) -> ErrorKind | None:
 
 
 def _decode(body: bytes) -> tuple[object, bool]:
+    """The JSON answered and True, or else the start of the text and False.
+
+    orjson reads deeper than it writes. What could not be written as a part of a result, nor
+    shown by Python in a log line, counts as text.
+    """
     try:
-        return orjson.loads(body), True
-    except orjson.JSONDecodeError:
+        response = orjson.loads(body)
+        orjson.dumps([response])
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return body[: 4 * LONGEST_TEXT].decode("utf-8", "replace")[:LONGEST_TEXT], False
+    return response, True
 
 
 def _retry_after_seconds(header: str | None, now: datetime) -> float | None:

@@ -105,17 +105,10 @@ UPSERT = {
 
 def result_json(result: CallResult) -> str:
     """A result as the results file shows it."""
-    try:
-        return _result_json(result, result.response)
-    except orjson.JSONEncodeError:  # nested deeper than orjson writes, though it reads it
-        return _result_json(result, str(result.response)[:500])
-
-
-def _result_json(result: CallResult, response: object) -> str:
     return orjson.dumps(
         {
             "success": result.success,
-            "response": response,
+            "response": result.response,
             "status_code": result.status_code,
             "attempts": result.attempts,
             "error": result.error,

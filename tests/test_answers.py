@@ -13,6 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from answers import Again, Answer, asked_wait_seconds, judge
+from journal_format import result_json
+from records import CallResult
 
 if TYPE_CHECKING:
     from records import ErrorKind
@@ -248,3 +250,26 @@ def test_a_long_error_body_is_kept_in_short() -> None:
     verdict = judge(Answer(400, body), "counts")
 
     assert verdict.response == {"code": "BadParams", "msg": "x" * 500}
+
+
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(("start", "end"), [(b"[", b"]"), (b'{"a":', b"}")], ids=["list", "object"])
+@pytest.mark.parametrize("depth", [253, 254, 300, 1000, 2000])
+def test_an_answer_of_any_depth_can_be_shown_and_written(
+    status: int, start: bytes, end: bytes, depth: int
+) -> None:
+    """Nested deeper than a result can hold, it is kept as a text that is no JSON is."""
+    body = start * depth + b"1" + end * depth
+
+    verdict = judge(Answer(status, body), "object")
+
+    result = CallResult(
+        success=False,
+        response=verdict.response,
+        status_code=status,
+        attempts=1,
+        error=verdict.error,
+    )
+    assert orjson.loads(result_json(result))["response"] == verdict.response
+    assert isinstance(verdict.response, str) is (depth > 253)
+    assert len(str(verdict.response)) <= 5_000

@@ -6,7 +6,6 @@ import sqlite3
 import stat
 import threading
 from contextlib import closing
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -281,19 +280,6 @@ def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None
     assert journal.pending_users(run) == 1
     assert past_run(journal, run).counts.total_failures == 1
     assert next(journal.csv_rows(run))[1] == 12345
-
-
-def test_an_answer_nested_too_deeply_is_kept_as_text(journal: Journal) -> None:
-    """What orjson reads may be deeper than what it writes."""
-    deep: Any = "x"
-    for _ in range(400):
-        deep = [deep]
-    run = begin(journal, 1)
-
-    journal.record(run, [1], "users_update", replace(FAILED, response=deep), AT)
-    journal.flush(run, Retries())
-
-    assert orjson.loads(next(journal.outcomes(run)).users_update)["response"].startswith("[[")
 
 
 def test_a_journal_that_is_just_being_made_by_another_process_is_waited_for(
