@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from records import ErrorKind
 
 LONGEST_REASON = 200
+# A reading call's 200 events may be a few MB. A few hundred KB of gzip may be a GB.
+MOST_ANSWER_BYTES = 16_000_000
+_PART_BYTES = 65_536
 
 
 class Transport:
@@ -76,15 +79,31 @@ class Transport:
                 verify=self._verify,
                 proxies=self._proxies,
             )
-            content = response.content
+            content = _content_of(response)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             kind, reason = explain(error, self._timeout_seconds)
             return Answer(None, error=kind, reason=self._mask(reason)[:LONGEST_REASON])
+        if content is None:
+            reason = f"the answer is longer than {MOST_ANSWER_BYTES // 1_000_000} MB"
+            return Answer(None, error="invalid_response", reason=reason)
         return Answer(
             response.status_code,
             self._mask(_plain(content).decode("utf-8", "replace")).encode(),
             response.headers.get("Retry-After"),
         )
+
+
+def _content_of(response: requests.Response) -> bytes | None:
+    """The body, unpacked; None if it is too long, and then the connection is closed."""
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_content(_PART_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > MOST_ANSWER_BYTES:
+            response.close()
+            return None
+    return b"".join(parts)
 
 
 def _plain(content: bytes) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -229,3 +230,49 @@ def test_a_key_at_the_end_of_a_long_reason_is_masked_before_it_is_cut() -> None:
     assert answer.error == "invalid_response"
     assert len(answer.reason) == 200
     assert key[:4] not in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b" " * 20_000_000, b""),
+        (gzip.compress(b" " * 100_000_000), b"Content-Encoding: gzip\r\n"),
+    ],
+    ids=["plain", "gzip"],
+)
+def test_an_answer_that_is_too_long_is_not_read_to_its_end(body: bytes, encoding: bytes) -> None:
+    """A few KB may unpack to more than there is memory; the connection is of no use any more."""
+    head = b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (encoding, len(body))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        transport_to(
+            f"http://127.0.0.1:{server.getsockname()[1]}", timeout_seconds=60.0
+        ) as transport,
+    ):
+        thread = threading.Thread(target=answer_until_closed, args=(server, head + body))
+        thread.start()
+        answer = transport.send(PATH, None, HEADERS)
+        thread.join(60)
+
+        assert not thread.is_alive()
+    assert (answer.status, answer.error) == (None, "invalid_response")
+    assert answer.reason == "the answer is longer than 16 MB"
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, 400), (1001, None)])
+def test_an_answer_may_be_as_long_as_the_limit(
+    monkeypatch: pytest.MonkeyPatch, size: int, status: int | None
+) -> None:
+    """Not a byte more."""
+    monkeypatch.setattr("transport.MOST_ANSWER_BYTES", 1000)
+
+    assert answer_to(with_body(b"x" * size)).status == status
+
+
+def answer_until_closed(server: socket.socket, wire: bytes) -> None:
+    """Accept one connection, read one request, write these bytes, wait for the other's close."""
+    connection, _ = server.accept()
+    with connection, suppress(ConnectionError):
+        connection.recv(65536)
+        connection.sendall(wire)
+        connection.recv(1)
