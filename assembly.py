@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from authentication import ApiKeyAuthentication, JwtAuthentication
+from authentication import ApiKeyAuthentication, JwtAuthentication, SecretError
 from db_connection import DatabaseSettings
 from delivery import now_text
 from files import allow_open_files, claimed_stamp, make_writable_folder
@@ -25,6 +25,7 @@ from transport import Transport
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from authentication import Authentication
     from command_line import Options
     from records import RunKind
     from stopping import Stop
@@ -96,7 +97,11 @@ def database_settings(settings: Settings) -> DatabaseSettings:
 
 
 def make_client(settings: Settings, stop: Stop) -> IterableClient:
-    """The Iterable edge as the settings want it."""
+    """The Iterable edge as the settings want it.
+
+    Raises:
+        ConfigurationError: ITERABLE_JWT_SECRET cannot be one.
+    """
     key = settings.iterable_api_key.get_secret_value()
     transport = Transport(
         settings.iterable_api_base_url,
@@ -105,18 +110,13 @@ def make_client(settings: Settings, stop: Stop) -> IterableClient:
         # Not the database's password: Iterable never sees it, and it may be a word of an answer.
         mask=SecretMask((key, settings.iterable_jwt_secret.get_secret_value())),
     )
-    authentication = (
-        JwtAuthentication(key, settings.iterable_jwt_secret.get_secret_value())
-        if settings.use_jwt_auth
-        else ApiKeyAuthentication(key)
-    )
     limiters = {
         endpoint: RateLimiter(limit * settings.rate_limit_share, stopping=stop.requested)
         for endpoint, limit in PUBLISHED_LIMITS.items()
     }
     pause = Pause(stop.wait, stop.requested)
     return IterableClient(
-        transport, authentication, pause, limiters, max_attempts=settings.max_attempts
+        transport, _authentication(settings), pause, limiters, max_attempts=settings.max_attempts
     )
 
 
@@ -127,6 +127,16 @@ def _working_dir() -> Path:
         raise ConfigurationError(
             "The working directory is not there any more: change to one that is"
         ) from error
+
+
+def _authentication(settings: Settings) -> Authentication:
+    key = settings.iterable_api_key.get_secret_value()
+    if not settings.use_jwt_auth:
+        return ApiKeyAuthentication(key)
+    try:
+        return JwtAuthentication(key, settings.iterable_jwt_secret.get_secret_value())
+    except SecretError as error:
+        raise ConfigurationError(f"ITERABLE_JWT_SECRET {error}") from error
 
 
 def _digest(text: str) -> str:

@@ -20,6 +20,10 @@ ISSUER = "iterable-integration"
 TOKEN_LIFETIME_SECONDS = 3600
 
 
+class SecretError(ValueError):
+    """A JWT secret with which no token can be signed; the message does not show it."""
+
+
 class Authentication(Protocol):
     """Gives the headers for one request."""
 
@@ -45,20 +49,37 @@ class JwtAuthentication:
 
     Each request gets a token of its own, so that none is ever used past its time, however
     long a retry waits. Source: Iterable, "JWT-enabled API keys".
+
+    Raises:
+        SecretError: when it is made, so that no run begins with such a secret.
     """
 
     api_key: str = field(repr=False)
     secret: str = field(repr=False)
     clock: Callable[[], float] = time.time
 
+    def __post_init__(self) -> None:
+        try:
+            self._signed({})
+        except jwt.InvalidKeyError:
+            # What the library says is about keys in general; the cause could show the secret.
+            raise SecretError(
+                "is a public or private key or a certificate:"
+                " HS256 needs the shared secret of the JWT key"
+            ) from None
+        except UnicodeEncodeError:
+            raise SecretError("is not UTF-8 text") from None
+
     def headers(self, email: str | None) -> dict[str, str]:
         """The key and an HS256 token for `email`, valid for one hour."""
         issued_at = int(self.clock())
-        claims = {
+        claims: dict[str, object] = {
             "iss": ISSUER,
             "iat": issued_at,
             "exp": issued_at + TOKEN_LIFETIME_SECONDS,
             "email": email,
         }
-        token = jwt.encode(claims, self.secret, algorithm="HS256")
-        return {"Api-Key": self.api_key, "Authorization": f"Bearer {token}"}
+        return {"Api-Key": self.api_key, "Authorization": f"Bearer {self._signed(claims)}"}
+
+    def _signed(self, claims: dict[str, object]) -> str:
+        return jwt.encode(claims, self.secret, algorithm="HS256")

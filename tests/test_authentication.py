@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+import traceback
 
 import jwt
 import pytest
 
-from authentication import ApiKeyAuthentication, Authentication, JwtAuthentication
+from authentication import (
+    ApiKeyAuthentication,
+    Authentication,
+    JwtAuthentication,
+    SecretError,
+)
 
 KEY = "key-of-the-project"
 SECRET = "a-jwt-secret-of-thirty-two-bytes!"
@@ -76,3 +82,23 @@ def test_no_repr_shows_a_secret(authentication: Authentication) -> None:
     """It may stand in a traceback."""
     assert KEY not in repr(authentication)
     assert SECRET not in repr(authentication)
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        (
+            "-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----",
+            "is a public or private key",
+        ),
+        ("ssh-rsa AAAAB3Nza ada@example.com", "is a public or private key"),
+        (b"secr\xe9t-secret-value".decode("utf-8", "surrogateescape"), "is not UTF-8 text"),
+    ],
+    ids=["PEM", "ssh", "Latin-1"],
+)
+def test_what_can_be_no_secret_is_refused_at_once(secret: str, reason: str) -> None:
+    """Before the first call, with the reason and without the secret."""
+    with pytest.raises(SecretError, match=f"^{reason}") as caught:
+        JwtAuthentication(KEY, secret)
+
+    assert secret not in "".join(traceback.format_exception(caught.value))

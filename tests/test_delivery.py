@@ -479,3 +479,21 @@ def test_an_unreachable_iterable_says_what_to_check() -> None:
         "Iterable is unreachable: 20 calls in a row used up their tries;"
         " check the network, the proxy and ITERABLE_API_BASE_URL"
     )
+
+
+def test_a_key_in_the_place_of_the_jwt_secret_is_a_wrong_setting(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """The run ends before its first call, with one line that says what is needed."""
+    jwt = {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": "ssh-rsa AAAAB3Nza"}
+
+    ran = delivered(tmp_path, sandbox, ["a@example.com"], **jwt)
+
+    assert ran.exit_code == 78
+    assert ran.stderr.splitlines()[-1].endswith(
+        "ITERABLE_JWT_SECRET is a public or private key or a certificate:"
+        " HS256 needs the shared secret of the JWT key"
+    )
+    assert "Traceback" not in ran.stderr
+    assert "AAAAB3Nza" not in ran.stderr + ran.log
+    assert sandbox.calls() == []
