@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from authentication import ApiKeyAuthentication, JwtAuthentication, SecretError
+from command_line import __version__
 from db_connection import DatabaseSettings
 from delivery import now_text
 from files import allow_open_files, claimed_stamp, make_writable_folder
@@ -20,7 +21,7 @@ from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from records import RunHeader
 from reports import CSV_NAME, RESULTS_NAME
 from settings import ConfigurationError, Settings, find_env_file, load_settings, read_variables
-from transport import Transport
+from transport import PROGRAM, Transport
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -107,6 +108,7 @@ def make_client(settings: Settings, stop: Stop) -> IterableClient:
         settings.iterable_api_base_url,
         timeout_seconds=settings.request_timeout,
         connections=settings.max_workers,
+        user_agent=f"{PROGRAM}/{__version__}",
         # Not the database's password: Iterable never sees it, and it may be a word of an answer.
         mask=SecretMask((key, settings.iterable_jwt_secret.get_secret_value())),
     )

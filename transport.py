@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from masking import SecretMask
     from records import ErrorKind
 
+PROGRAM = "iterable-integration"
 LONGEST_REASON = 200
 # A reading call's 200 events may be a few MB. A few hundred KB of gzip may be a GB.
 MOST_ANSWER_BYTES = 16_000_000
@@ -39,11 +40,18 @@ class Transport:
     """
 
     def __init__(
-        self, base_url: str, *, timeout_seconds: float, connections: int, mask: SecretMask
+        self,
+        base_url: str,
+        *,
+        timeout_seconds: float,
+        connections: int,
+        mask: SecretMask,
+        user_agent: str = PROGRAM,
     ) -> None:
         self._base_url = base_url
         self._timeout_seconds = timeout_seconds
         self._mask = mask
+        self._user_agent = user_agent
         self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
         with requests.Session() as session:
             environment = session.merge_environment_settings(base_url, {}, None, None, None)
@@ -61,6 +69,7 @@ class Transport:
         request.method = "GET" if body is None else "POST"
         request.url = f"{self._base_url}{path}"
         request.headers = CaseInsensitiveDict(headers)
+        request.headers["User-Agent"] = self._user_agent
         if body is not None:
             request.headers["Content-Type"] = "application/json"
             request.headers["Content-Length"] = str(len(body))
