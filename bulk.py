@@ -41,17 +41,20 @@ def bulk_body(call: Call, users: Sequence[PendingUser]) -> bytes:
     return start + b",".join([user.body(call) for user in users]) + end
 
 
-def next_batch(users: Iterator[PendingUser], held_back: list[PendingUser]) -> list[PendingUser]:
+def next_batch(
+    users: Iterator[PendingUser], held_back: list[PendingUser], most: int = MOST_ITEMS
+) -> list[PendingUser]:
     """Take users until a limit is reached: items, bytes of either body, each email once.
 
     Args:
         users: whom to take from.
         held_back: a user that was taken but did not fit any more; carried to the next call.
+        most: items.
     """
     batch: list[PendingUser] = []
     emails: set[str] = set()
     profile_bytes = event_bytes = _ENVELOPE_BYTES
-    while len(batch) < MOST_ITEMS:
+    while len(batch) < most:
         user = held_back.pop() if held_back else next(users, None)
         if user is None:
             break

@@ -11,11 +11,12 @@ import logging
 import queue
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol
 
-from bulk import next_batch
+from bulk import MOST_ITEMS, next_batch
 from exit_codes import ExitCode
 from iterable_client import BulkRefusedError
 from records import CALLS
@@ -151,14 +152,7 @@ class Delivery:
 
     def _batches(self, waiting: Iterator[PendingUser]) -> Iterator[list[PendingUser]]:
         held_back: list[PendingUser] = []
-        while True:
-            if self.mode == "bulk":
-                batch = next_batch(waiting, held_back)
-            else:
-                user = held_back.pop() if held_back else next(waiting, None)
-                batch = [user] if user else []
-            if not batch:
-                return
+        while batch := next_batch(waiting, held_back, MOST_ITEMS if self.mode == "bulk" else 1):
             yield batch
 
     def _pump(self, batches: Iterator[list[PendingUser]]) -> None:
@@ -176,7 +170,7 @@ class Delivery:
                     under_way += 1
                     self._hand_out(batch, under_way)
             elif under_way:
-                under_way -= self._take_report()
+                under_way -= isinstance(self._take_report(), BatchDone)
 
     def _at_once(self) -> int:
         return self._workers if self.mode == "single" else min(self._workers, MOST_BULK_CALLS)
@@ -188,31 +182,28 @@ class Delivery:
             thread.start()
         self._work.put(batch)
 
-    def _take_report(self) -> int:
-        """Wait for a report, note it, and return how many batches are over by it."""
-        over = 0
-        try:
+    def _take_report(self) -> CallDone | BatchDone | None:
+        """Wait a moment for a report and note it, if there is one."""
+        report: CallDone | BatchDone | WorkerDied | None = None
+        with suppress(queue.Empty):
             report = self._reports.get(timeout=FLUSH_SECONDS)
-        except queue.Empty:
-            pass
-        else:
-            over = self._note(report)
+        if isinstance(report, WorkerDied):
+            raise report.error
+        if report is not None:
+            self._note(report)
         if time.monotonic() >= self._flush_due or self._journal.buffered >= MOST_BUFFERED:
             self._journal.flush(self._run, self._client.retried())
             self._flush_due = time.monotonic() + FLUSH_SECONDS
-        return over
+        return report
 
-    def _note(self, report: CallDone | BatchDone | WorkerDied) -> int:
-        if isinstance(report, WorkerDied):
-            raise report.error
+    def _note(self, report: CallDone | BatchDone) -> None:
         if isinstance(report, BatchDone):
             self._progress.advance(report.users, report.outcomes)
-            return 1
+            return
         positions = [user.position for user in report.users]
         self._journal.record(self._run, positions, report.call, report.result, report.at)
         if self._client.gave_up_in_a_row() >= MOST_UNREACHABLE_CALLS:
             self._stop.request(UNREACHABLE)
-        return 0
 
     def _serve(self) -> None:
         while (batch := self._work.get()) is not None:

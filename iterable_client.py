@@ -17,7 +17,7 @@ from urllib.parse import quote
 from answers import Answer, Verdict, asked_wait_seconds, judge
 from bulk import attribute, bulk_body, filtered_out_fields
 from records import NOT_ATTEMPTED, Call, CallResult, Retries
-from retry import Progress, after_rate_limit, wait_after_failure, wait_after_rate_limit
+from retry import Tries, after_rate_limit, wait_after_failure, wait_after_rate_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -83,7 +83,7 @@ class RetryCounter:
             return Retries(tuple(sorted(self._by_status.items())), self._seconds_waited)
 
 
-class FailureRow:
+class FailuresInARow:
     """Counts the calls that gave up since the last definite answer to any thread."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class IterableClient:
         self._max_attempts = max_attempts
         self._random_share = random_share
         self._retries = RetryCounter()
-        self._failures = FailureRow()
+        self._failures = FailuresInARow()
         self._warned_of_fields: set[str] = set()
 
     def send(self, call: Call, user: PendingUser) -> CallResult:
@@ -197,34 +197,34 @@ class IterableClient:
 
     def _try(self, request: Request) -> CallResult:
         limiter = self._limiters[request.endpoint]
-        progress = Progress()
+        tries = Tries()
         result = NOT_ATTEMPTED
         waited = 0.0
         if logger.isEnabledFor(logging.DEBUG):
             _log_request(request)
         while True:
-            sent_at = limiter.wait_for_turn(progress.give_up_at)
-            if sent_at > progress.give_up_at or self._pause.stopping():
+            sent_at = limiter.wait_for_turn(tries.give_up_at)
+            if sent_at > tries.give_up_at or self._pause.stopping():
                 return result
             if result is not NOT_ATTEMPTED:
                 self._retries.add(_label(result), waited)
-            answer = self._send_once(request, progress)
+            answer = self._send_once(request, tries)
             verdict = judge(answer, request.expected)
-            progress = _advance(progress, verdict, limiter.now())
-            result = _result(answer, verdict, progress.attempts)
+            tries = _advance(tries, verdict, limiter.now())
+            result = _result(answer, verdict, tries.attempts)
             if verdict.again == "no":
                 return result
-            wait = self._wait_before_next(answer, verdict, progress, limiter, sent_at)
-            if wait is None or limiter.now() + wait > progress.give_up_at:
+            wait = self._wait_before_next(answer, verdict, tries, limiter, sent_at)
+            if wait is None or limiter.now() + wait > tries.give_up_at:
                 return result
-            self._announce(request.endpoint, _label(result), wait, progress)
+            self._announce(request.endpoint, _label(result), wait, tries)
             if self._pause.wait(wait):
                 return result
             waited = wait
-            progress = replace(progress, seconds_waited=progress.seconds_waited + wait)
+            tries = replace(tries, seconds_waited=tries.seconds_waited + wait)
 
-    def _send_once(self, request: Request, progress: Progress) -> Answer:
-        attempt = progress.tries + 1
+    def _send_once(self, request: Request, tries: Tries) -> Answer:
+        attempt = tries.counted + 1
         logger.debug("Attempt %d/%d for %s", attempt, self._max_attempts, request.endpoint)
         headers = self._authentication.headers(request.email)
         return self._transport.send(request.path, request.body, headers)
@@ -233,23 +233,23 @@ class IterableClient:
         self,
         answer: Answer,
         verdict: Verdict,
-        progress: Progress,
+        tries: Tries,
         limiter: RateLimiter,
         sent_at: float,
     ) -> float | None:
         if verdict.again == "after backoff":
-            return wait_after_failure(progress, self._max_attempts, self._random_share())
+            return wait_after_failure(tries, self._max_attempts, self._random_share())
         asked = asked_wait_seconds(answer, datetime.now(timezone.utc))
         limiter.slow_down(sent_at, asked or 0.0)
-        return wait_after_rate_limit(progress, asked, self._random_share())
+        return wait_after_rate_limit(tries, asked, self._random_share())
 
-    def _announce(self, endpoint: str, label: str, wait: float, progress: Progress) -> None:
+    def _announce(self, endpoint: str, label: str, wait: float, tries: Tries) -> None:
         logger.warning(
             "Retryable error %s from %s. Retrying in %.2fs (attempt %d/%d)",
             label,
             endpoint,
             wait,
-            max(progress.tries, 1),
+            max(tries.counted, 1),
             self._max_attempts,
         )
 
@@ -265,10 +265,10 @@ class IterableClient:
             )
 
 
-def _advance(progress: Progress, verdict: Verdict, now: float) -> Progress:
+def _advance(tries: Tries, verdict: Verdict, now: float) -> Tries:
     if verdict.again == "after rate limit":
-        return after_rate_limit(progress, now)
-    return replace(progress, tries=progress.tries + 1)
+        return after_rate_limit(tries, now)
+    return replace(tries, counted=tries.counted + 1)
 
 
 def _label(result: CallResult) -> str:

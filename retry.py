@@ -17,14 +17,14 @@ RETRYABLE_STATUSES = frozenset({408, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Tries:
     """How far a call has come: tries that counted, 429s that did not, seconds waited in all.
 
     Nothing is sent after `give_up_at`, which the first 429 sets: others' 429s hold the call
     back too, and no pause of its own counts that.
     """
 
-    tries: int = 0
+    counted: int = 0
     rate_limits: int = 0
     seconds_waited: float = 0.0
     give_up_at: float = math.inf
@@ -32,10 +32,10 @@ class Progress:
     @property
     def attempts(self) -> int:
         """All requests that were sent."""
-        return self.tries + self.rate_limits
+        return self.counted + self.rate_limits
 
 
-def after_rate_limit(so_far: Progress, now: float) -> Progress:
+def after_rate_limit(so_far: Tries, now: float) -> Tries:
     """How far the call has come with one more 429, at a moment on the caller's clock."""
     latest = now + LONGEST_WAIT_SECONDS + LONGEST_TURN_SECONDS
     return replace(
@@ -55,15 +55,15 @@ def backoff_seconds(tries: int, random_share: float) -> float:
     return min(doubled * (1 + JITTER_SHARE * random_share), LONGEST_WAIT_SECONDS)
 
 
-def wait_after_failure(so_far: Progress, max_attempts: int, random_share: float) -> float | None:
+def wait_after_failure(so_far: Tries, max_attempts: int, random_share: float) -> float | None:
     """Seconds to wait before the next try, or None when the tries are used up."""
-    if so_far.tries >= max_attempts:
+    if so_far.counted >= max_attempts:
         return None
-    return backoff_seconds(so_far.tries, random_share)
+    return backoff_seconds(so_far.counted, random_share)
 
 
 def wait_after_rate_limit(
-    so_far: Progress, asked_seconds: float | None, random_share: float
+    so_far: Tries, asked_seconds: float | None, random_share: float
 ) -> float | None:
     """Seconds to wait after a 429, or None when the call would wait longer than 60 s in all.
 

@@ -243,3 +243,11 @@ def test_a_code_that_is_no_text_is_everybodys_failure(code: object) -> None:
     (share,) = attribute("users_update", people(3), answer)
 
     assert (share.result, len(share.users)) == (answer, 3)
+
+
+def test_a_batch_of_one_begins_with_whom_the_last_one_held_back() -> None:
+    """When bulk is refused in the middle, nobody who was taken already is lost."""
+    first, second, third = people(3)
+    waiting, held_back = iter([second, third]), [first]
+
+    assert [next_batch(waiting, held_back, 1) for _ in range(4)] == [[first], [second], [third], []]
