@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from journal_format import MIGRATIONS, SCHEMA_VERSION
 from payloads import event_payload, profile_payload
 from tests.fault_matrix import calls_seen, evidence, unfinished_business, violations, wanted_of
 from tests.runs import (
+    ROOT,
     Ran,
     database_of,
     environment_for,
@@ -347,19 +350,27 @@ def test_an_unfinished_run_in_a_journal_of_version_1_is_resumed(
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
+# Ends itself as kill -9 would, when all of the migration is done but its commit.
+KILLED_IN_MID_MIGRATION = """
+import os, pathlib, signal, sys
+import journal_file
+journal_file.fingerprint = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+oldest, newest = journal_file.MIGRATIONS
+journal_file.MIGRATIONS = (oldest, newest + "; SELECT fingerprint('')")
+journal_file.JournalFile(pathlib.Path(sys.argv[1]))
+"""
+
+
 def test_a_kill_while_an_old_journal_is_brought_up_to_date_loses_nothing(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A migration is one transaction: a copy taken at any kill is version 1 or the newest."""
+    """A migration is one transaction: the next run finds the journal as it was."""
     old_journal(tmp_path / JOURNAL)
-    variables = environment(tmp_path, sandbox)
-    lock = tmp_path / f"{JOURNAL}.lock"
-    process = start(tmp_path, variables, "--resume")
-    wait_until(process, lock.exists, seconds_between_looks=0.0005)
-    process.kill()
-    finish(tmp_path, process)
+    program = [sys.executable, "-c", KILLED_IN_MID_MIGRATION, str(tmp_path / JOURNAL)]
+    killed = subprocess.run(program, cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
 
-    ran = run(tmp_path, variables, "--resume")
+    ran = run(tmp_path, environment(tmp_path, sandbox), "--resume")
 
     assert ran.results["run_id"] == "old-run"
     assert ran.results["total_users"] == 3
