@@ -1,15 +1,39 @@
-"""Whom a run sends to, as real processes."""
+"""How a run begins: whom it sends to, what it forgets and makes up for, as real processes."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from tests.runs import database_of, environment_for, run
+import pytest
+
+from history import past_runs
+from journal import Journal
+from tests.journals import ran
+from tests.runs import ROOT, database_of, environment_for, finish, run, start
+from tests.users import page_view
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from db_connection import DatabaseSettings
     from sandbox.process import SandboxProcess
+    from tests.mysql_server import MySQLServer
+
+JOURNAL = "iterable_journal.db"
+LONGEST_WAIT_SECONDS = 20
+# A signal that comes just when SQLite has called Python.
+INTERRUPTED_IN_A_CALLBACK = """
+import signal, sys
+import journal_file, main
+journal_file.fingerprint = lambda _: signal.raise_signal(int(sys.argv[1]))
+sys.exit(main.main([]))
+"""
 
 
 def test_a_run_is_gone_on_with_from_any_folder(tmp_path: Path, sandbox: SandboxProcess) -> None:
@@ -61,3 +85,81 @@ def test_a_customers_database_is_no_journal(tmp_path: Path, sandbox: SandboxProc
     assert ran.exit_code == 78
     assert "is an SQLite file, but no journal: set JOURNAL_FILE to another file" in ran.stderr
     assert database.read_bytes() == before
+
+
+def days_ago(days: int) -> str:
+    """A time as the journal has it."""
+    return (datetime.now(timezone.utc) - timedelta(days=days)).isoformat()
+
+
+def test_runs_older_than_thirty_days_are_forgotten(tmp_path: Path) -> None:
+    """Any run that begins does so, before it does anything else."""
+    with Journal(tmp_path / JOURNAL) as journal:
+        for days in (400, 31, 29, 1):
+            run_number = ran(journal, [page_view(1)])
+            started = (days_ago(days), run_number)
+            journal.execute("UPDATE runs SET started_at = ? WHERE run = ?", started)
+
+    assert run(tmp_path, environment_for(tmp_path, None, None), "--resume").exit_code == 0
+
+    with Journal(tmp_path / JOURNAL) as journal:
+        assert [past.run for past in past_runs(journal, 10)] == [4, 3]
+
+
+def connections_to(server: MySQLServer, name: str) -> int:
+    """How many sessions are in this database."""
+    return [row[3] for row in server.run("SHOW PROCESSLIST")].count(name)
+
+
+def test_the_database_is_let_go_before_the_first_call_to_iterable(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    mysql_server: MySQLServer,
+    seeded_database: DatabaseSettings,
+) -> None:
+    """While the first call waits for its answer, the server has no session of the run."""
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+    variables = environment_for(tmp_path, sandbox, seeded_database) | {"REQUEST_TIMEOUT": "600"}
+    process = start(tmp_path, variables)
+    while not sandbox.calls():
+        assert process.poll() is None
+        time.sleep(0.01)
+
+    # A server ends a session shortly after its client has gone.
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    while connections_to(mysql_server, seeded_database.name) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    left = connections_to(mysql_server, seeded_database.name)
+    is_waiting = process.poll() is None
+
+    process.kill()
+    finish(tmp_path, process)
+    assert (left, is_waiting) == (0, True)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_killed_run_is_made_up_for_is_a_clean_interruption(
+    tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals, exit_code: int
+) -> None:
+    """SQLite makes an error of its own of what a callback raises; the run names the signal."""
+    with Journal(tmp_path / JOURNAL) as journal:
+        ran(journal, [page_view(1)], status="running")
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
+    variables = environment_for(tmp_path, sandbox, database) | {"PYTHONPATH": str(ROOT)}
+
+    interrupted = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK, str(number.value)],
+        cwd=tmp_path,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert interrupted.returncode == exit_code
+    (line,) = interrupted.stderr.splitlines()
+    assert f"interrupted by {number.name}" in line
+    assert line.endswith("; nothing was sent")
+    assert sandbox.calls() == []
+    assert run(tmp_path, variables).exit_code == 0
