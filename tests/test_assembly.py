@@ -1,18 +1,94 @@
-"""The run's parts are made as the settings want them."""
+"""The run's parts: settings from where they belong, a client as the settings want it."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import threading
 from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
 
 from assembly import make_client
 from command_line import __version__
 from settings import load_settings
 from stopping import Stop
+from tests.runs import ROOT, Ran, database_of, environment_for, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.process import SandboxProcess
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+DEMO_EMAILS = ["delgadoalex10@gmail.com", "sarah.johnson@email.com", "mia.harris@email.com"]
+
+
+def write_env_file(path: Path, variables: dict[str, str]) -> None:
+    """A `.env` with these variables."""
+    lines = [f"{name}='{value}'\n" for name, value in variables.items()]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def test_a_demo_never_reaches_a_real_project(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """Neither the environment nor `.env` says where it reads and whom it calls."""
+    database = database_of(tmp_path / "customers.sqlite", ["real@example.com"])
+    elsewhere = {"ITERABLE_API_KEY": "a-real-key", "LOG_FILE": "real.log", "USE_JWT_AUTH": "true"}
+    variables = environment_for(tmp_path, sandbox, database) | elsewhere
+    write_env_file(tmp_path / ".env", variables)
+
+    demo = run(tmp_path, variables, "--demo")
+
+    assert sandbox.calls() == []
+    assert (demo.exit_code, demo.stderr) == (0, "")
+    left = Ran(tmp_path / "demo_output", demo.exit_code, demo.stdout, demo.stderr)
+    assert [row["email"] for row in left.csv_rows] == DEMO_EMAILS
+    assert not (tmp_path / "real.log").exists()
+
+
+@pytest.fixture
+def program_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a copy of the program, which may have a `.env` beside it."""
+    folder = tmp_path / "program"
+    folder.mkdir()
+    for path in [*ROOT.glob("*.py"), ROOT / "phase2_queries.sql"]:
+        shutil.copy(path, folder)
+    monkeypatch.setattr("tests.runs.MAIN", folder / "main.py")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("places", "arguments", "used"),
+    [
+        (("named", "working", "program"), ("--env-file", "named.env"), "named"),
+        (("working", "program"), (), "working"),
+        (("program",), (), "program"),
+    ],
+    ids=["--env-file", "working directory", "beside main.py"],
+)
+def test_the_settings_are_those_of_the_nearest_env_file(
+    tmp_path: Path,
+    program_dir: Path,
+    places: tuple[str, ...],
+    arguments: tuple[str, ...],
+    used: str,
+) -> None:
+    """The one that is named, else the working directory's, else the one beside `main.py`."""
+    files = {
+        "named": tmp_path / "named.env",
+        "working": tmp_path / ".env",
+        "program": program_dir / ".env",
+    }
+    for place in places:
+        variables = environment_for(tmp_path, None, None) | {"JOURNAL_FILE": f"{place}.db"}
+        write_env_file(files[place], variables)
+
+    asked = run(tmp_path, {}, "--status", *arguments)
+
+    assert (asked.exit_code, asked.stderr) == (0, "")
+    assert f"No journal at {used}.db: " in asked.stdout
 
 
 def test_requests_name_the_program_and_its_version() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
 from history import past_runs
 from journal_lock import LockedError, is_locked, open_journal
@@ -64,3 +66,33 @@ def test_a_dry_run_before_any_run_begins_with_nothing(tmp_path: Path) -> None:
     with open_journal(tmp_path / "journal.db", dry_run=True) as journal:
         assert journal.begin(HEADER, [page_view(1)]) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+class PatientClock:
+    """A clock that only sleeping moves; a sleep lasts a little longer than it was asked to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        self.seconds += seconds + 0.001
+
+
+def test_the_lock_is_waited_for_no_longer_than_a_person_notices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second run ends at once, but not because of a look that --status takes at the lock."""
+    path = tmp_path / "journal.db"
+    clock = PatientClock()
+    with FileLock(f"{path}.lock"), monkeypatch.context() as patched:
+        patched.setattr(time, "perf_counter", clock)
+        patched.setattr(time, "sleep", clock.sleep)
+        with pytest.raises(LockedError), open_journal(path, dry_run=False):
+            pass
+
+    assert 0.1 <= clock.seconds <= 0.5
