@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import sqlite3
 import stat
+from contextlib import closing
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,7 @@ import pytest
 
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
-from tests.runs import Customer, database_of, environment_for, run
+from tests.runs import Customer, database_of, environment_for, finish, run, start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -486,6 +489,48 @@ def test_an_unwritable_output_folder_is_found_before_the_first_call(
     assert len(ran.stderr.splitlines()) == 1
     assert "OUTPUT_DIR" in ran.stderr
     assert sandbox.calls() == []
+
+
+def test_a_value_that_cannot_be_sent_is_one_line_and_exit_69(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """A table of another kind than ours: the line names the customer; nothing is sent."""
+    variables = environment(tmp_path, sandbox, "ada@example.com")
+    with closing(sqlite3.connect(tmp_path / "customers.sqlite")) as database, database:
+        database.execute("UPDATE customers SET first_name = x'ff'")
+
+    ran = run(tmp_path, variables)
+
+    assert ran.exit_code == 69
+    (line,) = ran.stderr.splitlines()
+    assert " - ERROR - Customer 1 has a value of a type that cannot be sent" in line
+    assert sandbox.calls() == []
+
+
+# Python runs a module of this name before the program; it interrupts the program's loading.
+INTERRUPTS_LOADING = """
+import signal, sys
+
+class Interrupter:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "iterable_client":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupter)
+"""
+
+
+def test_ctrl_c_while_the_program_is_still_loading_ends_it_without_a_traceback(
+    tmp_path: Path,
+) -> None:
+    """It dies of the signal, as its shell expects, and says nothing."""
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTS_LOADING, encoding="utf-8")
+    variables = {"PYTHONPATH": str(tmp_path)}
+
+    ended = finish(tmp_path, start(tmp_path, variables, "--version"))
+
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
 
 
 def unix_seconds(text: str) -> int:
