@@ -526,3 +526,61 @@ def test_verify_tells_whom_it_could_not_read(
     assert ran.exit_code == 69
     assert "Not read: user0@example.com: connection_error" in ran.stderr
     assert "Iterable cannot be read: giving up" in ran.stderr
+
+
+def test_a_resumed_run_keeps_the_kind_of_calls_it_began_with(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Begun with `--mode bulk` and killed, it goes on in bulk, though forty users are few."""
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+    process = start(tmp_path, variables | {"REQUEST_TIMEOUT": "600"}, "--mode", "bulk")
+    while not sandbox.calls():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    finish(tmp_path, process)
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (ran.exit_code, ran.results["mode"]) == (0, "bulk")
+    endpoints = {call["endpoint"] for call in sandbox.calls()}
+    assert endpoints == {"users/bulkUpdate", "events/trackBulk"}
+
+
+def test_a_retry_keeps_the_kind_of_calls_of_the_run_that_failed(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """For one user in a short time Iterable wants one kind of call."""
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html"}])
+    assert run(tmp_path, variables, "--mode", "bulk").exit_code == 1
+    before = len(sandbox.calls())
+
+    assert run(tmp_path, variables, "--retry-failed").exit_code == 0
+
+    assert {call["endpoint"] for call in sandbox.calls()[before:]} == {"events/trackBulk"}
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_verify_with_its_own_exit_code(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    variables: dict[str, str],
+    number: signal.Signals,
+    exit_code: int,
+) -> None:
+    """What was looked at until then is told, and says nothing of the whole."""
+    run(tmp_path, variables, "--limit", "1")
+    sandbox.overwrite(EMAILS[0], {"plan_type": "free"})
+    # Delivered in times to come, the user is looked at for a minute.
+    with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
+        journal.execute("UPDATE outcomes SET at = '2999-01-13T14:30:45.000000+00:00'")
+    process = start(tmp_path, variables, "--verify")
+    while not sandbox.stats()["calls"].get("events/{email}"):
+        assert process.poll() is None
+        time.sleep(0.01)
+
+    process.send_signal(number)
+
+    ended = finish(tmp_path, process)
+    assert ended.exit_code == exit_code
+    assert "Verified " in ended.stdout
