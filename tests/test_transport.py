@@ -6,12 +6,15 @@ import gzip
 import json
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from masking import SecretMask
+from sandbox.options import SandboxOptions
+from sandbox.process import SandboxProcess
 from tests.users import pending_user
 from transport import Transport
 
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from answers import Answer
-    from sandbox.process import SandboxProcess
 
 HEADERS = {"Api-Key": "sandbox-key"}
 PATH = "/api/users/update"
@@ -276,3 +278,28 @@ def answer_until_closed(server: socket.socket, wire: bytes) -> None:
         connection.recv(65536)
         connection.sendall(wire)
         connection.recv(1)
+
+
+def test_calls_at_the_same_time_keep_a_connection_each() -> None:
+    """Four callers, again and again at once: four connections, none of them given up."""
+    callers, rounds = 4, 5
+    together = threading.Barrier(callers, timeout=60)
+
+    def call_again_and_again(transport: Transport) -> list[int | None]:
+        statuses = []
+        for _ in range(rounds):
+            together.wait()
+            statuses.append(transport.send(PATH, pending_user().profile, HEADERS).status)
+        return statuses
+
+    with (
+        SandboxProcess(SandboxOptions(latency=0.05)) as sandbox,
+        transport_to(sandbox.url, connections=callers, timeout_seconds=60) as transport,
+        ThreadPoolExecutor(callers) as pool,
+    ):
+        answered = list(pool.map(call_again_and_again, [transport] * callers))
+        opened = sandbox.stats()["connections_opened"]
+
+    assert answered == [[200] * rounds] * callers
+    # One more to read the statistics.
+    assert opened <= callers + 1
