@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
+from history import delivered_users
+from journal import Journal
 from records import CallResult, DeliveredUser
-from tests.users import pending_user
+from tests.journals import ran
+from tests.users import page_view, pending_user
 from verification import (
     UserReader,
     event_differences,
@@ -18,6 +21,7 @@ from verification import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from iterable_client import IterableClient
 
@@ -170,3 +174,18 @@ FLAT = {"eventName": "page_view", "createdAt": "2026-01-13 14:30:45 +00:00", **E
 def test_an_event_is_found_by_its_id_or_time(answer: object, differences: Sequence[str]) -> None:
     """Among others of the same user, with fields nested or beside Iterable's own."""
     assert event_differences(USER.event, answer) == differences
+
+
+def test_some_users_are_a_random_choice_of_the_delivered(tmp_path: Path) -> None:
+    """Fifty of 199, others each time: the first ones alone would say little of the rest."""
+    with Journal(tmp_path / "journal.db") as journal:
+        run = ran(journal, [page_view(n) for n in range(1, 201)], failed=[(200, "events_track")])
+        delivered = [user.email for user in delivered_users(journal, run, None)]
+        choices = [[u.email for u in delivered_users(journal, run, 50)] for _ in range(2)]
+
+    assert delivered == [f"user{number}@example.com" for number in range(1, 200)]
+    for choice in choices:
+        assert len(choice) == 50
+        assert set(choice) <= set(delivered)
+    first, second = choices
+    assert first not in (second, delivered[:50])
