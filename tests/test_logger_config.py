@@ -28,15 +28,42 @@ from logger_config import (
     log_to_file,
 )
 from masking import MASK, SecretMask
+from tests.runs import MAIN, database_of, environment_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from sandbox.process import SandboxProcess
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_SECRETS = SecretMask()
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d - delivery - [A-Z]+ - .*")
 logger = logging.getLogger("delivery")
+# Fills a pipe, reads it to its end, logs two more lines and shows what the pipe got of them.
+SLOW_READER = """
+from contextlib import suppress
+
+def read_on():
+    text = b""
+    with suppress(BlockingIOError):
+        while True:
+            text += os.read(reader, 65536)
+    return text
+
+reader, writer = os.pipe()
+os.set_blocking(reader, False)
+os.set_blocking(writer, False)
+os.dup2(writer, 1)
+for number in range(9999):
+    logging.info(number)
+read_on()
+logging.info("the rest of what was under way")
+read_on()
+logging.info("first")
+logging.info("second")
+sys.stderr.write(read_on().decode())
+"""
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 
 
@@ -184,6 +211,37 @@ class TestConsole:
         with Path("/dev/full").open("w", encoding="utf-8") as full:
             ran = run_logging("logging.info('lost')", stdout=full)
         assert (ran.returncode, ran.stderr) == (7, "")
+
+    def test_a_slow_reader_misses_no_line_after_it_has_caught_up(self) -> None:
+        """A pipe that takes no more for now (ssh makes such) is not one whose reader is gone."""
+        ran = run_logging(SLOW_READER)
+        assert ran.returncode == 7
+        assert re.fullmatch(r".* - INFO - first\n.* - INFO - second\n", ran.stderr)
+
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+    def test_a_closed_console_does_not_end_the_run(
+        self, tmp_path: Path, sandbox: SandboxProcess, closed: str
+    ) -> None:
+        """Whoever closes stdout or stderr gets nothing there, and nothing of it elsewhere."""
+        emails = ["profilerefused@example.com", "ada@example.com"]
+        database = database_of(tmp_path / "customers.sqlite", emails)
+        ran = subprocess.run(
+            ["sh", "-c", f'exec "$0" "$1" {closed}', sys.executable, str(MAIN)],
+            cwd=tmp_path,
+            env=os.environ | environment_for(tmp_path, sandbox, database),
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert ran.returncode == 1
+        assert len(sandbox.state()["events"]) == 2
+        assert bool(ran.stdout) == (closed == "2>&-")
+        assert " - ERROR - " not in ran.stdout
+        assert bool(ran.stderr) == (closed == ">&-")
+        assert " - INFO - " not in ran.stderr
+        written = (tmp_path / "run.log").read_text()
+        assert " - ERROR - " in written
+        assert " - INFO - INTEGRATION SUMMARY" in written
 
 
 class TestFile:
