@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ import pytest
 import requests
 
 from sandbox import SandboxOptions, SandboxProcess
+from sandbox.__main__ import build_parser
 from sandbox.faults import FAULT_KINDS
 from sandbox.misbehaviour import MISBEHAVIOURS
 
@@ -66,10 +68,25 @@ def test_options_reach_the_server() -> None:
 
 def test_every_option_survives_the_command_line() -> None:
     """What is said as arguments is what was meant, to the last field."""
-    options = SandboxOptions(jwt_secret="s" * 32, jwt_bulk_status=401, latency=0.5)
-    assert "--jwt-bulk-status=401" in options.to_arguments()
-    assert "--latency=0.5" in options.to_arguments()
-    assert not [a for a in SandboxOptions().to_arguments() if "forbid" in a or "project" in a]
+    options = SandboxOptions(
+        api_key="another-key",
+        jwt_secret="s" * 32,
+        jwt_bulk_status=401,
+        forbid_bulk=True,
+        limits=0.2,
+        burst_seconds=0.3,
+        retry_after=True,
+        rate_limit_reset=True,
+        latency=0.5,
+        project_fields=("name", "plan"),
+        disallowed_events=("page_view",),
+    )
+    defaults = asdict(SandboxOptions())
+    assert [name for name, value in asdict(options).items() if value == defaults[name]] == []
+    for meant in (options, SandboxOptions()):
+        parsed = vars(build_parser().parse_args(meant.to_arguments()))
+        del parsed["port"], parsed["stop_with_stdin"]
+        assert SandboxOptions(**parsed) == meant
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
