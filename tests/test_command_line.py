@@ -88,6 +88,7 @@ def test_each_option_asks_for_one_thing(arguments: list[str], asked: dict[str, o
         (["--resume", "--incremental"], "--incremental: not allowed with argument --resume"),
         (["--resume", "--dry-run"], "--dry-run and --limit go with a new run"),
         (["--retry-failed", "--limit", "5"], "--dry-run and --limit go with a new run"),
+        (["--demo", "--verify"], "--demo has nothing to verify"),
         (["--dry"], "unrecognized arguments: --dry"),
         (["now"], "unrecognized arguments: now"),
     ],
