@@ -150,19 +150,16 @@ def test_the_failed_are_sent_again_and_nobody_else(
 
 
 def test_after_a_kill_retry_failed_asks_for_resume_first(
-    tmp_path: Path, slow_sandbox: SandboxProcess
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """No run has finished, but somebody is open: that is not nothing."""
-    database = database_of(tmp_path / "customers.sqlite", EMAILS)
-    environment = environment_for(tmp_path, slow_sandbox, database) | {"MAX_WORKERS": "1"}
-    process = start(tmp_path, environment)
-    while not slow_sandbox.calls():
-        assert process.poll() is None
-        time.sleep(0.01)
+    has_paused = pause_at(sandbox, EMAILS[5])
+    process = start(tmp_path, variables)
+    wait_until(process, has_paused)
     process.kill()
     finish(tmp_path, process)
 
-    ran = run(tmp_path, environment, "--retry-failed")
+    ran = run(tmp_path, variables, "--retry-failed")
 
     assert (ran.exit_code, len(all_results(tmp_path))) == (1, 0)
     assert "--resume goes on with it; only then --retry-failed" in ran.stderr
@@ -534,9 +531,7 @@ def test_a_resumed_run_keeps_the_kind_of_calls_it_began_with(
     """Begun with `--mode bulk` and killed, it goes on in bulk, though forty users are few."""
     sandbox.faults([{"endpoint": "*", "kind": "hang"}])
     process = start(tmp_path, variables | {"REQUEST_TIMEOUT": "600"}, "--mode", "bulk")
-    while not sandbox.calls():
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(process, lambda: bool(sandbox.calls()))
     process.kill()
     finish(tmp_path, process)
 
@@ -575,9 +570,7 @@ def test_a_signal_ends_verify_with_its_own_exit_code(
     with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
         journal.execute("UPDATE outcomes SET at = '2999-01-13T14:30:45.000000+00:00'")
     process = start(tmp_path, variables, "--verify")
-    while not sandbox.stats()["calls"].get("events/{email}"):
-        assert process.poll() is None
-        time.sleep(0.01)
+    wait_until(process, lambda: "events/{email}" in sandbox.stats()["calls"])
 
     process.send_signal(number)
 
