@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from authentication import ApiKeyAuthentication, JwtAuthentication, SecretError
 from command_line import __version__
 from db_connection import DatabaseSettings
-from delivery import now_text
 from files import allow_open_files, claimed_stamp, make_writable_folder
 from iterable_client import IterableClient, Pause
 from logger_config import log_to_console, log_to_file
 from masking import SecretMask
+from moments import text_of, utc_now
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from records import RunHeader
 from reports import CSV_NAME, RESULTS_NAME
@@ -61,14 +60,14 @@ def run_header(
 
     `cleanup` lets go of the claim.
     """
-    now = datetime.now(timezone.utc)
+    now = utc_now()
     names = (CSV_NAME, RESULTS_NAME)
     # Absolute: --resume may be asked for from another folder.
     folder = settings.output_dir.resolve()
     stamp = cleanup.enter_context(claimed_stamp(folder, names, now.astimezone()))
     return RunHeader(
         run_id=str(uuid.uuid4()),
-        started_at=now_text(lambda: now),
+        started_at=text_of(now),
         authentication=settings.authentication,
         csv_file=str(folder / CSV_NAME.format(stamp)),
         results_file=str(folder / RESULTS_NAME.format(stamp)),

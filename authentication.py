@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # The secret is Iterable's choice: nobody who reads a warning about its length could change it.
 warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+
+logger = logging.getLogger("iterable_client")
 
 ISSUER = "iterable-integration"
 TOKEN_LIFETIME_SECONDS = 3600
@@ -79,7 +82,9 @@ class JwtAuthentication:
             "exp": issued_at + TOKEN_LIFETIME_SECONDS,
             "email": email,
         }
-        return {"Api-Key": self.api_key, "Authorization": f"Bearer {self._signed(claims)}"}
+        token = self._signed(claims)
+        logger.debug("JWT token generated successfully")
+        return {"Api-Key": self.api_key, "Authorization": f"Bearer {token}"}
 
     def _signed(self, claims: dict[str, object]) -> str:
         return jwt.encode(claims, self.secret, algorithm="HS256")

@@ -13,17 +13,17 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Protocol
 
 from bulk import MOST_ITEMS, next_batch
 from exit_codes import ExitCode
 from iterable_client import BulkRefusedError
+from moments import now_text
 from records import CALLS
 from stopping import Stop, StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from iterable_client import IterableClient
     from journal import Journal
@@ -255,8 +255,3 @@ class Delivery:
             before, self.mode = self.mode, "single"
         if before == "bulk":
             logger.warning("This key may not make bulk calls: going on with single calls")
-
-
-def now_text(clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)) -> str:
-    """The moment as the results file shows it: ISO 8601 in UTC with microseconds."""
-    return clock().isoformat(timespec="microseconds")

@@ -10,13 +10,13 @@ import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from answers import Answer, Verdict, asked_wait_seconds, judge
 from bulk import attribute, bulk_body, filtered_out_fields
-from records import NOT_ATTEMPTED, Call, CallResult, Retries
+from moments import utc_now
+from records import ENDPOINTS, NOT_ATTEMPTED, Call, CallResult, Retries
 from retry import Tries, after_rate_limit, wait_after_failure, wait_after_rate_limit
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("iterable_client")
 
-SINGLE_ENDPOINTS: dict[Call, str] = {"users_update": "users/update", "events_track": "events/track"}
 MOST_EVENTS_READ = 200
 BULK_ENDPOINTS: dict[Call, str] = {
     "users_update": "users/bulkUpdate",
@@ -130,7 +129,7 @@ class IterableClient:
 
     def send(self, call: Call, user: PendingUser) -> CallResult:
         """Make one user's call: `users/update` or `events/track`."""
-        endpoint = SINGLE_ENDPOINTS[call]
+        endpoint = ENDPOINTS[call]
         request = Request(endpoint, f"/api/{endpoint}", user.body(call), user.email, "code")
         result = self._try_until_known(request)
         _log_failure(endpoint, user.email, result)
@@ -239,7 +238,7 @@ class IterableClient:
     ) -> float | None:
         if verdict.again == "after backoff":
             return wait_after_failure(tries, self._max_attempts, self._random_share())
-        asked = asked_wait_seconds(answer, datetime.now(timezone.utc))
+        asked = asked_wait_seconds(answer, utc_now())
         limiter.slow_down(sent_at, asked or 0.0)
         return wait_after_rate_limit(tries, asked, self._random_share())
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from assembly import make_client, prepare, project_of
 from command_line import parse_arguments
 from db_connection import DatabaseError
-from delivery import Delivery, choose_mode, now_text
+from delivery import Delivery, choose_mode
 from exit_codes import ExitCode
 from files import FileError, shown
 from history import past_run
@@ -27,6 +27,7 @@ from journal_file import JournalError, JournalFile
 from journal_lock import LockedError, is_locked, open_journal
 from logger_config import log_to_console, print_answer
 from masking import SecretMask
+from moments import now_text
 from operator_commands import status_lines, verify
 from payloads import RecordError
 from progress import MOST_USERS_SHOWN, DeliveryProgress
@@ -80,6 +81,7 @@ def run_integration(
     logger.info("Starting Iterable Integration")
     logger.info("[STEP 1] Loading environment variables...")
     logger.info("Environment variables loaded successfully")
+    logger.info("Log file: %s", settings.log_file)
     with (
         open_journal(settings.journal_file, dry_run=options.dry_run) as journal,
         ExitStack() as cleanup,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from records import CALLS
+from records import CALLS, ENDPOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from records import Call, CallResult, PendingUser
 
 logger = logging.getLogger("main")
+# A user's lines stand beside those of their calls, under the same name.
+user_logger = logging.getLogger("iterable_client")
 
 # Up to here every user is worth a few lines at INFO; above, they go to the file only.
 MOST_USERS_SHOWN = 100
 SECONDS_BETWEEN_LINES = 10.0
-ENDPOINTS = {"users_update": "users/update", "events_track": "events/track"}
 
 
 class DeliveryProgress:
@@ -56,14 +57,14 @@ class DeliveryProgress:
 
     def _tell(self, number: int, user: PendingUser, results: dict[Call, CallResult]) -> None:
         logger.log(self._level, "Processing record %d/%d", number, self._total)
-        logger.log(self._level, "Processing user: %s", user.email)
+        user_logger.log(self._level, "Processing user: %s", user.email)
         for call in CALLS:
             if call in results and results[call].success:
-                logger.log(self._level, "%s call successful: Success", ENDPOINTS[call])
+                user_logger.log(self._level, "%s call successful: Success", ENDPOINTS[call])
         if len(results) == len(user.calls) and all(result.success for result in results.values()):
-            logger.log(self._level, "✓ Successfully processed user: %s", user.email)
+            user_logger.log(self._level, "✓ Successfully processed user: %s", user.email)
         else:
-            logger.log(self._level, "✗ Not fully delivered: %s", user.email)
+            user_logger.log(self._level, "✗ Not fully delivered: %s", user.email)
 
 
 def results_of(user: PendingUser, outcomes: Sequence[CallDone]) -> dict[Call, CallResult]:

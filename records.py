@@ -21,6 +21,7 @@ ErrorKind = Literal[
 ]
 Call = Literal["users_update", "events_track"]
 CALLS: tuple[Call, Call] = ("users_update", "events_track")
+ENDPOINTS: dict[Call, str] = {"users_update": "users/update", "events_track": "events/track"}
 Mode = Literal["single", "bulk"]
 # Everybody of Query 2, the first of them, or those whom an earlier run left open.
 RunKind = Literal["full", "limited", "retry"]

@@ -6,16 +6,16 @@ StillOpenError    exit 1: an unfinished run comes first; nothing was done
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assembly import PROGRAM_DIR, database_settings, project_of, run_header
 from backlog import leave_to_later_runs, of_another_project, undelivered, unfinished
 from db_connection import DatabaseConnection, load_query
-from delivery import now_text
 from files import make_writable_folder
 from history import past_run, prune, settle_crashed_runs
+from moments import now_text, text_of, utc_now
 from operator_commands import another_project_notice, unfinished_notice
 from progress import MOST_USERS_SHOWN
 from settings import ConfigurationError
@@ -44,7 +44,7 @@ def open_run(
 ) -> int | None:
     """Whom to send: an earlier run's open users, or those of Query 2; None when nobody."""
     settle_crashed_runs(journal)
-    prune(journal, (datetime.now(timezone.utc) - timedelta(days=DAYS_KEPT)).isoformat())
+    prune(journal, text_of(utc_now() - timedelta(days=DAYS_KEPT)))
     if options.resume:
         return resume_run(settings, journal)
     if options.retry_failed:

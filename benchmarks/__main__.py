@@ -17,7 +17,7 @@ from benchmarks.cases import CASES, GROUPS
 from benchmarks.measure import LATENCY_SECONDS, measure
 from benchmarks.report import Line, as_json, comparison, figures_by_case, table
 from benchmarks.sources import DATABASES, open_source
-from tests.private_mysql import NONE_INSTALLED, NoServerError
+from sandbox.private_mysql import NONE_INSTALLED, NoServerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ from db_connection import load_query
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tests.private_mysql import MySQLServer
+    from sandbox.private_mysql import MySQLServer
 
 CUSTOMERS = 500_000
 VIEWS_PER_CUSTOMER = 10

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.machine import process_seconds
 from benchmarks.people import people
 from sandbox.database import SETUP_SQL, create_database
-from tests.private_mysql import MySQLServer, NoServerError, private_server
+from sandbox.private_mysql import MySQLServer, NoServerError, private_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from tests import private_mysql
-from tests.private_mysql import NONE_INSTALLED, NoServerError, find_server, is_mariadb
+from sandbox import private_mysql
+from sandbox.private_mysql import NONE_INSTALLED, NoServerError, find_server, is_mariadb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 
@@ -53,6 +54,15 @@ def test_a_token_has_the_documented_claims() -> None:
         "exp": NOW + 3600,
         "email": "Ada@Example.com",
     }
+
+
+def test_a_token_is_told_of_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    """At DEBUG, where the calls are."""
+    caplog.set_level(logging.DEBUG)
+    JwtAuthentication(KEY, SECRET).headers("ada@example.com")
+    assert caplog.record_tuples == [
+        ("iterable_client", logging.DEBUG, "JWT token generated successfully")
+    ]
 
 
 def test_each_request_gets_a_token_for_its_user_and_time() -> None:

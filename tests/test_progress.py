@@ -43,7 +43,7 @@ BOTH = done(ADA, users_update=SUCCESS, events_track=SUCCESS)
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], Lines]:
     """What was logged since the last look: levels and messages."""
-    caplog.set_level(logging.DEBUG, "main")
+    caplog.set_level(logging.DEBUG)
 
     def look() -> Lines:
         found = [(record.levelno, record.getMessage()) for record in caplog.records]
@@ -83,9 +83,12 @@ def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]
 class TestLinesOfAUser:
     """Small runs tell of every user."""
 
-    def test_a_delivered_user_has_the_documented_lines(self, lines: Callable[[], Lines]) -> None:
-        """Word by word and in order, at INFO."""
+    def test_a_delivered_user_has_the_documented_lines(
+        self, lines: Callable[[], Lines], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Word by word and in order, at INFO, under the documented names."""
         DeliveryProgress(3).advance([ADA], BOTH)
+        assert [record.name for record in caplog.records] == ["main"] + ["iterable_client"] * 4
         assert lines() == [
             (logging.INFO, "Processing record 1/3"),
             (logging.INFO, "Processing user: ada@example.com"),

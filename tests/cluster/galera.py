@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 import mysql.connector
 
-from tests.mysql_server import MySQLServer
-from tests.private_mysql import (
+from sandbox.private_mysql import (
     SEARCH_PATH,
-    _complaint,
-    _environment,
-    _free_port,
-    _make_data_folder,
+    complaint_of,
+    environment_of,
+    free_port,
+    make_data_folder,
 )
+from tests.mysql_server import MySQLServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ class _Builder:
         self._provider = provider
         self._folder = folder
         self._port, self._group_port, self._ist_port, self._sst_port = (
-            _free_port() for _ in range(4)
+            free_port() for _ in range(4)
         )
         self._password = secrets.token_hex(16)
 
@@ -107,10 +107,10 @@ class _Builder:
         first = not self.nodes
         if first:
             shutil.rmtree(folder / "data")
-            _make_data_folder(self._program, folder)
+            make_data_folder(self._program, folder)
         log = folder / "server.log"
         command = self._command(host, folder, first=first)
-        environment = _environment(folder)
+        environment = environment_of(folder)
         _give_to_the_servers_user(self._folder)
         with log.open("wb") as output:
             process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
@@ -168,7 +168,7 @@ def _wait_until_synced(node: MySQLServer, log: Path) -> None:
         except mysql.connector.Error:
             pass
         time.sleep(0.2)
-    complaint = _complaint(log.read_text(errors="replace"))
+    complaint = complaint_of(log.read_text(errors="replace"))
     raise NoGaleraError(f"{node.host} does not start: {complaint}")
 
 

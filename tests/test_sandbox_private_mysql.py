@@ -1,4 +1,4 @@
-"""The tests' own MySQL server."""
+"""A MySQL server of one's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from tests import private_mysql
+from sandbox import private_mysql
 from tests.mysql_server import missing, private_server
 
 
@@ -16,9 +16,9 @@ def test_a_server_whose_port_was_taken_meanwhile_starts_on_another(
     """A free port is anybody's until the server listens on it."""
     with socket.socket() as somebody:
         somebody.bind(("127.0.0.1", 0))
-        taken, free = somebody.getsockname()[1], private_mysql._free_port()
+        taken, free = somebody.getsockname()[1], private_mysql.free_port()
         ports = [taken, free]
-        monkeypatch.setattr(private_mysql, "_free_port", lambda: ports.pop(0))
+        monkeypatch.setattr(private_mysql, "free_port", lambda: ports.pop(0))
 
         with private_server() as server:
             assert server.port == free
@@ -32,7 +32,7 @@ def test_a_server_that_finds_no_port_says_so(monkeypatch: pytest.MonkeyPatch) ->
     with socket.socket() as somebody:
         somebody.bind(("127.0.0.1", 0))
         ports = [somebody.getsockname()[1]] * private_mysql.MOST_PORTS
-        monkeypatch.setattr(private_mysql, "_free_port", ports.pop)
+        monkeypatch.setattr(private_mysql, "free_port", ports.pop)
 
         with (
             pytest.raises(private_mysql.NoServerError, match=private_mysql.PORT_IS_TAKEN),

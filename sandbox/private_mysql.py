@@ -129,7 +129,7 @@ def private_server(*options: str) -> Iterator[MySQLServer]:
     with tempfile.TemporaryDirectory(prefix="db-") as name:
         folder = Path(name)
         try:
-            _make_data_folder(program, folder)
+            make_data_folder(program, folder)
             server = _start(program, folder, options)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             raise NoServerError(f"{program} does not start: {error}") from error
@@ -158,7 +158,7 @@ def _as_root() -> list[str]:
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def environment_of(folder: Path) -> dict[str, str]:
     """Give the server a TMPDIR of its own.
 
     A MariaDB that starts removes all temporary tables from its TMPDIR, those of a server that
@@ -169,7 +169,8 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": str(temporary)}
 
 
-def _make_data_folder(program: str, folder: Path) -> None:
+def make_data_folder(program: str, folder: Path) -> None:
+    """Install an empty server in `folder`/data."""
     data = f"--datadir={folder / 'data'}"
     if is_mariadb(program):
         installer = _find_program("mariadb-install-db", "mysql_install_db")
@@ -181,14 +182,14 @@ def _make_data_folder(program: str, folder: Path) -> None:
         command = [program, "--no-defaults", "--initialize-insecure", data, *_as_root()]
     done = subprocess.run(
         command,
-        env=_environment(folder),
+        env=environment_of(folder),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(_complaint(done.stderr or done.stdout))
+        raise RuntimeError(complaint_of(done.stderr or done.stdout))
 
 
 def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
@@ -223,11 +224,11 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
     tries_left = MOST_PORTS
     while True:
         tries_left -= 1
-        port = _free_port()
+        port = free_port()
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*command, f"--port={port}"],
-                env=_environment(folder),
+                env=environment_of(folder),
                 stdout=output,
                 stderr=output,
             )
@@ -243,7 +244,8 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
         return server
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port where nobody listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -262,10 +264,10 @@ def _wait_until_it_answers(server: MySQLServer, log: Path) -> None:
                 return
         except mysql.connector.Error:
             time.sleep(0.05)
-    raise RuntimeError(_complaint(log.read_text(errors="replace")))
+    raise RuntimeError(complaint_of(log.read_text(errors="replace")))
 
 
-def _complaint(log: str) -> str:
+def complaint_of(log: str) -> str:
     """What a server that does not start says about it, on one line."""
     lines = log.strip().splitlines() or ["it says nothing"]
     errors = [line for line in lines if "ERROR" in line]

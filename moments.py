@@ -1,0 +1,20 @@
+"""The time, as this program keeps it: UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+
+def utc_now() -> datetime:
+    """This moment."""
+    return datetime.now(timezone.utc)
+
+
+def text_of(moment: datetime) -> str:
+    """A moment as journal and results file show it: ISO 8601 with microseconds."""
+    return moment.isoformat(timespec="microseconds")
+
+
+def now_text() -> str:
+    """This moment, in the same form."""
+    return text_of(utc_now())
