@@ -86,6 +86,13 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def test_the_architecture_names_every_module() -> None:
+    """A newcomer finds each file of the top level in its table."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+)`", text))
+    assert {path.stem for path in ROOT.glob("*.py")} - named == set()
+
+
 def test_the_sample_is_a_results_file_of_a_demo(tmp_path: Path) -> None:
     """It has what a demo of today writes, key by key; only moments and names differ."""
     sample = json.loads((ROOT / "docs" / "sample_results.json").read_text(encoding="utf-8"))
