@@ -91,7 +91,9 @@ class Transport:
             content = _content_of(response)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             kind, reason = explain(error, self._timeout_seconds)
-            return Answer(None, error=kind, reason=self._mask(reason)[:LONGEST_REASON])
+            # It may name a file of the environment, whose bytes no JSON can carry.
+            masked = self._mask(reason).encode("utf-8", "backslashreplace").decode()
+            return Answer(None, error=kind, reason=masked[:LONGEST_REASON])
         if content is None:
             reason = f"the answer is longer than {MOST_ANSWER_BYTES // 1_000_000} MB"
             return Answer(None, error="invalid_response", reason=reason)

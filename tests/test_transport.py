@@ -303,3 +303,13 @@ def test_calls_at_the_same_time_keep_a_connection_each() -> None:
     assert answered == [[200] * rounds] * callers
     # One more to read the statistics.
     assert opened <= callers + 1
+
+
+def test_a_reason_that_is_not_utf_8_can_still_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path of the environment may hold any bytes; the results file may not."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/b\udce4ndle.pem")
+
+    answer = post("https://127.0.0.1:9")
+
+    assert answer.error == "connection_error"
+    assert rb"/no/b\udce4ndle.pem" in answer.reason.encode()
