@@ -1,4 +1,8 @@
-"""Whom earlier runs left open: users with a call to be made that no later run has made."""
+"""Whom earlier runs left open.
+
+A customer belongs to the newest run that has them: an older run neither sends them older data
+nor counts them as open.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from history import past_run
 from journal_format import (
     DELIVERED_LATER,
+    IN_LATER_RUN,
     LEFT,
     LEFT_TO_LATER,
-    SENT_LATER,
     UNCHANGED,
     left_json,
     unchanged_json,
@@ -31,7 +35,7 @@ _OPEN = (
 
 
 class Backlog(NamedTuple):
-    """A run with users who are open, even if later runs for these `projects` are counted in.
+    """A run with open users who are in no later run for these `projects`.
 
     `projects` is a pattern of SQLite's GLOB.
     """
@@ -65,7 +69,7 @@ def of_another_project(file: JournalFile, project: str) -> Backlog | None:
     """The newest run with open users that only the settings it began with can go on with."""
     for past in _newest_first(file, "project NOT IN ('', ?)", project):
         if not may_continue(past, project):
-            # A wrong address that took nobody is no project: any later run makes up for it.
+            # A wrong address that took nobody is no project: any later run counts.
             projects = past.record.header.project if past.delivered_users else "*"
             backlog = _backlog(file, past, projects)
             if backlog.open_users:
@@ -92,7 +96,7 @@ def copy_open_users(file: JournalFile, source: Backlog, target: int) -> None:
     Calls that succeeded stay as they were, and so does what can never succeed.
     """
     values = {"run": source.past.run, "projects": source.projects, "target": target}
-    chosen = f"{_OPEN} AND NOT {SENT_LATER}"
+    chosen = f"{_OPEN} AND NOT {IN_LATER_RUN}"
     file.execute(
         "INSERT INTO users"
         f" SELECT :target, u.position, u.customer_id, u.email, u.profile, u.event {chosen}",
@@ -115,14 +119,14 @@ def copy_open_users(file: JournalFile, source: Backlog, target: int) -> None:
 
 
 def leave_to_later_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
-    """Do not send those whom a later run has sent newer data: theirs is the last word.
+    """Do not send those who are in a later run, which has newer data.
 
-    If it delivered them they count as unchanged, else as not attempted.
+    If one delivered them they count as unchanged, else as not attempted.
     """
     values = {"run": backlog.past.run, "projects": backlog.projects, "at": at}
     results = {
-        f"{DELIVERED_LATER}": (UNCHANGED, unchanged_json(LEFT_TO_LATER)),
-        f"{SENT_LATER} AND NOT {DELIVERED_LATER}": (LEFT, left_json()),
+        DELIVERED_LATER: (UNCHANGED, unchanged_json(LEFT_TO_LATER)),
+        f"{IN_LATER_RUN} AND NOT {DELIVERED_LATER}": (LEFT, left_json()),
     }
     with file.transaction():
         for whom, (success, text) in results.items():
@@ -145,7 +149,7 @@ def _newest_first(file: JournalFile, condition: str, *values: str) -> Iterator[P
 
 
 def _same_projects(past: PastRun, project: str) -> str:
-    """Whose later runs make up for this one: those for `project`.
+    """Whose later runs count: those for `project`.
 
     With a corrected key it may have been sent under any key of the address.
     """
@@ -156,7 +160,7 @@ def _same_projects(past: PastRun, project: str) -> str:
 def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:
     count = 0
     if past.open_users:
-        query = f"SELECT COUNT(*) {_OPEN} AND NOT {SENT_LATER}"
+        query = f"SELECT COUNT(*) {_OPEN} AND NOT {IN_LATER_RUN}"
         (count,) = file.one(query, {"run": past.run, "projects": projects})
     return Backlog(past, projects, count)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from journal_format import DELIVERED, SENT_LATER, UNCHANGED, add_up
+from journal_format import DELIVERED, IN_LATER_RUN, UNCHANGED, add_up
 from records import Counts, DeliveredUser, Retries, RunHeader, RunRecord
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def settle(file: JournalFile, run: int) -> None:
             " FROM runs r JOIN users u ON u.run = r.run"
             " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
             " WHERE r.run = :run AND o.users_update_success IS NOT :unchanged"
-            f" AND NOT {SENT_LATER}"
+            f" AND NOT {IN_LATER_RUN}"
             " ON CONFLICT (project, customer_id)"
             " DO UPDATE SET profile = excluded.profile, event = excluded.event",
             {

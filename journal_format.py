@@ -78,18 +78,17 @@ FAILED, DELIVERED, UNCHANGED, LEFT = 0, 1, 2, 3
 DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
 LEFT_TO_LATER = "not sent: a later run has newer data"
 
-# Whether user u of run :run is a user n, with outcome p, of a later run for :projects. A run
-# that is being written has no users yet.
-_IN_LATER_RUN = (
-    "u.customer_id IN (SELECT n.customer_id FROM runs later JOIN users n ON n.run = later.run"
-    " LEFT JOIN outcomes p ON p.run = n.run AND p.position = n.position WHERE later.run > :run"
-    " AND later.project GLOB :projects AND later.total_users > 0 AND {})"
+# Whether user u of run :run is in a later run for :projects, too: the newest run that has a
+# customer answers for them. A run that is being written has no users yet.
+_LATER = (
+    "u.customer_id IN (SELECT n.customer_id FROM runs later JOIN users n ON n.run = later.run{}"
+    " WHERE later.run > :run AND later.project GLOB :projects AND later.total_users > 0{})"
 )
-# Such a run has made a call, or may have.
-SENT_LATER = _IN_LATER_RUN.format("(p.run IS NOT NULL OR later.status = 'running')")
-DELIVERED_LATER = _IN_LATER_RUN.format(
-    f"p.users_update_success IN ({DELIVERED}, {UNCHANGED})"
-    f" AND p.events_track_success IN ({DELIVERED}, {UNCHANGED})"
+IN_LATER_RUN = _LATER.format("", "")
+DELIVERED_LATER = _LATER.format(
+    " JOIN outcomes p ON p.run = n.run AND p.position = n.position",
+    f" AND p.users_update_success IN ({DELIVERED}, {UNCHANGED})"
+    f" AND p.events_track_success IN ({DELIVERED}, {UNCHANGED})",
 )
 
 # Notes one call of one user: run, position, time, success, result.

@@ -36,7 +36,7 @@ DAYS_KEPT = 30
 
 
 class StillOpenError(Exception):
-    """What was asked for would send older data after newer; nothing was done."""
+    """Nobody failed, but somebody was not reached yet; nothing was done."""
 
 
 def open_run(
@@ -82,13 +82,12 @@ def retry_run(settings: Settings, journal: Journal, cleanup: ExitStack) -> int |
     """Begin a run of those whom the newest finished run with open users did not deliver."""
     project = project_of(settings)
     source = undelivered(journal, project)
-    first = unfinished(journal, project)
-    if first and (source is None or first.past.run > source.past.run):
-        # Its users have newer data; the older run's must not follow theirs.
-        raise StillOpenError(
-            f"{unfinished_notice(first)}. --resume goes on with it; only then --retry-failed"
-        )
     if source is None:
+        first = unfinished(journal, project)
+        if first:
+            raise StillOpenError(
+                f"{unfinished_notice(first)}. --resume goes on with it; only then --retry-failed"
+            )
         check_project(journal, project)
         logger.info("Nothing to retry: no finished run left anybody undelivered")
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
-from backlog import Backlog, leave_to_later_runs, of_another_project, undelivered, unfinished
+from backlog import leave_to_later_runs, of_another_project, undelivered, unfinished
 from history import past_run
 from journal import Journal
 from records import Retries
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from backlog import Backlog
     from records import RunKind
 
 OURS = HEADER.project
@@ -53,7 +54,7 @@ class TestUnfinished:
     ) -> None:
         """Killed, stopped or interrupted: it can be gone on with."""
         ran(journal, VIEWS)
-        ran(journal, VIEWS, reached=0, status="stopped")
+        ran(journal, [*VIEWS, page_view(4)], reached=0, status="stopped")
         run = ran(journal, VIEWS, reached=1, status=status)
         assert seen(unfinished(journal, OURS)) == (run, 2)
 
@@ -63,7 +64,7 @@ class TestUnfinished:
         assert unfinished(journal, OURS) is None
 
     @pytest.mark.parametrize("kind", ["full", "limited", "retry"])
-    def test_later_runs_make_up_for_those_whom_they_called(
+    def test_later_runs_make_up_for_those_whom_they_have(
         self, journal: Journal, kind: RunKind
     ) -> None:
         """Their newer data is the last word, even if it failed; the others stay open."""
@@ -103,20 +104,13 @@ class TestUnfinished:
         run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
         assert seen(unfinished(journal, OURS)) == (run, 3)
 
-    def test_those_whom_later_runs_called_are_left_to_them(self, journal: Journal) -> None:
+    def test_those_whom_later_runs_have_are_left_to_them(self, journal: Journal) -> None:
         """A run that is gone on with counts them as unchanged, and sends the others only."""
         run = ran(journal, VIEWS, reached=0, status="interrupted")
         ran(journal, VIEWS[:2])
         leave_to_later_runs(journal, found(unfinished(journal, OURS)), AT)
         assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
         assert past_run(journal, run).counts.unchanged == 2
-
-    def test_whom_a_later_run_did_not_call_is_not_left_to_it(self, journal: Journal) -> None:
-        """It stopped before: all that it did to them is to know them."""
-        run = ran(journal, VIEWS, reached=0, status="interrupted")
-        ran(journal, VIEWS, reached=1, status="stopped")
-        leave_to_later_runs(journal, Backlog(past_run(journal, run), OURS, 0), AT)
-        assert past_run(journal, run).counts.unchanged == 1
 
     def test_whom_a_later_run_could_not_deliver_nobody_has_delivered(
         self, journal: Journal
@@ -189,10 +183,8 @@ class TestUndelivered:
 
         assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
 
-    def test_whom_a_later_run_that_died_may_have_called_is_left_to_it(
-        self, journal: Journal
-    ) -> None:
-        """The call may have been under way when it died."""
+    def test_whom_a_later_run_has_is_left_to_it(self, journal: Journal) -> None:
+        """It died before: its call may have been under way, and if not, it has newer data."""
         ran(journal, VIEWS, failed=[(3, "events_track")])
         ran(journal, VIEWS[2:], reached=0, status="running")
         assert undelivered(journal, OURS) is None

@@ -83,6 +83,17 @@ def test_a_killed_run_leaves_nothing_known_of_those_it_did_not_reach(journal: Jo
     assert unchanged(journal, VIEWS) == 0
 
 
+def test_an_older_run_that_ends_later_does_not_change_what_is_known(journal: Journal) -> None:
+    """A customer was sent newer data since: should the old come back, it is sent again."""
+    older = ran(journal, VIEWS, reached=1, status="interrupted")
+    ran(journal, [VIEWS[0]._replace(first_name="B")], kind="limited")
+
+    journal.resume(older)
+    journal.finish(older, "completed", None, AT)
+
+    assert unchanged(journal, VIEWS[:1]) == 0
+
+
 def test_another_project_has_been_sent_nothing(journal: Journal) -> None:
     """A new key or address does not inherit what another one has."""
     ran(journal, VIEWS)
