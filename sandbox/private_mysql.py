@@ -30,6 +30,7 @@ NONE_INSTALLED = "no MySQL server: install one (Debian: apt install mariadb-serv
 START_SECONDS = 60
 LONGEST_ANSWER_SECONDS = 5
 MOST_PORTS = 3
+LOG = "server.log"
 PORT_IS_TAKEN = "Address already in use"
 STOP_SECONDS = 20
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
@@ -200,9 +201,24 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
         f"CREATE USER 'tester'@'%' IDENTIFIED BY '{password}';\n"
         "GRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION;\n"
     )
-    log = folder / "server.log"
-    command = [
-        program,
+    command = [program, *_arguments(folder, init_file), *options]
+    tries_left = MOST_PORTS
+    while True:
+        tries_left -= 1
+        server = _start_once(command, folder, password)
+        try:
+            _wait_until_it_answers(server, folder / LOG)
+        except BaseException as error:
+            server.stop()
+            # Between the choice and the server's start the port is anybody's.
+            if tries_left and PORT_IS_TAKEN in str(error):
+                continue
+            raise
+        return server
+
+
+def _arguments(folder: Path, init_file: Path) -> list[str]:
+    return [
         "--no-defaults",
         f"--datadir={folder / 'data'}",
         f"--secure-file-priv={folder}",  # the default folder need not exist
@@ -219,29 +235,19 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
         "--loose-mysqlx=OFF",
         "--skip-log-bin",
         *_as_root(),
-        *options,
     ]
-    tries_left = MOST_PORTS
-    while True:
-        tries_left -= 1
-        port = free_port()
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, f"--port={port}"],
-                env=environment_of(folder),
-                stdout=output,
-                stderr=output,
-            )
-        server = MySQLServer("127.0.0.1", port, "tester", password, process, folder)
-        try:
-            _wait_until_it_answers(server, log)
-        except BaseException as error:
-            server.stop()
-            # Between the choice and the server's start the port is anybody's.
-            if tries_left and PORT_IS_TAKEN in str(error):
-                continue
-            raise
-        return server
+
+
+def _start_once(command: Sequence[str], folder: Path, password: str) -> MySQLServer:
+    port = free_port()
+    with (folder / LOG).open("wb") as output:
+        process = subprocess.Popen(
+            [*command, f"--port={port}"],
+            env=environment_of(folder),
+            stdout=output,
+            stderr=output,
+        )
+    return MySQLServer("127.0.0.1", port, "tester", password, process, folder)
 
 
 def free_port() -> int:
