@@ -48,6 +48,7 @@ def prepare(options: Options, cleanup: ExitStack) -> Settings:
     log_to_console(settings.log_level, mask)
     log_to_file(settings.log_file, mask)
     make_writable_folder(settings.output_dir)
+    make_authentication(settings)  # a secret that can be none is told of before the first row
     # A connection for each worker, and what else the run has open.
     allow_open_files(settings.max_workers + 64)
     return settings
@@ -117,7 +118,11 @@ def make_client(settings: Settings, stop: Stop) -> IterableClient:
     }
     pause = Pause(stop.wait, stop.requested)
     return IterableClient(
-        transport, _authentication(settings), pause, limiters, max_attempts=settings.max_attempts
+        transport,
+        make_authentication(settings),
+        pause,
+        limiters,
+        max_attempts=settings.max_attempts,
     )
 
 
@@ -130,7 +135,12 @@ def _working_dir() -> Path:
         ) from error
 
 
-def _authentication(settings: Settings) -> Authentication:
+def make_authentication(settings: Settings) -> Authentication:
+    """How requests show who they are from.
+
+    Raises:
+        ConfigurationError: the JWT secret cannot be one.
+    """
     key = settings.iterable_api_key.get_secret_value()
     if not settings.use_jwt_auth:
         return ApiKeyAuthentication(key)

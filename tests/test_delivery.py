@@ -484,7 +484,7 @@ def test_an_unreachable_iterable_says_what_to_check() -> None:
 def test_a_key_in_the_place_of_the_jwt_secret_is_a_wrong_setting(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """The run ends before its first call, with one line that says what is needed."""
+    """No run begins: one line says what is needed."""
     jwt = {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": "ssh-rsa AAAAB3Nza"}
 
     ran = delivered(tmp_path, sandbox, ["a@example.com"], **jwt)
@@ -497,3 +497,4 @@ def test_a_key_in_the_place_of_the_jwt_secret_is_a_wrong_setting(
     assert "Traceback" not in ran.stderr
     assert "AAAAB3Nza" not in ran.stderr + ran.log
     assert sandbox.calls() == []
+    assert not (tmp_path / "iterable_journal.db").exists()
