@@ -87,7 +87,8 @@ SWALLOWED = """
 class Swallowing:
     def __del__(self):
         print("ready", flush=True)
-        time.sleep(30)  # the signal's exception is raised here, and dropped by Python
+        while True:
+            time.sleep(0.01)  # the signal's exception is raised here, and dropped by Python
 
 sys.unraisablehook = lambda _: None
 thing = Swallowing()
