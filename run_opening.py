@@ -66,9 +66,11 @@ def resume_run(settings: Settings, journal: Journal) -> int | None:
         return None
     run, header = backlog.past.run, backlog.past.record.header
     make_writable_folder(Path(header.results_file).parent)
-    journal.resume(run)
-    journal.move(run, project)
-    leave_to_later_runs(journal, backlog, now_text())
+    # At once: a run that was moved halfway would count other later runs than before.
+    with journal.transaction():
+        journal.resume(run)
+        journal.move(run, project)
+        leave_to_later_runs(journal, backlog, now_text())
     logger.info(
         "Resuming run %s: %d of %d user(s) are open",
         header.run_id,

@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import pytest
 
-from history import past_runs
+from assembly import project_of
+from history import past_run, past_runs
 from journal import Journal
-from tests.journals import ran
+from run_opening import resume_run
+from settings import load_settings
+from tests.journals import AT, HEADER, ran
 from tests.runs import ROOT, database_of, environment_for, finish, run, start
 from tests.users import page_view
 
@@ -163,3 +167,29 @@ def test_a_signal_while_a_killed_run_is_made_up_for_is_a_clean_interruption(
     assert line.endswith("; nothing was sent")
     assert sandbox.calls() == []
     assert run(tmp_path, variables).exit_code == 0
+
+
+def test_going_on_with_a_run_is_all_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in between leaves the run as it was, with the key that it began with."""
+    settings = load_settings(
+        {"DB_ENGINE": "sqlite", "DB_NAME": "a.db", "ITERABLE_API_KEY": "the-right-key"}
+    )
+    address = project_of(settings).partition(":")[0]
+    header = replace(
+        HEADER, project=f"{address}:wrong", results_file=str(tmp_path / "results.json")
+    )
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("run_opening.leave_to_later_runs", killed)
+    with Journal(tmp_path / "journal.db") as journal:
+        run = journal.begin(header, [page_view(1)])
+        journal.finish(run, "stopped", "Iterable refused the API key", AT)
+        with pytest.raises(KeyboardInterrupt):
+            resume_run(settings, journal)
+
+        record = past_run(journal, run).record
+        assert (record.status, record.header.project) == ("stopped", header.project)
