@@ -35,8 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     names = [*GROUPS, *(case.name for case in CASES), QUERY_CASE]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Runs main.py against an Iterable stand-in with 50 ms of latency. Exit code 1:"
-        " somebody was lost, or a target was not met.",
+        description="Runs main.py against a mock Iterable server with 50 ms of latency."
+        " Exit code 1: a user was lost, or a target was missed.",
     )
     add = parser.add_argument
     add("--case", action="append", choices=names, metavar="NAME", help="only this; repeatable")
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, or show what was measured."""
+    """Measure, or show earlier results."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.list:
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure the cases that are wanted, and write down what came out."""
+    """Measure the chosen cases and save the results."""
     options.output_dir.mkdir(parents=True, exist_ok=True)
     facts = machine.facts()
     with ExitStack() as cleanup:
@@ -84,17 +84,17 @@ def run(options: argparse.Namespace) -> int:
     file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show(["", *(table(lines) if lines else []), *(query.lines(indexes) if indexes else [])])
     show(["", f"Figures of every run: {file}"])
-    return 0 if everything_is_well(lines) and (not indexes or query.is_met(indexes)) else 1
+    return 0 if all_targets_met(lines) and (not indexes or query.is_met(indexes)) else 1
 
 
 def chosen(names: Sequence[str]) -> list[Case]:
-    """The cases of these names, in the table's order; all of them without a name."""
+    """The cases with these names, in the table's order; all of them when none is named."""
     wanted = {member for name in names for member in GROUPS.get(name, (name,))}
     return [case for case in CASES if not names or case.name in wanted]
 
 
 def measured(case: Case, options: argparse.Namespace, source: Source) -> Line:
-    """Run a case as often as wanted, each time in an empty folder."""
+    """Run a case the given number of times, each in an empty folder."""
     users = case.scaled(options.users)
     runs = []
     for number in range(1, options.runs + 1):
@@ -117,14 +117,14 @@ def measured_indexes(source: Source) -> list[query.IndexFigures]:
     return query.measure_indexes(source.server)
 
 
-def everything_is_well(lines: Sequence[Line]) -> bool:
-    """Whether nobody was lost and no target was missed."""
-    everybody = figures_by_case(lines)
-    return all(not line.figures.problems and line.met(everybody) is not False for line in lines)
+def all_targets_met(lines: Sequence[Line]) -> bool:
+    """Whether no user was lost and no target was missed."""
+    all_figures = figures_by_case(lines)
+    return all(not line.figures.problems and line.met(all_figures) is not False for line in lines)
 
 
 def show(lines: Sequence[str]) -> None:
-    """Print at once, for who waits."""
+    """Print at once, without buffering."""
     print("\n".join(lines), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What is measured, and the figure that each case has to reach."""
+"""The benchmark cases and the target of each."""
 
 from __future__ import annotations
 

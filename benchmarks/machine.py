@@ -1,4 +1,4 @@
-"""What a figure depends on beside the program: the machine, and who else was using it."""
+"""What a figure depends on besides the program: the machine and its other load."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def usable_cores() -> int:
 
 
 def busy_seconds() -> float | None:
-    """CPU time that all processes of the machine used since it started, where Linux tells."""
+    """CPU time that all processes of the machine used since it started, where Linux reports it."""
     try:
         first_line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
     except OSError:
@@ -44,7 +44,7 @@ def busy_seconds() -> float | None:
 
 
 def process_seconds(pid: int) -> float:
-    """CPU time of one process, or 0 where Linux does not tell."""
+    """CPU time of one process, or 0 where Linux does not report it."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     except OSError:

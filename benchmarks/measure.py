@@ -1,4 +1,4 @@
-"""One run as a real process against a sandbox of its own, and what it took."""
+"""One run as a real process against its own sandbox, and its cost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONGEST_RUN_SECONDS = 1_800
 
 @dataclass(frozen=True)
 class Figures:
-    """What a run of `users` users took.
+    """The cost of a run of `users` users.
 
     `delivery_seconds` is the time from the first to the last write call, as the sandbox saw
     them come in; `seconds` is the process from its start to its exit. `busy_elsewhere` is the
@@ -70,7 +70,7 @@ class Figures:
 
 
 def measure(case: Case, users: int, source: Source, folder: Path) -> Figures:
-    """Run a case once in an empty folder and check that nobody was lost."""
+    """Run a case once in an empty folder and check that no user was lost."""
     options = SandboxOptions(limits=float(case.limited), latency=LATENCY_SECONDS)
     with ExitStack() as cleanup:
         if case.is_program:
@@ -103,7 +103,7 @@ def measure(case: Case, users: int, source: Source, folder: Path) -> Figures:
 
 
 class _Others:
-    """Measures what everybody else on the machine does, from its construction on."""
+    """Measures what other processes on the machine use, from its construction on."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -133,7 +133,7 @@ def _variables(case: Case, url: str, database: Mapping[str, str]) -> dict[str, s
 
 
 def _timed(arguments: Sequence[str], variables: Mapping[str, str], folder: Path) -> dict[str, Any]:
-    """Run Python with these arguments and no other variables; what the stopwatch wrote down."""
+    """Run Python with these arguments and no other variables; the stopwatch's report."""
     report = folder / "stopwatch.json"
     command = [sys.executable, "-I", "-S", str(STOPWATCH), str(report), sys.executable, *arguments]
     base = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}

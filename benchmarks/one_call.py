@@ -1,4 +1,4 @@
-"""What one call costs the caller: CPU time by way of requests' parts, without any latency.
+"""The CPU time of one call, by the layer of requests that is used, without latency.
 
 python -m benchmarks.one_call
 

@@ -1,4 +1,4 @@
-"""Whether a measured run did its work: everybody delivered, in every file. Streams all of them."""
+"""Whether a measured run did its work: all users delivered and in every file. Streams the files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def problems_at_iterable(stats: Mapping[str, Any], users: int) -> Iterator[str]:
-    """What the sandbox does not have: a profile and an event for each user."""
+    """What the sandbox is missing: a profile and an event for each user."""
     for kind in ("users", "events"):
         if stats[kind] != users:
             yield f"{stats[kind]} {kind} in the sandbox"
 
 
 def problems_of_run(folder: Path, users: int) -> Iterator[str]:
-    """What is wrong with the files that a run of the program left in `folder`."""
+    """Problems with the files that a run left in `folder`."""
     (results,) = folder.glob("integration_results_*.json")
     (rows,) = folder.glob("query_results_*.csv")
     try:

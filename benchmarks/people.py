@@ -1,4 +1,4 @@
-"""Customers for the benchmarks: as many as wanted, the same each time, none kept in memory."""
+"""Customers for the benchmarks: any number, the same each time, none kept in memory."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 10
 
 
 def main() -> int:
-    """Send everybody; 0 when every call succeeded."""
+    """Send all users; 0 when every call succeeded."""
     url, users, *options = sys.argv[1:]
     if "--session" in options:
         with requests.Session() as session:

@@ -1,4 +1,4 @@
-"""Query 2 on a large database: its plan, and its time beside that of other indexes.
+"""Query 2 on a large database: its plan, and its time compared with other indexes.
 
 500,000 customers, one in five of them pro; 5,000,000 views over 60 days; a warm buffer pool
 """

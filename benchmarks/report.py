@@ -1,4 +1,4 @@
-"""What is shown of the figures: the table, the JSON beside it, two JSONs compared. Pure."""
+"""Reports of the figures: the table, the JSON, and the comparison of two JSONs. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Line:
         return (max(rates) - min(rates)) / median(rates)
 
     def met(self, all_figures: Mapping[str, Figures]) -> bool | None:
-        """Whether the target was reached; None where there is none to judge by."""
+        """Whether the target was reached; None where there is no target."""
         if not self.judged or self.case.target is None:
             return None
         return not self.figures.problems and self.case.target.is_met(all_figures)
@@ -68,9 +68,9 @@ def figures_by_case(lines: Sequence[Line]) -> dict[str, Figures]:
 
 
 def table(lines: Sequence[Line]) -> list[str]:
-    """The table, its legend, and what was wrong."""
-    everybody = figures_by_case(lines)
-    rows = [_HEADINGS, *(_row(line, line.met(everybody)) for line in lines)]
+    """The table, its legend, and any problems."""
+    all_figures = figures_by_case(lines)
+    rows = [_HEADINGS, *(_row(line, line.met(all_figures)) for line in lines)]
     return [*aligned(rows), "", *LEGEND, *_remarks(lines)]
 
 
@@ -124,12 +124,12 @@ def _remarks(lines: Sequence[Line]) -> list[str]:
 
 def as_json(lines: Sequence[Line]) -> dict[str, Any]:
     """Every run and the medians, by case."""
-    everybody = figures_by_case(lines)
+    all_figures = figures_by_case(lines)
     return {
         line.case.name: {
             "title": line.case.title,
             "target": line.case.target.text if line.case.target else None,
-            "met": line.met(everybody),
+            "met": line.met(all_figures),
             "ceiling": line.case.ceiling,
             "median": _with_rates(line.figures),
             "runs": [_with_rates(run) for run in line.runs],

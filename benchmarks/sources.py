@@ -67,7 +67,7 @@ class Source:
 
 @contextmanager
 def open_source(wanted: str) -> Iterator[Source]:
-    """The database of one's choice; `auto` is a server where one is installed.
+    """The chosen kind of database; `auto` is a server where one is installed.
 
     Raises:
         NoServerError: `mysql` is wanted and there is none.
@@ -120,8 +120,8 @@ def _rows(
     count: int,
 ) -> Iterator[tuple[list[tuple[object, ...]], list[tuple[object, ...]]]]:
     """Rows for both tables, a chunk at a time."""
-    everybody = people(count)
-    while chunk := list(islice(everybody, ROWS_PER_INSERT)):
+    all_people = people(count)
+    while chunk := list(islice(all_people, ROWS_PER_INSERT)):
         customers: list[tuple[object, ...]] = [
             (one.id, one.email, one.first_name, one.last_name, one.candidate) for one in chunk
         ]

@@ -1,8 +1,8 @@
-"""Run a command and write down, as JSON, what it took.
+"""Run a command and report its cost as JSON.
 
     python -I -S stopwatch.py REPORT COMMAND...
 
-A script of its own, and a small one: on Linux the peak memory of a process counts that of the
+A separate, small script: on Linux the peak memory of a process counts that of the
 process that started it, which here is this one and not the whole benchmark.
 """
 

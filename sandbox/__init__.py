@@ -1,4 +1,4 @@
-"""Stand-ins for what the program talks to: an Iterable API over real HTTP."""
+"""A mock Iterable server over real HTTP, and a private database server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m sandbox`: the Iterable stand-in as a server of its own."""
+"""`python -m sandbox`: the mock Iterable server on its own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command line: a port, and an option for each of `SandboxOptions`."""
     parser = argparse.ArgumentParser(
         prog="python -m sandbox",
-        description="An Iterable stand-in over real HTTP on a loopback port.",
+        description="A mock Iterable server over real HTTP on a loopback port.",
         epilog="\n".join(_epilog()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -78,7 +78,7 @@ def _epilog() -> list[str]:
     lines += [f"  {m.prefix:16} {m.effect}" for m in MISBEHAVIOURS]
     lines += ["", "faults on demand:"]
     lines += [f"  {kind:16} {effect}" for kind, effect in FAULT_KINDS.items()]
-    lines += ["", "paths of its own:"]
+    lines += ["", "control paths:"]
     return lines + [f"  {path:31} {effect}" for path, effect in CONTROL_PATHS.items()]
 
 

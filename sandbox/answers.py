@@ -1,4 +1,4 @@
-"""What Iterable says: its envelope, its refusals and the recorded wording of both."""
+"""Iterable's answers: the envelope, the refusals and their recorded wording."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer before it is bytes."""
+    """An HTTP answer before it is encoded."""
 
     status: int
     body: bytes
@@ -71,7 +71,7 @@ def not_found(path: str) -> Answer:
 
 
 def invalid_email(email: str) -> Answer:
-    """Answer an address that Iterable does not take."""
+    """Answer an address that Iterable does not accept."""
     return envelope(400, "InvalidEmailAddressError", f"Invalid email: {email}")
 
 
@@ -86,7 +86,7 @@ def bad_json(path: str, params: dict[str, Any] | None = None) -> Answer:
 
 
 def bad_params(message: str) -> Answer:
-    """Answer a well-formed body with a value that Iterable does not take."""
+    """Answer a well-formed body with a value that Iterable does not accept."""
     return envelope(400, "BadParams", message)
 
 

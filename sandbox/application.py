@@ -68,7 +68,7 @@ class Application:
         self._wall_clock = wall_clock
 
     def configure(self, options: SandboxOptions) -> None:
-        """Go on with other options; limits start with full buckets."""
+        """Switch to other options; limits start with full buckets."""
         self.options = options
         self.project.configure(options)
         self._limits = _limits_of(options)
@@ -145,7 +145,7 @@ class Application:
         )
 
     def _finish(self, request: Request, call: Call, answer: Answer, fault: Fault | None) -> Reply:
-        """Make the reply, spoil it where a fault says so, and note the call."""
+        """Make the reply, apply the fault, if any, and record the call."""
         delay = self.options.latency
         reply = reply_with(answer, keep_alive=request.keep_alive, delay_seconds=delay)
         status: int | None = answer.status

@@ -16,7 +16,7 @@ EVENT_REASONS = ("forgotten", "invalid", "notFound")
 
 @dataclass(slots=True)
 class BulkReport:
-    """What became of the records of one bulk call."""
+    """The outcome of each record of one bulk call."""
 
     reasons: tuple[str, ...]
     success_count: int = 0

@@ -1,4 +1,4 @@
-"""Data fields as they are kept: JSON takes a quarter of the memory of a dict."""
+"""Data fields in storage: JSON takes a quarter of the memory of a dict."""
 
 from __future__ import annotations
 

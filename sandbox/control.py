@@ -1,4 +1,4 @@
-"""The sandbox's own paths: what it received, and what it shall do. They need no key."""
+"""The sandbox's own paths: what it received, and how to configure it. They need no key."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def object_of(content: object) -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> int:
-    """Return the most memory that this process ever had resident."""
+    """Return this process's peak resident memory."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -1,4 +1,4 @@
-"""Who may call what: the Api-Key header, and the JWT of keys that demand one."""
+"""Authorization: the Api-Key header, and the JWT of keys that require one."""
 
 from __future__ import annotations
 

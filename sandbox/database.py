@@ -22,16 +22,16 @@ SETUP_SQL = Path(__file__).resolve().parent.parent / "database_setup.sql"
 
 
 def create_database(path: Path, setup_sql: Path = SETUP_SQL) -> None:
-    """Make an SQLite database of the tables and rows of `database_setup.sql`.
+    """Create an SQLite database with the tables and rows of `database_setup.sql`.
 
-    An existing file keeps what else is in it; the two tables are made anew, as in MySQL.
+    An existing file keeps its other tables; these two are dropped and recreated, as in MySQL.
 
     Raises:
         OSError, sqlite3.Error: the files cannot be read or written.
         QueryFailed: the SQL cannot be translated.
     """
     statements = to_sqlite(setup_sql.read_text(encoding="utf-8"))
-    # The rows are personal data: nobody else may read the file.
+    # The rows are personal data: only the owner may read the file.
     path.touch(mode=0o600)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("BEGIN")
@@ -40,10 +40,10 @@ def create_database(path: Path, setup_sql: Path = SETUP_SQL) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Make the file that the command line names."""
+    """Create the file that the command line names."""
     parser = argparse.ArgumentParser(
         prog="python -m sandbox.database",
-        description="Make an SQLite database of the customers and page views of the demo.",
+        description="Create an SQLite database with the customers and page views of the demo.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the database to make")
     file = parser.parse_args(arguments).file

@@ -1,4 +1,4 @@
-"""The embedded parts of `main.py --demo`: a database file and an Iterable stand-in."""
+"""What `main.py --demo` runs against: a bundled database and a mock Iterable server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The calls that the stand-in knows, their published limits, and which call a path is."""
+"""The calls that the mock server knows, their published limits, and the path of each."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PUBLISHED_LIMITS = {
 
 
 class Read(NamedTuple):
-    """A read: which one, of whom, and how much."""
+    """A read: the endpoint, the user and the number of items."""
 
     endpoint: Endpoint
     email: str = ""

@@ -32,7 +32,7 @@ TRACK_BULK_PATH = "/api/events/trackBulk"
 
 
 class StoredEvent(NamedTuple):
-    """An event as it is kept, under its id."""
+    """A stored event."""
 
     email: str
     event_name: str
@@ -42,7 +42,7 @@ class StoredEvent(NamedTuple):
 
 
 class Event(NamedTuple):
-    """A record of a call that is fit to be stored."""
+    """A valid record of a call."""
 
     email: str
     event_id: str | None

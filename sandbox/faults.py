@@ -84,7 +84,7 @@ class Fault:
         return f"status:{self.status or 500}" if self.kind == "status" else self.kind
 
     def matches(self, endpoint: Endpoint, email: str | None) -> bool:
-        """Tell whether a call is meant."""
+        """Tell whether a call matches."""
         return self.endpoint in {"*", endpoint.value} and self.email in {None, email}
 
 
@@ -111,7 +111,7 @@ def fault_from_label(label: str) -> Fault:
 
 
 class Faults:
-    """What is still to go wrong."""
+    """The faults still to come."""
 
     def __init__(self) -> None:
         self._script: list[tuple[Fault, int]] = []
@@ -123,7 +123,7 @@ class Faults:
         self._script += [(fault, fault.times) for fault in faults]
 
     def set_rates(self, rates: FaultRates) -> None:
-        """Replace the random faults and start their generator anew."""
+        """Replace the random faults and restart their generator."""
         self._rates = rates.faults()
         self._random = Random(rates.seed)  # noqa: S311 - as above
 

@@ -60,7 +60,7 @@ class HttpConnection(asyncio.Protocol):
         self._on_open()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Let go of the transport and the parser, which both point back here."""
+        """Drop the transport and the parser, which both refer back here."""
         self._transport = None
         del self._parser
         self._may_write.set()
@@ -70,7 +70,7 @@ class HttpConnection(asyncio.Protocol):
         self._may_write.clear()
 
     def resume_writing(self) -> None:
-        """Let a stream go on."""
+        """Resume a stream."""
         self._may_write.set()
 
     def data_received(self, data: bytes) -> None:
@@ -92,7 +92,7 @@ class HttpConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, if it is one that matters."""
+        """Keep a header if it is one that the sandbox uses."""
         name = name.lower()
         if name in _KEPT_HEADERS:
             self._headers[name] = value

@@ -22,7 +22,7 @@ def _number_or_off(value: object) -> object:
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class SandboxOptions:
-    """What the stand-in accepts and how fast; each field is also a command line option."""
+    """What the mock server accepts and how fast; each field is also a command line option."""
 
     api_key: Annotated[str, Field(description="the Api-Key header it accepts")] = DEFAULT_API_KEY
     jwt_secret: Annotated[

@@ -1,8 +1,8 @@
-"""A MySQL or MariaDB server of one's own, for the tests and the benchmarks.
+"""A private MySQL or MariaDB server for the tests and the benchmarks.
 
 It lives in a temporary folder and on a free port of this machine, as long as it is wanted.
 
-    NoServerError    no server program is installed, or it does not start
+    NoServerError    no server program is installed, or it fails to start
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/lo
 
 
 class NoServerError(Exception):
-    """There is no server to be had; the message says why, in one line."""
+    """No server is available; the message says why, in one line."""
 
 
 @dataclass
 class MySQLServer:
-    """A running server and an account that may do everything on it."""
+    """A running server and an account with all privileges."""
 
     host: str
     port: int
@@ -65,7 +65,7 @@ class MySQLServer:
 
     @contextmanager
     def connected(self, name: str | None = None, **options: Any) -> Iterator[Any]:
-        """A plain driver connection, to prepare and to look behind the program's back."""
+        """A plain driver connection, to prepare and inspect data independently of the program."""
         arguments = ({"database": name} if name else {}) | options
         connection = mysql.connector.connect(
             host=self.host,
@@ -93,7 +93,7 @@ class MySQLServer:
         return rows
 
     def new_database(self) -> str:
-        """Make an empty database under a name of its own."""
+        """Create an empty database with a unique name."""
         name = f"iterable_test_{secrets.token_hex(6)}"
         self.run(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         self.names.append(name)
@@ -105,7 +105,7 @@ class MySQLServer:
         self.names.clear()
 
     def stop(self) -> None:
-        """End a private server: politely, then by force."""
+        """Stop a private server: SIGTERM first, then SIGKILL."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()
@@ -118,10 +118,10 @@ class MySQLServer:
 
 @contextmanager
 def private_server(*options: str) -> Iterator[MySQLServer]:
-    """A server of the caller's own, with more options on its command line if need be.
+    """A private server, with extra command-line options.
 
     Raises:
-        NoServerError: there is none to be had.
+        NoServerError: none is available.
     """
     program = find_server()
     if program is None:
@@ -160,7 +160,7 @@ def _as_root() -> list[str]:
 
 
 def environment_of(folder: Path) -> dict[str, str]:
-    """Give the server a TMPDIR of its own.
+    """Give the server its own TMPDIR.
 
     A MariaDB that starts removes all temporary tables from its TMPDIR, those of a server that
     runs on this machine too.
@@ -226,7 +226,7 @@ def _arguments(folder: Path, init_file: Path) -> list[str]:
         f"--pid-file={folder / 'pid'}",
         f"--init-file={init_file}",
         "--bind-address=127.0.0.1",
-        "--default-time-zone=-07:00",  # a program that forgets UTC shall be noticed
+        "--default-time-zone=-07:00",  # a program that does not set UTC must fail a test
         "--skip-name-resolve",  # else MariaDB's anonymous user at localhost comes first
         "--innodb-buffer-pool-size=32M",
         "--innodb-flush-log-at-trx-commit=0",
@@ -251,7 +251,7 @@ def _start_once(command: Sequence[str], folder: Path, password: str) -> MySQLSer
 
 
 def free_port() -> int:
-    """A port where nobody listens now."""
+    """A port that nothing listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -274,7 +274,7 @@ def _wait_until_it_answers(server: MySQLServer, log: Path) -> None:
 
 
 def complaint_of(log: str) -> str:
-    """What a server that does not start says about it, on one line."""
+    """The error message of a server that failed to start, on one line."""
     lines = log.strip().splitlines() or ["it says nothing"]
     errors = [line for line in lines if "ERROR" in line]
     return " ".join((errors or lines[-1:])[0].split())

@@ -1,4 +1,4 @@
-"""The sandbox as a process of its own, for tests, benchmarks and the demo."""
+"""The sandbox as a separate process, for tests, benchmarks and the demo."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _PROJECT_ROOT = Path(__file__).resolve().parent.parent
 class SandboxProcess:
     """A running `python -m sandbox`; use it as a context manager.
 
-    The child listens on a loopback port and ends with this process, whatever becomes
-    of it: it holds the other end of the child's standard input.
+    The child listens on a loopback port and ends with this process, however
+    that ends: it holds the other end of the child's standard input.
     """
 
     def __init__(self, options: SandboxOptions | None = None, *, port: int = 0) -> None:
@@ -124,7 +124,7 @@ class SandboxProcess:
         self._call("reset", {})
 
     def overwrite(self, email: str, data_fields: Mapping[str, Any]) -> None:
-        """Change fields of a profile behind the program's back."""
+        """Change fields of a profile, as another system would."""
         self._call(f"users/{quote(email, safe='')}", dict(data_fields))
 
     def cpu_seconds(self) -> float:

@@ -1,4 +1,4 @@
-"""An Iterable project: pure state, and what each write call makes of it."""
+"""An Iterable project: pure state, and the effect of each write call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stand-in was asked and what it said: counters, and the last calls in order."""
+"""What the mock server received and answered: counters, and the last calls in order."""
 
 from __future__ import annotations
 

@@ -21,14 +21,14 @@ BULK_UPDATE_PATH = "/api/users/bulkUpdate"
 
 
 class StoredUser(NamedTuple):
-    """A profile as it is kept."""
+    """A stored profile."""
 
     data: bytes
     updates: int
 
 
 class Profile(NamedTuple):
-    """A record of a call that is fit to be stored."""
+    """A valid record of a call."""
 
     email: str
     data: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What goes over the wire: an answer as bytes, and the ways a fault spoils it."""
+"""What goes over the wire: an answer as bytes, and how a fault damages it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRUNCATED_BYTES_MISSING = 1000
 
 
 class After(Enum):
-    """What becomes of the connection when everything is sent."""
+    """What happens to the connection once everything is sent."""
 
     KEEP = "keep"
     CLOSE = "close"
@@ -80,7 +80,7 @@ def _reason(status: int) -> str:
 def spoiled_reply(
     fault: Fault, answer: Answer, secrets: tuple[str, str], reply: Reply
 ) -> tuple[Reply, int | None]:
-    """Return what a fault makes of a reply, and the status that the client sees.
+    """Return the damaged reply, and the status that the client sees.
 
     Args:
         fault: what goes wrong.
