@@ -19,7 +19,14 @@ from moments import text_of, utc_now
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from records import RunHeader
 from reports import CSV_NAME, RESULTS_NAME
-from settings import ConfigurationError, Settings, find_env_file, load_settings, read_variables
+from settings import (
+    ConfigurationError,
+    Settings,
+    find_env_file,
+    load_settings,
+    read_variables,
+    with_absolute_paths,
+)
 from transport import PROGRAM, Transport
 
 if TYPE_CHECKING:
@@ -44,6 +51,7 @@ def prepare(options: Options, cleanup: ExitStack) -> Settings:
         env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
         variables = read_variables(os.environ, env_file)
     settings = load_settings({**variables, **options.overrides()})
+    settings = with_absolute_paths(settings, working_dir)
     mask = SecretMask(settings.secrets())
     log_to_console(settings.log_level, mask)
     log_to_file(settings.log_file, mask)
@@ -63,7 +71,7 @@ def run_header(
     """
     now = utc_now()
     names = (CSV_NAME, RESULTS_NAME)
-    # Absolute: --resume may be asked for from another folder.
+    # Where it is now: a link that leads to it may change during the run.
     folder = settings.output_dir.resolve()
     stamp = cleanup.enter_context(claimed_stamp(folder, names, now.astimezone()))
     return RunHeader(
@@ -131,7 +139,11 @@ def _working_dir() -> Path:
         return Path.cwd()
     except FileNotFoundError as error:
         raise ConfigurationError(
-            "The working directory is not there any more: change to one that is"
+            "The working directory no longer exists: change to another one"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot use the working directory ({error.strerror}): change to another one"
         ) from error
 
 

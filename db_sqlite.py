@@ -6,6 +6,7 @@ SQLite, which ENUMs it lacks, or what belongs to a server only; `to_sqlite` adds
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,6 +17,7 @@ import sqlglot
 from sqlglot import exp
 
 from db_errors import DatabaseRefused, QueryFailed
+from files import FileError, is_there
 
 ROWS_PER_BATCH = 1_000
 
@@ -93,19 +95,16 @@ class SQLiteSession:
     """
 
     def __init__(self, file: Path) -> None:
-        if not file.is_file():
+        if not _is_file(file):
             raise DatabaseRefused(
                 f"There is no SQLite database {file}: check DB_NAME, "
                 f"or make one with python -m sandbox.database {file}"
             )
-        self._connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)
-        self._cursor = self._connection.cursor()
         try:
-            # SQLite opens anything; only reading shows whether it is a database.
-            self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
+            self._connection = _opened(file)
         except sqlite3.Error as error:
-            self._connection.close()
             raise DatabaseRefused(f"Cannot read {file}: check DB_NAME ({error})") from error
+        self._cursor = self._connection.cursor()
 
     def execute(self, query: str) -> Sequence[str]:
         """Start a MySQL query and return the names of its columns."""
@@ -128,6 +127,24 @@ class SQLiteSession:
     def close(self) -> None:
         """Let go of the file."""
         self._connection.close()
+
+
+def _opened(file: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True)
+    try:
+        # SQLite opens anything; only reading shows whether it is a database.
+        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return is_there(path) and path.is_file()
+    except FileError as error:
+        raise DatabaseRefused(f"{error}: check DB_NAME") from error
 
 
 @contextmanager

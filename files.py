@@ -48,10 +48,33 @@ def written_beside(path: Path) -> Iterator[TextIO]:
         raise FileError(f"Cannot write {path}: {error.strerror or error}") from error
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file or folder has this name; unlike `Path.exists`, never a guess.
+
+    Raises:
+        FileError: it cannot be known, in a folder that may not be searched for example.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise FileError(f"Cannot reach {path}: {error.strerror or error}") from error
+    return True
+
+
 def shown(path: Path) -> Path:
-    """A path as people write it: from the working directory on, if it lies below."""
-    working_directory = Path.cwd()
-    return path.relative_to(working_directory) if path.is_relative_to(working_directory) else path
+    """A path for people to read: from the working directory on, if it lies below.
+
+    Bytes of its name that are not UTF-8 are shown as escapes: it is not for opening files.
+    """
+    try:
+        working_directory = Path.cwd()
+    except OSError:  # removed, or not to be reached
+        working_directory = path
+    below = path != working_directory and path.is_relative_to(working_directory)
+    relative = path.relative_to(working_directory) if below else path
+    return Path(os.fsencode(relative).decode(errors="backslashreplace"))
 
 
 def allow_open_files(needed: int) -> None:
@@ -70,6 +93,18 @@ def allow_open_files(needed: int) -> None:
             f"{needed} open files are needed, but {most} are allowed (ulimit -n):"
             " lower MAX_WORKERS, or raise the limit"
         ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, if they are missing.
+
+    Raises:
+        FileError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"Cannot make the folder {folder}: {error.strerror or error}") from error
 
 
 def make_writable_folder(folder: Path) -> None:
@@ -104,7 +139,7 @@ def claimed_stamp(folder: Path, name_patterns: tuple[str, ...], start: datetime)
     while True:
         stamp = f"{moment:%Y%m%d_%H%M%S}"
         names = [pattern.format(stamp) for pattern in name_patterns]
-        if not any((folder / name).exists() for name in names) and _claim(folder / names[0]):
+        if not any(is_there(folder / name) for name in names) and _claim(folder / names[0]):
             break
         moment += timedelta(seconds=1)
     try:

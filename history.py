@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -149,8 +150,8 @@ def _past_run(file: JournalFile, row: tuple[Any, ...]) -> PastRun:
         run_id=run_id,
         started_at=started_at,
         authentication=authentication,
-        csv_file=csv_file,
-        results_file=results_file,
+        csv_file=os.fsdecode(csv_file),
+        results_file=os.fsdecode(results_file),
         dry_run=bool(dry_run),
         kind=kind,
         project=project,

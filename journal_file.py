@@ -11,6 +11,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from files import FileError, is_there
 from journal_format import MIGRATIONS, SCHEMA_VERSION, advice, is_damage
 
 if TYPE_CHECKING:
@@ -25,6 +26,18 @@ FINGERPRINT_BYTES = 12
 
 class JournalError(Exception):
     """The journal cannot be used; the message is one line that says what to do."""
+
+
+def journal_exists(path: Path) -> bool:
+    """Whether there is a journal.
+
+    Raises:
+        JournalError: it cannot be known.
+    """
+    try:
+        return is_there(path)
+    except FileError as error:
+        raise JournalError(f"{error}; check JOURNAL_FILE and its folder") from error
 
 
 def fingerprint(payload: bytes) -> bytes:
@@ -43,9 +56,9 @@ class JournalFile:
         self._path = path
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
+            self._database = sqlite3.connect(path, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
             raise JournalError(advice(path, error)) from error
-        self._database = sqlite3.connect(path, isolation_level=None)
         try:
             self._set_up()
         except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,15 @@ UPSERT = {
     )
     for call in CALLS
 }
+
+
+def path_column(path: str) -> str | bytes:
+    """A path as the journal keeps it: text, or bytes if it is not UTF-8. Reading: `os.fsdecode`."""
+    name = os.fsencode(path)
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name
 
 
 def result_json(result: CallResult) -> str:

@@ -5,6 +5,7 @@ LockedError    exit 75: another run holds the lock
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import tempfile
 from contextlib import ExitStack, closing, contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from journal import Journal, JournalError
+from journal_file import journal_exists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +55,8 @@ def is_locked(path: Path) -> bool:
 @contextmanager
 def _lock_of(path: Path) -> Iterator[None]:
     """A lock that the system frees when the process dies, whatever it dies of."""
-    # The same file by another name is locked, too.
-    lock = FileLock(f"{path.resolve()}.lock", mode=0o600)
+    # The same file by another name is locked, too. Path.resolve() raises on a loop of links.
+    lock = FileLock(f"{os.path.realpath(path)}.lock", mode=0o600)
     try:
         lock.acquire(timeout=LOCK_SECONDS)
     except Timeout as error:
@@ -79,7 +81,7 @@ def _opened_copy(path: Path) -> Journal:
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "journal.db"
-        if path.exists():
+        if journal_exists(path):
             try:
                 with (
                     closing(sqlite3.connect(path)) as there,

@@ -21,9 +21,9 @@ from command_line import parse_arguments
 from db_connection import DatabaseError
 from delivery import Delivery, choose_mode
 from exit_codes import ExitCode
-from files import FileError, shown
+from files import FileError, is_there, make_folder, shown
 from history import past_run
-from journal_file import JournalError, JournalFile
+from journal_file import JournalError, JournalFile, journal_exists
 from journal_lock import LockedError, is_locked, open_journal
 from logger_config import log_to_console, print_answer
 from masking import SecretMask
@@ -81,7 +81,7 @@ def run_integration(
     logger.info("Starting Iterable Integration")
     logger.info("[STEP 1] Loading environment variables...")
     logger.info("Environment variables loaded successfully")
-    logger.info("Log file: %s", settings.log_file)
+    logger.info("Log file: %s", shown(settings.log_file))
     with (
         open_journal(settings.journal_file, dry_run=options.dry_run) as journal,
         ExitStack() as cleanup,
@@ -108,7 +108,7 @@ def run_integration(
 def export_csv(journal: Journal, run: int) -> None:
     """Step 4.5: the list of users, as the journal has it."""
     path = Path(past_run(journal, run).record.header.csv_file)
-    if path.exists():
+    if is_there(path):
         logger.info("The CSV is there already: %s", shown(path))
         return
     count = write_csv(path, journal.csv_rows(run))
@@ -177,6 +177,7 @@ def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitC
         stop_reason=reason.text if reason else None,
     )
     results_file = Path(header.results_file)
+    make_folder(results_file.parent)  # it may have been removed during the run
     write_results(results_file, record, past.counts, journal.outcomes(run))
     # Only now: a run that dies before it has its results file is found by --resume.
     journal.finish(run, record.status, record.stop_reason, record.finished_at or "")
@@ -198,8 +199,8 @@ def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitC
 def show_status(settings: Settings) -> ExitCode:
     """`--status`: the last runs, what is open, what to do."""
     path = settings.journal_file
-    if not path.exists():
-        print_answer([f"No journal at {path}: nothing was run with it yet."])
+    if not journal_exists(path):
+        print_answer([f"No journal at {shown(path)}: nothing was run with it yet."])
         return ExitCode.DELIVERED
     running = is_locked(path)
     with JournalFile(path) as file:

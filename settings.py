@@ -21,12 +21,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    FilePath,
     SecretStr,
     ValidationError,
     field_validator,
 )
 
+from files import FileError, is_there
 from masking import SecretMask
 
 if TYPE_CHECKING:
@@ -48,6 +48,14 @@ def _header_safe(key: SecretStr) -> SecretStr:
     if not all("!" <= character <= "~" for character in key.get_secret_value()):
         raise ValueError
     return key
+
+
+def _readable_file(path: Path) -> Path:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(error) from error
+    return path
 
 
 MOST_WORKERS = 1024
@@ -72,8 +80,8 @@ class Settings(BaseModel):
     db_user: str = Field("", description="a user of the database")
     db_password: SecretStr = Field(SecretStr(""), description="the user's password")
     db_name: str = Field(description="a database, or with DB_ENGINE=sqlite a file")
-    db_ssl_ca: FilePath | None = Field(
-        None, description="the path of a file that is there: a CA certificate in PEM form"
+    db_ssl_ca: Annotated[Path, AfterValidator(_readable_file)] | None = Field(
+        None, description="the path of a file that can be read: a CA certificate in PEM form"
     )
 
     iterable_api_key: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(
@@ -154,14 +162,24 @@ def find_env_file(named: Path | None, working_dir: Path, program_dir: Path) -> P
     """The `.env` to read: the one named, else the working directory's, else the program's.
 
     Raises:
-        ConfigurationError: a named file does not exist.
+        ConfigurationError: a named file does not exist, or it cannot be known which to read.
     """
     if named is not None:
-        if not named.is_file():
+        if not _is_env_file(named):
             raise ConfigurationError(f"No such file: {named} (named by --env-file)")
         return named
     candidates = (working_dir / ".env", program_dir / ".env")
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if _is_env_file(path)), None)
+
+
+def _is_env_file(path: Path) -> bool:
+    """Whether it can be read from; a folder may be named `.env`, too."""
+    try:
+        return is_there(path) and not path.is_dir()
+    except FileError as error:
+        raise ConfigurationError(
+            f"{error}; name the file of the settings with --env-file"
+        ) from error
 
 
 def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
@@ -185,12 +203,36 @@ def load_settings(values: Mapping[str, str]) -> Settings:
     garbled = [name for name, value in values.items() if not _is_text(value)]
     if garbled:
         raise ConfigurationError(f"Not valid UTF-8: {', '.join(garbled)}")
+    with_nul = [name for name, value in values.items() if "\0" in value]
+    if with_nul:
+        raise ConfigurationError(f"Has a NUL character: {', '.join(with_nul)}")
     fields: dict[str, Any] = {name.lower(): value for name, value in values.items()}
     try:
         return Settings(**fields)
     except ValidationError as error:
         complaints = {str(problem["loc"][0]) for problem in error.errors()}
         raise ConfigurationError(_complain(sorted(complaints), values)) from None
+
+
+def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    """The settings with paths that hold wherever the process is, and whatever becomes of `folder`.
+
+    Args:
+        settings: with paths that may be relative.
+        folder: what they are relative to.
+
+    Raises:
+        ConfigurationError: MySQL's driver would not take the path of its file.
+    """
+    paths = {
+        name: folder / value
+        for name in ("log_file", "output_dir", "journal_file", "db_ssl_ca")
+        if (value := getattr(settings, name)) is not None
+    }
+    if "db_ssl_ca" in paths and not _is_text(str(paths["db_ssl_ca"])):
+        raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
+    database = {"db_name": str(folder / settings.db_name)} if settings.db_engine == "sqlite" else {}
+    return settings.model_copy(update=paths | database)
 
 
 def _variables_set_in(source: Mapping[str, str]) -> dict[str, str]:

@@ -246,7 +246,7 @@ def test_a_journal_of_garbage_is_set_aside_and_never_overwritten(
     line = the_error(run(tmp_path, variables))
 
     aside = tmp_path / f"{JOURNAL}.damaged-1"
-    assert f"The journal {JOURNAL} is damaged" in line
+    assert f"The journal {tmp_path / JOURNAL} is damaged" in line
     assert aside.name in line
     assert aside.read_bytes() == garbage
     assert sandbox.calls() == []

@@ -17,6 +17,7 @@ from files import (
     FileError,
     allow_open_files,
     claimed_stamp,
+    is_there,
     make_writable_folder,
     shown,
     written_beside,
@@ -223,6 +224,39 @@ class TestShown:
         monkeypatch.chdir(tmp_path)
         assert shown(tmp_path / "out" / "a.csv") == Path("out/a.csv")
         assert shown(tmp_path.parent / "a.csv") == tmp_path.parent / "a.csv"
+        assert shown(tmp_path) == tmp_path
+
+    def test_without_a_working_directory_it_is_the_whole_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A run whose working directory was removed still says where its files are."""
+        folder = tmp_path / "gone"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        folder.rmdir()
+        assert shown(folder / "a.csv") == folder / "a.csv"
+
+    def test_bytes_that_are_not_utf_8_are_shown_as_escapes(self) -> None:
+        """What is shown can be printed and written into the results file."""
+        assert shown(Path("/tmp", os.fsdecode(b"caf\xe9"))) == Path("/tmp/caf\\xe9")
+
+
+class TestIsThere:
+    """What cannot be looked at is not taken for missing."""
+
+    def test_a_file_is_there_and_another_is_not(self, tmp_path: Path) -> None:
+        """A link to nothing is nothing."""
+        (tmp_path / "link").symlink_to(tmp_path / "nothing")
+        assert is_there(tmp_path)
+        assert not is_there(tmp_path / "nothing")
+        assert not is_there(tmp_path / "link")
+
+    def test_what_cannot_be_known_is_said(self, tmp_path: Path) -> None:
+        """The line names the path and the reason."""
+        (tmp_path / "file").touch()
+        path = tmp_path / "file" / "name"
+        with pytest.raises(FileError, match=f"^Cannot reach {path}: Not a directory$"):
+            is_there(path)
 
 
 class TestOpenFiles:

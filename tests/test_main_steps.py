@@ -136,4 +136,4 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path) -> None:
     ran = finish(folder, start(folder, {}, "--status", preexec_fn=folder.rmdir))
     assert ran.exit_code == 78
     (line,) = ran.stderr.splitlines()
-    assert line.endswith("The working directory is not there any more: change to one that is")
+    assert line.endswith("The working directory no longer exists: change to another one")

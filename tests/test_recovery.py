@@ -380,7 +380,9 @@ def test_a_run_whose_results_could_not_be_written_is_found_by_resume(
         process = start(tmp_path, variables)
         wait_until(process, lambda: has_logged(tmp_path, "[STEP 5]"))
         folder.rename(tmp_path / "moved")
+        folder.touch()  # a folder that is only missing would be made again
     ran = finish(tmp_path, process)
+    folder.unlink()
     (tmp_path / "moved").rename(folder)
 
     resumed = run(tmp_path, variables, "--resume")

@@ -244,7 +244,7 @@ class TestValues:
             (
                 "DB_SSL_CA",
                 "/gone/ca.pem",
-                "the path of a file that is there: a CA certificate in PEM form",
+                "the path of a file that can be read: a CA certificate in PEM form",
             ),
             ("USE_JWT_AUTH", "maybe", "true or false"),
             ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
