@@ -24,6 +24,7 @@ from settings import (
     Settings,
     find_env_file,
     load_settings,
+    load_status_settings,
     read_variables,
     with_absolute_paths,
 )
@@ -32,9 +33,12 @@ from transport import PROGRAM, Transport
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
+    from pydantic import SecretStr
+
     from authentication import Authentication
     from command_line import Options
     from records import RunKind
+    from settings import StatusSettings
     from stopping import Stop
 
 PROGRAM_DIR = Path(__file__).resolve().parent
@@ -48,8 +52,7 @@ def prepare(options: Options, cleanup: ExitStack) -> Settings:
 
         variables = cleanup.enter_context(embedded_parts(options.output_dir))
     else:
-        env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
-        variables = read_variables(os.environ, env_file)
+        variables = _variables(options, working_dir)
     settings = load_settings({**variables, **options.overrides()})
     settings = with_absolute_paths(settings, working_dir)
     mask = SecretMask(settings.secrets())
@@ -60,6 +63,24 @@ def prepare(options: Options, cleanup: ExitStack) -> Settings:
     # A connection for each worker, and what else the run has open.
     allow_open_files(settings.max_workers + 64)
     return settings
+
+
+def prepare_status(options: Options) -> StatusSettings:
+    """Read what `--status` needs; nothing is started, opened or made."""
+    working_dir = _working_dir()
+    if options.demo:
+        from sandbox.demo import demo_files  # noqa: PLC0415  only the demo needs it
+
+        variables = demo_files(options.output_dir)
+    else:
+        variables = _variables(options, working_dir)
+    settings = load_status_settings(variables)
+    return settings.model_copy(update={"journal_file": working_dir / settings.journal_file})
+
+
+def _variables(options: Options, working_dir: Path) -> dict[str, str]:
+    env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
+    return read_variables(os.environ, env_file)
 
 
 def run_header(
@@ -88,8 +109,17 @@ def run_header(
 
 def project_of(settings: Settings) -> str:
     """Tells Iterable projects apart, by `address:key`, without naming either."""
-    key = settings.iterable_api_key.get_secret_value()
-    return f"{_digest(settings.iterable_api_base_url)}:{_digest(key)}"
+    return _project(settings.iterable_api_base_url, settings.iterable_api_key)
+
+
+def known_project(settings: StatusSettings) -> str | None:
+    """The project as `project_of` names it, or None without a key."""
+    key = settings.iterable_api_key
+    return _project(settings.iterable_api_base_url, key) if key else None
+
+
+def _project(base_url: str, key: SecretStr) -> str:
+    return f"{_digest(base_url)}:{_digest(key.get_secret_value())}"
 
 
 def database_settings(settings: Settings) -> DatabaseSettings:

@@ -45,8 +45,8 @@ class Backlog(NamedTuple):
     open_users: int
 
 
-def unfinished(file: JournalFile, project: str) -> Backlog | None:
-    """The newest run that did not finish, and that `project` can go on with."""
+def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
+    """The newest run that did not finish, and that `project` can go on with; None is any."""
     for past in _newest_first(file, "status != 'completed'"):
         if may_continue(past, project):
             backlog = _backlog(file, past, _same_projects(past, project))
@@ -55,8 +55,11 @@ def unfinished(file: JournalFile, project: str) -> Backlog | None:
     return None
 
 
-def undelivered(file: JournalFile, project: str) -> Backlog | None:
-    """The newest run that came to an end and left users open whom `project` can be sent."""
+def undelivered(file: JournalFile, project: str | None) -> Backlog | None:
+    """The newest run that came to an end and left users open whom `project` can be sent.
+
+    None is any project.
+    """
     for past in _newest_first(file, "status != 'running'"):
         if may_continue(past, project):
             backlog = _backlog(file, past, _same_projects(past, project))
@@ -77,14 +80,16 @@ def of_another_project(file: JournalFile, project: str) -> Backlog | None:
     return None
 
 
-def may_continue(past: PastRun, project: str) -> bool:
+def may_continue(past: PastRun, project: str | None) -> bool:
     """Whether a run's users may be sent to `project`, an `address:key`.
 
     What one Iterable project has not got is not sent to another. A corrected key looks like
     another project, too; then nothing was delivered yet.
     """
-    address, _, _ = project.partition(":")
     theirs = past.record.header.project
+    if project is None:
+        return True
+    address, _, _ = project.partition(":")
     return theirs in {"", project} or (
         not past.delivered_users and theirs.startswith(f"{address}:")
     )
@@ -148,13 +153,16 @@ def _newest_first(file: JournalFile, condition: str, *values: str) -> Iterator[P
         yield past_run(file, run)
 
 
-def _same_projects(past: PastRun, project: str) -> str:
-    """Whose later runs count: those for `project`.
+def _same_projects(past: PastRun, project: str | None) -> str:
+    """Whose later runs count: those for `project`, or with None those for the run's own.
 
     With a corrected key it may have been sent under any key of the address.
     """
+    theirs = past.record.header.project
+    if project is None:
+        return theirs if past.delivered_users else f"{theirs.partition(':')[0]}*"
     address, _, _ = project.partition(":")
-    return project if past.record.header.project in {"", project} else f"{address}:*"
+    return project if theirs in {"", project} else f"{address}:*"
 
 
 def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:
@@ -165,11 +173,11 @@ def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:
     return Backlog(past, projects, count)
 
 
-def _lacks_its_results(file: JournalFile, past: PastRun, project: str) -> bool:
+def _lacks_its_results(file: JournalFile, past: PastRun, project: str | None) -> bool:
     """Whether a run died after its last call, and no whole run has come to its end since."""
     query = (
         "SELECT 1 FROM runs WHERE run > ? AND project = ?"
         " AND status = 'completed' AND kind = 'full'"
     )
     died = past.record.status == "running"
-    return died and file.one(query, (past.run, project)) is None
+    return died and file.one(query, (past.run, project or past.record.header.project)) is None

@@ -44,7 +44,9 @@ def open_journal(path: Path, *, dry_run: bool) -> Iterator[Journal]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a run holds this journal's lock now."""
+    """Whether a run holds this journal's lock now. Looking makes no lock file."""
+    if not Path(_lock_file(path)).exists():
+        return False
     try:
         with _lock_of(path):
             return False
@@ -55,8 +57,7 @@ def is_locked(path: Path) -> bool:
 @contextmanager
 def _lock_of(path: Path) -> Iterator[None]:
     """A lock that the system frees when the process dies, whatever it dies of."""
-    # The same file by another name is locked, too. Path.resolve() raises on a loop of links.
-    lock = FileLock(f"{os.path.realpath(path)}.lock", mode=0o600)
+    lock = FileLock(_lock_file(path), mode=0o600)
     try:
         lock.acquire(timeout=LOCK_SECONDS)
     except Timeout as error:
@@ -72,6 +73,11 @@ def _lock_of(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _lock_file(path: Path) -> str:
+    # The same file by another name is locked, too. Path.resolve() raises on a loop of links.
+    return f"{os.path.realpath(path)}.lock"
 
 
 def _opened_copy(path: Path) -> Journal:

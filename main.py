@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assembly import make_client, prepare, project_of
+from assembly import known_project, make_client, prepare, prepare_status
 from command_line import parse_arguments
 from db_connection import DatabaseError
 from delivery import Delivery, choose_mode
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from iterable_client import IterableClient
     from journal import Journal
     from records import Mode
-    from settings import Settings
+    from settings import Settings, StatusSettings
 
 logger = logging.getLogger("main")
 
@@ -56,9 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signals = SignalWatch(stop)
     try:
         with ExitStack() as cleanup:
-            settings = prepare(options, cleanup)
             if options.status:
-                return show_status(settings)
+                return show_status(prepare_status(options))
+            settings = prepare(options, cleanup)
             if options.verify is not None:
                 signals.let_calls_finish()
                 return verify_delivered(settings, options, stop)
@@ -196,7 +196,7 @@ def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitC
     return ExitCode.SOME_FAILED if past.open_users and not dry_run else ExitCode.DELIVERED
 
 
-def show_status(settings: Settings) -> ExitCode:
+def show_status(settings: StatusSettings) -> ExitCode:
     """`--status`: the last runs, what is open, what to do."""
     path = settings.journal_file
     if not journal_exists(path):
@@ -204,7 +204,7 @@ def show_status(settings: Settings) -> ExitCode:
         return ExitCode.DELIVERED
     running = is_locked(path)
     with JournalFile(path) as file:
-        print_answer(status_lines(file, project_of(settings), running=running))
+        print_answer(status_lines(file, known_project(settings), running=running))
     return ExitCode.DELIVERED
 
 

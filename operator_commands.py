@@ -27,8 +27,8 @@ MOST_UNREAD_USERS = 20
 _COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>7}  {:>9}"
 
 
-def status_lines(file: JournalFile, project: str, *, running: bool) -> list[str]:
-    """The newest runs, what is open for `project`, and what to do about it."""
+def status_lines(file: JournalFile, project: str | None, *, running: bool) -> list[str]:
+    """The newest runs, what is open for `project` (None: for any), and what to do about it."""
     runs = past_runs(file, RUNS_SHOWN)
     if not runs:
         return ["No run yet."]
@@ -120,11 +120,11 @@ def _run_line(past: PastRun, *, running: bool) -> str:
     )
 
 
-def _advice(file: JournalFile, project: str) -> Iterator[str]:
+def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
     """What is open, and what to do about it."""
     not_finished = unfinished(file, project)
     failed = undelivered(file, project)
-    elsewhere = of_another_project(file, project)
+    elsewhere = of_another_project(file, project) if project else None
     if not_finished:
         yield f"{unfinished_notice(not_finished)}: python main.py --resume"
     if failed and not (not_finished and not_finished.past.run == failed.past.run):

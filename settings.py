@@ -8,10 +8,11 @@ not set, but for DB_PASSWORD, which may be empty.
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -23,7 +24,6 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-    field_validator,
 )
 
 from files import FileError, is_there
@@ -50,6 +50,17 @@ def _header_safe(key: SecretStr) -> SecretStr:
     return key
 
 
+def _only_an_origin(url: str) -> str:
+    if not _ORIGIN.fullmatch(url):
+        raise ValueError(url)
+    parts = urlsplit(url)
+    # Asking for the port raises when it is none.
+    host, _port = parts.hostname, parts.port
+    if not host or not (parts.scheme == "https" or is_loopback(host)):
+        raise ValueError(url)
+    return url.rstrip("/")
+
+
 def _readable_file(path: Path) -> Path:
     try:
         path.open("rb").close()
@@ -58,8 +69,14 @@ def _readable_file(path: Path) -> Path:
     return path
 
 
+_Model = TypeVar("_Model", bound=BaseModel)
 MOST_WORKERS = 1024
 _ORIGIN = re.compile(r"https?://[^\s/?#@]+/?", re.IGNORECASE)
+
+ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
+Origin = Annotated[str, AfterValidator(_only_an_origin)]
+DEFAULT_BASE_URL = "https://api.iterable.com"
+DEFAULT_JOURNAL_FILE = Path("iterable_journal.db")
 
 
 class Settings(BaseModel):
@@ -84,11 +101,9 @@ class Settings(BaseModel):
         None, description="the path of a file that can be read: a CA certificate in PEM form"
     )
 
-    iterable_api_key: Annotated[SecretStr, AfterValidator(_header_safe)] = Field(
-        description="an Iterable key: printable ASCII, no spaces"
-    )
-    iterable_api_base_url: str = Field(
-        "https://api.iterable.com",
+    iterable_api_key: ApiKey = Field(description="an Iterable key: printable ASCII, no spaces")
+    iterable_api_base_url: Origin = Field(
+        DEFAULT_BASE_URL,
         description="an https address such as https://api.iterable.com"
         " (plain http for loopback only), without path, user or query",
     )
@@ -100,7 +115,7 @@ class Settings(BaseModel):
     ] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_file: Path = Field(Path("iterable_integration.log"), description="a path")
     output_dir: Path = Field(Path(), description="a folder")
-    journal_file: Path = Field(Path("iterable_journal.db"), description="a path")
+    journal_file: Path = Field(DEFAULT_JOURNAL_FILE, description="a path")
 
     delivery_mode: Annotated[Literal["auto", "single", "bulk"], BeforeValidator(str.lower)] = Field(
         "auto", description="auto, single or bulk"
@@ -116,18 +131,6 @@ class Settings(BaseModel):
     )
     max_attempts: int = Field(3, ge=1, le=20, description="a whole number from 1 to 20")
 
-    @field_validator("iterable_api_base_url")
-    @classmethod
-    def _only_an_origin(cls, url: str) -> str:
-        if not _ORIGIN.fullmatch(url):
-            raise ValueError(url)
-        parts = urlsplit(url)
-        # Asking for the port raises when it is none.
-        host, _port = parts.hostname, parts.port
-        if not host or not (parts.scheme == "https" or is_loopback(host)):
-            raise ValueError(url)
-        return url.rstrip("/")
-
     @property
     def authentication(self) -> Literal["JWT", "API Key"]:
         """How the run authenticates, in the words of the summary and the results file."""
@@ -137,6 +140,16 @@ class Settings(BaseModel):
         """What must never be seen in a log, an error or a file."""
         hidden = (self.iterable_api_key, self.iterable_jwt_secret, self.db_password)
         return tuple(secret.get_secret_value() for secret in hidden)
+
+
+class StatusSettings(BaseModel):
+    """What `--status` uses: the journal and, for its advice, the Iterable project if it is set."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore")
+
+    journal_file: Path = DEFAULT_JOURNAL_FILE
+    iterable_api_key: ApiKey | None = None
+    iterable_api_base_url: Origin = DEFAULT_BASE_URL
 
 
 SECRET_VARIABLES = frozenset({"DB_PASSWORD", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"})
@@ -200,6 +213,20 @@ def load_settings(values: Mapping[str, str]) -> Settings:
     missing = [name for name in _required(values) if name not in values]
     if missing:
         raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
+    return _checked(Settings, values)
+
+
+def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
+    """Check and type those variables that `--status` uses; the others may be missing or wrong.
+
+    Raises:
+        ConfigurationError: some do not parse.
+    """
+    used = {name.upper() for name in StatusSettings.model_fields}
+    return _checked(StatusSettings, {name: values[name] for name in values if name in used})
+
+
+def _checked(model: type[_Model], values: Mapping[str, str]) -> _Model:
     garbled = [name for name, value in values.items() if not _is_text(value)]
     if garbled:
         raise ConfigurationError(f"Not valid UTF-8: {', '.join(garbled)}")
@@ -208,7 +235,7 @@ def load_settings(values: Mapping[str, str]) -> Settings:
         raise ConfigurationError(f"Has a NUL character: {', '.join(with_nul)}")
     fields: dict[str, Any] = {name.lower(): value for name, value in values.items()}
     try:
-        return Settings(**fields)
+        return model(**fields)
     except ValidationError as error:
         complaints = {str(problem["loc"][0]) for problem in error.errors()}
         raise ConfigurationError(_complain(sorted(complaints), values)) from None
@@ -249,10 +276,12 @@ def _read_env_file(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
     try:
-        # Interpolation would change passwords that hold a "${".
-        values = dotenv_values(path, interpolate=False, encoding="utf-8-sig")
+        # Read here, since dotenv takes a pipe under /dev/fd for a missing file.
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"Cannot read {path}: {error}") from error
+    # Interpolation would change passwords that hold a "${".
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -24,7 +24,6 @@ def embedded_parts(output_dir: Path | None) -> Iterator[dict[str, str]]:
     The environment's own settings do not count: a demo never reaches a real project. What
     the run leaves (CSV, JSON, log, journal) goes to `output_dir`, or to `demo_output`.
     """
-    folder = output_dir or DEMO_OUTPUT_DIR
     with tempfile.TemporaryDirectory() as parts, SandboxProcess() as sandbox:
         database = Path(parts) / "demo.db"
         create_database(database)
@@ -33,7 +32,15 @@ def embedded_parts(output_dir: Path | None) -> Iterator[dict[str, str]]:
             "DB_NAME": str(database),
             "ITERABLE_API_KEY": DEFAULT_API_KEY,
             "ITERABLE_API_BASE_URL": sandbox.url,
-            "LOG_FILE": str(folder / "iterable_integration.log"),
-            "OUTPUT_DIR": str(folder),
-            "JOURNAL_FILE": str(folder / "iterable_journal.db"),
+            **demo_files(output_dir),
         }
+
+
+def demo_files(output_dir: Path | None) -> dict[str, str]:
+    """The settings' variables that say where a demo leaves its files."""
+    folder = output_dir or DEMO_OUTPUT_DIR
+    return {
+        "LOG_FILE": str(folder / "iterable_integration.log"),
+        "OUTPUT_DIR": str(folder),
+        "JOURNAL_FILE": str(folder / "iterable_journal.db"),
+    }

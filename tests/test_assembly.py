@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -15,7 +16,7 @@ from assembly import make_client
 from command_line import __version__
 from settings import load_settings
 from stopping import Stop
-from tests.runs import ROOT, Ran, database_of, environment_for, run
+from tests.runs import ROOT, Ran, database_of, environment_for, finish, run, start, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +90,44 @@ def test_the_settings_are_those_of_the_nearest_env_file(
 
     assert (asked.exit_code, asked.stderr) == (0, "")
     assert f"No journal at {used}.db: " in asked.stdout
+
+
+def has_been_read(pipe: Path, content: bytes) -> bool:
+    """Whether somebody has opened a named pipe for reading, and has now got this."""
+    try:
+        writing = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    os.write(writing, content)
+    os.close(writing)
+    return True
+
+
+def test_the_settings_may_come_from_a_pipe(tmp_path: Path) -> None:
+    """As `--env-file <(decrypt settings)` gives them: secrets need no file."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+        pipe.write("JOURNAL_FILE=from-the-pipe.db\n")
+    try:
+        arguments = ("--status", "--env-file", f"/dev/fd/{reading}")
+        asked = finish(tmp_path, start(tmp_path, {}, *arguments, pass_fds=(reading,)))
+    finally:
+        os.close(reading)
+
+    assert (asked.exit_code, asked.stderr) == (0, "")
+    assert "No journal at from-the-pipe.db: " in asked.stdout
+
+
+def test_a_named_pipe_may_stand_in_the_place_of_the_env_file(tmp_path: Path) -> None:
+    """Password managers mount one as `.env`."""
+    os.mkfifo(tmp_path / ".env")
+    process = start(tmp_path, {}, "--status")
+    wait_until(process, lambda: has_been_read(tmp_path / ".env", b"JOURNAL_FILE=from-the-pipe.db"))
+
+    asked = finish(tmp_path, process)
+
+    assert (asked.exit_code, asked.stderr) == (0, "")
+    assert "No journal at from-the-pipe.db: " in asked.stdout
 
 
 def test_requests_name_the_program_and_its_version() -> None:
