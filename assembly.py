@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from files import allow_open_files, claimed_stamp, make_writable_folder
 from iterable_client import IterableClient, Pause
 from logger_config import log_to_console, log_to_file
 from masking import SecretMask
-from moments import text_of, utc_now
+from moments import local_now, now_text
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from records import RunHeader
 from reports import CSV_NAME, RESULTS_NAME
@@ -90,14 +91,13 @@ def run_header(
 
     `cleanup` lets go of the claim.
     """
-    now = utc_now()
     names = (CSV_NAME, RESULTS_NAME)
     # Where it is now: a link that leads to it may change during the run.
     folder = settings.output_dir.resolve()
-    stamp = cleanup.enter_context(claimed_stamp(folder, names, now.astimezone()))
+    stamp = cleanup.enter_context(claimed_stamp(folder, names, local_now, time.sleep))
     return RunHeader(
         run_id=str(uuid.uuid4()),
-        started_at=text_of(now),
+        started_at=now_text(),
         authentication=settings.authentication,
         csv_file=str(folder / CSV_NAME.format(stamp)),
         results_file=str(folder / RESULTS_NAME.format(stamp)),

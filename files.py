@@ -9,12 +9,15 @@ import os
 import resource
 import tempfile
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+# Each is waited for: this is half a minute.
+MAX_STAMPS_TRIED = 30
 
 
 class FileError(Exception):
@@ -124,30 +127,53 @@ def make_writable_folder(folder: Path) -> None:
 
 
 @contextmanager
-def claimed_stamp(folder: Path, name_patterns: tuple[str, ...], start: datetime) -> Iterator[str]:
-    """The first `YYYYMMDD_HHMMSS` from `start` on that nobody uses or has claimed.
+def claimed_stamp(
+    folder: Path,
+    name_patterns: tuple[str, ...],
+    clock: Callable[[], datetime],
+    sleep: Callable[[float], object],
+) -> Iterator[str]:
+    """The time as `YYYYMMDD_HHMMSS`, in a second whose names nobody uses or has claimed.
 
-    Two runs of the same second and folder get different ones, since the first file's `.part`
-    is there, empty, until the block ends.
+    Waits for the next second if it must, so that no name is of a time to come. Two runs of the
+    same second and folder get different ones, since the first file's `.part` is there, empty,
+    until the block ends.
 
     Args:
         folder: where the files will be written.
         name_patterns: file names with `{}` in the place of the stamp.
-        start: local time.
+        clock: the local time.
+        sleep: takes seconds.
+
+    Raises:
+        FileError: the names of many seconds are taken, or none can be claimed.
     """
-    moment = start
-    while True:
-        stamp = f"{moment:%Y%m%d_%H%M%S}"
-        names = [pattern.format(stamp) for pattern in name_patterns]
-        if not any(is_there(folder / name) for name in names) and _claim(folder / names[0]):
-            break
-        moment += timedelta(seconds=1)
+    stamp = _claim_stamp(folder, name_patterns, clock, sleep)
     try:
         yield stamp
     finally:
         # What ended the run may be that nothing can be written, or deleted, there any more.
         with suppress(OSError):
-            _beside(folder / names[0]).unlink(missing_ok=True)
+            _beside(folder / name_patterns[0].format(stamp)).unlink(missing_ok=True)
+
+
+def _claim_stamp(
+    folder: Path,
+    name_patterns: tuple[str, ...],
+    clock: Callable[[], datetime],
+    sleep: Callable[[float], object],
+) -> str:
+    for _ in range(MAX_STAMPS_TRIED):
+        moment = clock()
+        stamp = f"{moment:%Y%m%d_%H%M%S}"
+        paths = [folder / pattern.format(stamp) for pattern in name_patterns]
+        if not any(is_there(path) for path in paths) and _claim(paths[0]):
+            return stamp
+        sleep(1 - moment.microsecond / 1_000_000)
+    raise FileError(
+        f"The names of this moment, such as {paths[0].name}, are taken in {folder}:"
+        " is the clock right? Move the files away, or change OUTPUT_DIR"
+    )
 
 
 def _claim(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The time, as this program keeps it: UTC."""
+"""The time, as this program keeps it: UTC, but for the names of files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from datetime import datetime, timezone
 def utc_now() -> datetime:
     """This moment."""
     return datetime.now(timezone.utc)
+
+
+def local_now() -> datetime:
+    """This moment as the clock on the wall shows it."""
+    return utc_now().astimezone()
 
 
 def text_of(moment: datetime) -> str:

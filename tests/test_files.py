@@ -7,7 +7,7 @@ import os
 import resource
 import stat
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -173,11 +173,32 @@ class TestMakeWritableFolder:
             make_writable_folder(tmp_path)
 
 
-class TestFreeStamp:
+class PatientClock:
+    """A clock that only sleeping moves; a sleep may end a little early."""
+
+    def __init__(self, start: datetime) -> None:
+        self.now = start
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        assert 0 < seconds <= 1
+        self.now += timedelta(seconds=max(seconds - 0.001, 0.001))
+
+
+class TestClaimedStamp:
     """Two runs in one second do not take each other's names."""
 
     NAMES = ("a_{}.csv", "b_{}.json")
-    START = datetime(2026, 12, 31, 23, 59, 59)  # noqa: DTZ001  local time
+    START = datetime(2026, 12, 31, 23, 59, 59, 250_000)  # noqa: DTZ001  local time
+
+    @pytest.fixture
+    def clock(self) -> PatientClock:
+        """It starts in the middle of a second."""
+        return PatientClock(self.START)
 
     @pytest.mark.parametrize(
         ("taken", "stamp"),
@@ -189,27 +210,41 @@ class TestFreeStamp:
             (["a_20261231_235959.csv", "b_20270101_000000.json"], "20270101_000001"),
         ],
     )
-    def test_it_is_the_first_that_none_of_the_files_has(
-        self, tmp_path: Path, taken: list[str], stamp: str
+    def test_it_is_the_first_second_in_which_no_file_has_it(
+        self, tmp_path: Path, clock: PatientClock, taken: list[str], stamp: str
     ) -> None:
         """The files of one run share a stamp, so it must be free for all of them."""
         for name in taken:
             (tmp_path / name).touch()
-        with claimed_stamp(tmp_path, self.NAMES, self.START) as claimed:
+        with claimed_stamp(tmp_path, self.NAMES, clock, clock.sleep) as claimed:
             assert claimed == stamp
+            assert claimed == f"{clock():%Y%m%d_%H%M%S}"
 
-    def test_two_runs_of_one_second_get_different_stamps(self, tmp_path: Path) -> None:
+    def test_two_runs_of_one_second_get_different_stamps_and_none_of_the_future(
+        self, tmp_path: Path, clock: PatientClock
+    ) -> None:
         """The claim is there before the first file is, and gone with its run."""
-        with (
-            claimed_stamp(tmp_path, self.NAMES, self.START) as first,
-            claimed_stamp(tmp_path, self.NAMES, self.START) as second,
-        ):
-            assert first != second
+        with claimed_stamp(tmp_path, self.NAMES, clock, clock.sleep) as first:
+            assert clock() == self.START
+            with claimed_stamp(tmp_path, self.NAMES, clock, clock.sleep) as second:
+                assert first < second == f"{clock():%Y%m%d_%H%M%S}"
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_claim_in_a_folder_that_is_gone_is_one_line(self, tmp_path: Path) -> None:
+    def test_it_is_not_waited_for_without_end(self, tmp_path: Path, clock: PatientClock) -> None:
+        """A clock that was set back finds the names of an hour taken: one line says so."""
+        for number in range(3_600):
+            moment = self.START + timedelta(seconds=number)
+            (tmp_path / f"a_{moment:%Y%m%d_%H%M%S}.csv").touch()
+        claim = claimed_stamp(tmp_path, self.NAMES, clock, clock.sleep)
+        with pytest.raises(FileError, match=f"taken in {tmp_path}.*OUTPUT_DIR$"), claim:
+            pass
+        assert clock() - self.START < timedelta(seconds=60)
+
+    def test_a_claim_in_a_folder_that_is_gone_is_one_line(
+        self, tmp_path: Path, clock: PatientClock
+    ) -> None:
         """It names the file that cannot be made."""
-        claim = claimed_stamp(tmp_path / "gone", self.NAMES, self.START)
+        claim = claimed_stamp(tmp_path / "gone", self.NAMES, clock, clock.sleep)
         with pytest.raises(FileError, match=r"a_.*\.csv: No such file"), claim:
             pass
 

@@ -193,3 +193,22 @@ def test_going_on_with_a_run_is_all_or_nothing(
 
         record = past_run(journal, run).record
         assert (record.status, record.header.project) == ("stopped", header.project)
+
+
+def test_runs_that_follow_each_other_at_once_do_not_name_their_files_by_times_to_come(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """A file's name is never later than the moment it was written at."""
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
+    environment = environment_for(tmp_path, sandbox, database)
+    processes = [
+        start(tmp_path, environment | {"JOURNAL_FILE": f"{number}.db", "LOG_FILE": f"{number}.log"})
+        for number in range(4)
+    ]
+    assert [finish(tmp_path, process).exit_code for process in processes] == [0] * 4
+
+    files = list(tmp_path.glob("integration_results_*.json"))
+    assert len(files) == 4
+    for path in files:
+        stamp = path.stem.removeprefix("integration_results_")
+        assert stamp <= f"{datetime.fromtimestamp(path.stat().st_mtime):%Y%m%d_%H%M%S}"  # noqa: DTZ006  local
