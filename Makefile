@@ -1,8 +1,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help demo test test-cluster bench check format clean
+.PHONY: help demo test test-cluster bench check format lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,11 +33,21 @@ format: $(VENV)/development  ## format the code and mend what lint can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The versions that are locked stay unless a .in file asks for others; LOCK_FLAGS=--upgrade takes
+# the newest that the .in files allow.
+lock: $(VENV)/lock/bin/uv  ## pin and hash every package: requirements*.in to requirements*.txt
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements.txt requirements.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-dev.txt requirements-dev.in
+
 clean:  ## remove the virtual environment and what tools left
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/lock/bin/uv: | $(VENV)/bin/python
+	$(BIN)/python -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 
 $(VENV)/runtime: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -16,7 +16,7 @@ from tests.runs import Ran, run
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-REQUIREMENTS = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+REQUIREMENTS = (ROOT / "requirements.in").read_text(encoding="utf-8")
 
 
 def rows_of(heading: str) -> list[list[str]]:
