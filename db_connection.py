@@ -15,7 +15,7 @@ import logging
 import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from db_errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, QueryFailed
 from db_settings import DatabaseSettings
@@ -24,8 +24,6 @@ from records import PageView
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
-
-    from typing_extensions import Self
 
 __all__ = [
     "DatabaseConnection",
@@ -133,7 +131,7 @@ class DatabaseConnection:
         for seconds in WAITS_BETWEEN_TRIES_SECONDS:
             try:
                 return self._connect_to_any_host()
-            except DatabaseRefused:  # noqa: PERF203  # a retry is a try in a loop
+            except DatabaseRefused:  # a retry is a try in a loop
                 raise
             except DatabaseUnavailable as error:
                 logger.warning("%s. Trying again in %d s", error, seconds)
@@ -147,7 +145,7 @@ class DatabaseConnection:
         for host in first_hosts:
             try:
                 return MySQLSession(self._settings, host, self._connect_timeout_seconds)
-            except DatabaseRefused:  # noqa: PERF203  # so is a failover
+            except DatabaseRefused:  # so is a failover
                 raise
             except DatabaseUnavailable as error:
                 logger.warning("%s. Trying the next host", error)

@@ -9,7 +9,7 @@ import hashlib
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from files import FileError, is_there
 from journal_format import MIGRATIONS, SCHEMA_VERSION, advice, is_damage
@@ -17,8 +17,6 @@ from journal_format import MIGRATIONS, SCHEMA_VERSION, advice, is_damage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from typing_extensions import Self
 
 PAGE_SIZE = 1000
 FINGERPRINT_BYTES = 12

@@ -56,14 +56,7 @@ class LineFormatter(logging.Formatter):
         return self._mask(super().formatStack(stack_info))
 
 
-if TYPE_CHECKING:
-    _StreamHandler = logging.StreamHandler[TextIO]
-else:
-    # Python 3.10 cannot write the type of the stream in brackets.
-    _StreamHandler = logging.StreamHandler
-
-
-class ConsoleHandler(_StreamHandler):
+class ConsoleHandler(logging.StreamHandler[TextIO]):
     """Writes above a progress bar, if there is one, instead of into it."""
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sqlite3
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +15,7 @@ PACKAGES = ("mysql-connector-python", "requests", "urllib3", "orjson", "httptool
 def facts() -> dict[str, object]:
     """The machine and the versions, for the results file."""
     return {
-        "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "system": platform.platform(),
         "processor": _processor(),
         "cores": usable_cores(),

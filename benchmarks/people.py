@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Person(NamedTuple):
 
 def people(count: int) -> Iterator[Person]:
     """The first `count` customers, by id; views lie within the last six days, in UTC."""
-    now = datetime.now(timezone.utc).replace(microsecond=0, tzinfo=None)
+    now = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
     for number in range(1, count + 1):
         first = FIRST_NAMES[number % len(FIRST_NAMES)]
         last = LAST_NAMES[number % len(LAST_NAMES)]

@@ -8,7 +8,7 @@ It knows no retry, no limit, no journal; it counts what worked.
 from __future__ import annotations
 
 import sys
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -53,7 +53,7 @@ def deliver(post: Callable[..., requests.Response], url: str, person: Person) ->
             "email": person.email,
             "eventName": "page_view",
             "id": f"view-{person.id}",
-            "createdAt": int(person.viewed.replace(tzinfo=timezone.utc).timestamp()),
+            "createdAt": int(person.viewed.replace(tzinfo=UTC).timestamp()),
             "dataFields": {
                 "page": person.page,
                 "device": person.device,

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -36,7 +36,7 @@ class SandboxProcess:
         # A proxy in the environment must not come between us and the loopback.
         self._opener = build_opener(ProxyHandler({}))
 
-    def __enter__(self) -> SandboxProcess:  # noqa: PYI034 - Self needs Python 3.11
+    def __enter__(self) -> Self:
         self.start()
         return self
 

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -246,7 +246,7 @@ def wanted_of(database: Path) -> dict[str, Wanted]:
 def _wanted(row: sqlite3.Row) -> Wanted:
     profile = ("first_name", "last_name", "plan_type", "candidate")
     event = ("page", "device", "browser", "location", "candidate")
-    viewed = datetime.fromisoformat(row["event_time"]).replace(tzinfo=timezone.utc)
+    viewed = datetime.fromisoformat(row["event_time"]).replace(tzinfo=UTC)
     return Wanted(
         {name: row[name] for name in profile} | {"recent_page_view": True},
         {name: row[name] for name in event} | {"timestamp": row["event_time"]},

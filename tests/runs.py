@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,7 +189,7 @@ def database_of(path: Path, customers: Iterable[Customer | str | None]) -> Path:
 
     Its tables have no constraints: other people's databases may not have them either.
     """
-    viewed = datetime.now(timezone.utc) - timedelta(hours=3)
+    viewed = datetime.now(UTC) - timedelta(hours=3)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(
             "CREATE TABLE customers (id, email, first_name, last_name, plan_type, candidate);"

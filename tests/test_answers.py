@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from records import CallResult
 if TYPE_CHECKING:
     from records import ErrorKind
 
-NOW = datetime(2026, 1, 13, 14, 30, 45, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 13, 14, 30, 45, tzinfo=UTC)
 SUCCESS = b'{"msg":"","code":"Success","params":null}'
 
 json_values = st.recursive(

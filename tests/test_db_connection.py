@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +146,7 @@ def test_times_are_utc_whatever_the_servers_zone(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
     """The session's zone is UTC: a view of an hour ago reads as an hour ago in UTC."""
-    view = (datetime.now(timezone.utc) - timedelta(hours=1)).replace(tzinfo=None, microsecond=0)
+    view = (datetime.now(UTC) - timedelta(hours=1)).replace(tzinfo=None, microsecond=0)
     set_view(mysql_server, seeded_database.name, event_time=str(view))
     with DatabaseConnection(seeded_database) as database:
         assert list(database.stream_page_views(QUERY_2))[2].event_time == view

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import sqlite3
 from contextlib import closing
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,7 +60,7 @@ def test_query_2_reads_the_three_customers_from_sqlite(
         "sarah.johnson@email.com",
         "mia.harris@email.com",
     ]
-    age = datetime.now(timezone.utc).replace(tzinfo=None) - rows[2].event_time
+    age = datetime.now(UTC).replace(tzinfo=None) - rows[2].event_time
     assert abs(age - timedelta(hours=2)) < timedelta(minutes=1)
     assert caplog.messages == [
         f"Successfully connected to database: {settings.name}",
@@ -90,7 +90,7 @@ def test_seven_days_count_from_midnight_in_sqlite_too(
     found: list[int] = []
     day = None
     # Once more if a day ended meanwhile.
-    while day != (day := datetime.now(timezone.utc).date()):
+    while day != (day := datetime.now(UTC).date()):
         _run(settings, f"UPDATE page_views SET event_time = {moment} WHERE id = 16")
         found = _ids(settings)
     assert found == ids

@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import stat
 from contextlib import closing
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import mysql.connector
@@ -535,7 +535,7 @@ def test_ctrl_c_while_the_program_is_still_loading_ends_it_without_a_traceback(
 
 def unix_seconds(text: str) -> int:
     """A UTC time of the CSV as Iterable's `createdAt`."""
-    moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
+    moment = datetime.strptime(text, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     return int(moment.timestamp())
 
 

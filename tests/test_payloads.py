@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -102,9 +102,9 @@ def test_any_row_becomes_json_with_exactly_the_documented_keys(view: PageView) -
 def test_created_at_is_the_views_time_in_whole_seconds(view: PageView) -> None:
     """Iterable takes unix seconds as an integer; the rows are UTC."""
     created_at = json.loads(event_payload(view))["createdAt"]
-    moment = view.event_time.replace(tzinfo=timezone.utc, microsecond=0)
+    moment = view.event_time.replace(tzinfo=UTC, microsecond=0)
     assert type(created_at) is int
-    assert datetime.fromtimestamp(created_at, timezone.utc) == moment
+    assert datetime.fromtimestamp(created_at, UTC) == moment
 
 
 @given(views)

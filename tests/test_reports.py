@@ -46,8 +46,7 @@ COUNTS = Counts(successful=4, partial_failures=3, total_failures=2, not_attempte
 DONE = '{"success":true,"response":{"code":"Success"},"status_code":200,"attempts":1,"error":null}'
 FORMULA_STARTS = "=+-@\t\r\n"
 
-# Python 3.10's csv.reader does not take NUL.
-cells = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
+cells = st.none() | st.text(st.characters(codec="utf-8"))
 rows = st.lists(st.tuples(st.integers(), *[cells] * 10).map(list), max_size=5)
 outcomes = st.builds(
     UserOutcome,

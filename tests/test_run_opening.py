@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -93,7 +93,7 @@ def test_a_customers_database_is_no_journal(tmp_path: Path, sandbox: SandboxProc
 
 def days_ago(days: int) -> str:
     """A time as the journal has it."""
-    return (datetime.now(timezone.utc) - timedelta(days=days)).isoformat()
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
 
 
 def test_runs_older_than_thirty_days_are_forgotten(tmp_path: Path) -> None:

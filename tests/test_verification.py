@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from iterable_client import IterableClient
 
-NOW = datetime(2026, 1, 13, 15, 0, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 13, 15, 0, tzinfo=UTC)
 USER = pending_user()
 PROFILE: dict[str, Any] = orjson.loads(USER.profile)
 EVENT: dict[str, Any] = orjson.loads(USER.event)
