@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from db_errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, QueryFailed
 from db_settings import DatabaseSettings
 from records import PageView
+from sql_file import SqlFileError, find_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -58,24 +58,19 @@ def load_query(path: Path, number: int) -> str:
     """Read one query from a file in which each stands below a `-- Query N: …` heading.
 
     Returns:
-        The statement, without the comments and the closing semicolon.
+        The statement, without the comments above it and the closing semicolon.
 
     Raises:
-        QueryFailed: there is no such file, heading or statement.
+        QueryFailed: there is no such file, heading or statement, or more than one of them.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise QueryFailed(f"Cannot read the queries in {path}: {error}") from error
-    heading = re.search(rf"^-- Query {number}:.*$", text, re.MULTILINE)
-    if heading is None:
-        raise QueryFailed(f"{path} has no line '-- Query {number}: ...' above Query {number}")
-    below = re.split(r"^-- Query \d+:", text[heading.end() :], maxsplit=1, flags=re.MULTILINE)[0]
-    code = re.sub(r"^\s*--.*\n", "", below, flags=re.MULTILINE)
-    statement, semicolon, _ = code.partition(";")
-    if not semicolon or not statement.strip():
-        raise QueryFailed(f"{path} has no complete statement below '-- Query {number}: ...'")
-    return statement.strip()
+    try:
+        return find_query(text, number)
+    except SqlFileError as error:
+        raise QueryFailed(f"{path} {error}") from error
 
 
 class DatabaseConnection:

@@ -111,6 +111,7 @@ def test_query_2_is_read_from_the_file_without_comments() -> None:
         ("-- Query 2: nothing\n", "no complete statement"),
         ("-- Query 2: cut off\nSELECT 1\n", "no complete statement"),
         ("-- Query 2: none of its own\n-- Query 3: other\nSELECT 3;\n", "no complete statement"),
+        ("-- Query 2: two\nSELECT 1;\nSELECT 2;\n", "queries.sql has more than one statement"),
     ],
 )
 def test_a_query_that_cannot_be_found_is_said_so(
@@ -122,6 +123,22 @@ def test_a_query_that_cannot_be_found_is_said_so(
         file.write_text(text, encoding="utf-8")
     with pytest.raises(QueryFailed, match=message):
         load_query(file, 2)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["-- all pro users; the newest view of each", "# all; of them", "/* all;\nof them */"],
+)
+def test_a_semicolon_in_a_comment_does_not_change_who_is_sent(
+    tmp_path: Path, seeded_database: DatabaseSettings, comment: str
+) -> None:
+    """The condition below the comment still counts: three customers, not nine views."""
+    file = tmp_path / "queries.sql"
+    where = "FROM ranked_views"
+    file.write_text(QUERIES_SQL.read_text(encoding="utf-8").replace(where, f"{where} {comment}\n"))
+    with DatabaseConnection(seeded_database) as database:
+        rows = list(database.stream_page_views(load_query(file, 2)))
+    assert [row.id for row in rows] == [1, 2, 3]
 
 
 def test_the_rows_of_query_2_are_page_views(

@@ -76,6 +76,14 @@ def test_a_limit_bounds_the_rows_of_sqlite(
     assert _ids(settings, limit) == ids
 
 
+def test_comments_in_the_query_are_translated_with_it(settings: DatabaseSettings) -> None:
+    """They stay in the statement that is read from the file."""
+    comments = " -- all; pro\n# it's them; all\n/* ; of them */\n"
+    query = QUERY_2.replace("FROM ranked_views", f"FROM ranked_views{comments}")
+    with DatabaseConnection(settings) as database:
+        assert len(list(database.stream_page_views(query))) == 3
+
+
 @pytest.mark.parametrize(
     ("moment", "ids"),
     [

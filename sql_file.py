@@ -1,0 +1,94 @@
+"""Find one statement in a file of queries, each below a `-- Query N: …` heading. Pure functions.
+
+The file is read as MySQL reads it (https://dev.mysql.com/doc/refman/9.7/en/comments.html and
+…/string-literals.html, with the server's default `sql_mode`): a statement ends at the first `;`
+outside of literals and comments. Comments inside a statement stay in it, since some of them are
+hints for the server.
+
+    SqlFileError    the file does not say which statement is meant; the message lacks its name
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What is not closed goes on to the end of the text.
+_TOKEN = re.compile(
+    r"""
+    (?P<space> \s+ )
+  | (?P<comment>
+        --(?=[\x00-\x20\x7f]|\Z)[^\n]*       # MySQL wants whitespace: 5--3 is arithmetic
+      | \#[^\n]*
+      | /\*(?!M?!|\+)(?s:.*?)(?:\*/|\Z)
+    )
+  | (?P<end> ; )
+  | (?P<code>
+        /\*(?s:.*?)(?:\*/|\Z)                # /*! … */, /*M! … */ and /*+ … */ mean something
+      | '(?:[^'\\]|\\(?s:.)|'')*+(?:'|\\?\Z)
+      | "(?:[^"\\]|\\(?s:.)|"")*+(?:"|\\?\Z)
+      | `(?:[^`]|``)*+(?:`|\Z)
+      | .
+    )
+    """,
+    re.VERBOSE,
+)
+_HEADING = re.compile(r"-- Query (\d+):")
+
+
+class SqlFileError(ValueError):
+    """There is not exactly one statement of that number."""
+
+
+def find_query(text: str, number: int) -> str:
+    """The statement below the heading `-- Query N:`, without the comments above it and the `;`.
+
+    Raises:
+        SqlFileError: there is no such heading or complete statement, or more than one.
+    """
+    heading = f"'-- Query {number}: ...'"
+    sections = [section for found, section in _sections(text) if found == number]
+    if not sections:
+        raise SqlFileError(f"has no line {heading} above Query {number}")
+    if len(sections) > 1:
+        raise SqlFileError(f"has two lines {heading}: keep one of them")
+    statement, rest = split_statement(sections[0])
+    if not statement:
+        raise SqlFileError(f"has no complete statement below {heading}")
+    if any(token.lastgroup == "code" for token in _TOKEN.finditer(rest)):
+        raise SqlFileError(f"has more than one statement below {heading}: keep one of them")
+    return statement
+
+
+def split_statement(sql: str) -> tuple[str, str]:
+    """Split after the first `;` outside of literals and comments.
+
+    Returns:
+        The statement, without the comments above it and the `;`, and what follows. The
+        statement is empty if it does not end, or holds nothing but comments.
+    """
+    start: int | None = None
+    for token in _TOKEN.finditer(sql):
+        if token.lastgroup == "code" and start is None:
+            start = token.start()
+        elif token.lastgroup == "end":
+            statement = "" if start is None else sql[start : token.start()].rstrip()
+            return statement, sql[token.end() :]
+    return "", ""
+
+
+def _sections(text: str) -> Iterator[tuple[int, str]]:
+    """Each heading's number and the text from there to the next heading."""
+    headings = [
+        (int(match[1]), token)
+        for token in _TOKEN.finditer(text)
+        if token.lastgroup == "comment"
+        and (match := _HEADING.match(token.group()))
+        and (token.start() == 0 or text[token.start() - 1] == "\n")
+    ]
+    ends = [*(token.start() for _, token in headings), len(text)][1:]
+    for (number, token), end in zip(headings, ends, strict=False):
+        yield number, text[token.end() : end]
