@@ -79,7 +79,7 @@ class DatabaseConnection:
     Args:
         settings: Which database.
         sleep: Waits between the tries; takes seconds.
-        connect_timeout_seconds: For each try at each host.
+        connect_timeout_seconds: Until signed in, for each try at each host.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class DatabaseConnection:
         settings: DatabaseSettings,
         *,
         sleep: Callable[[float], object] = time.sleep,
-        connect_timeout_seconds: int = CONNECT_TIMEOUT_SECONDS,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     ) -> None:
         self._settings = settings
         self._sleep = sleep

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib
 import logging
-import threading
-from concurrent.futures import Future
-from contextlib import contextmanager
-from functools import lru_cache
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
+from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
 import mysql.connector
 
+from call_thread import CallThread
 from db_errors import DatabaseError, connect_error, one_line, query_error
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ ROWS_PER_BATCH = 1_000  # larger batches are no faster and hold more memory
 READ_TIMEOUT_SECONDS = 3_600  # without a byte; a query over a huge table may think for long
 SLOW_READER_SECONDS = 600  # the server's own patience with a reader that pauses is 60 s
 
-LONGEST_GOODBYE_SECONDS = 5
+GOODBYE_SECONDS = 1  # what takes longer goes on behind the run's back
+HELPER_SECONDS = 10  # until a helper that meets silence gives up
 NOT_READY = 1047
 NOT_READY_MESSAGE = "WSREP has not yet prepared node for application use"
 
@@ -39,18 +40,18 @@ SESSION_SETUP = (
 
 
 class MySQLSession:
-    """One connection to one host.
+    """One connection to one host. A thread of its own makes all calls to the driver.
 
     Args:
         settings: The database, user, password and TLS.
         host: Which of the settings' hosts.
-        timeout_seconds: For connecting.
+        timeout_seconds: Until the user is signed in and the session set up.
 
     Raises:
         DatabaseUnavailable: the host cannot be reached, or (DatabaseRefused) says no.
     """
 
-    def __init__(self, settings: DatabaseSettings, host: str, timeout_seconds: int) -> None:
+    def __init__(self, settings: DatabaseSettings, host: str, timeout_seconds: float) -> None:
         self._facts = {
             "host": f"{host}:{settings.port}",
             "user": settings.user,
@@ -58,23 +59,33 @@ class MySQLSession:
         }
         self._arguments = _connect_arguments(settings, host, timeout_seconds)
         self._is_reading = False
-        self._query: threading.Thread | None = None
-        with self._translated(connect_error):
-            self._connection = _connect(self._arguments)
-            self._cursor = self._prepared_cursor()
-        logger.debug("Connected to %s, %s", self._facts["host"], self._connection.server_info)
-
-    def _prepared_cursor(self) -> MySQLCursorAbstract:
+        self._driver = CallThread(f"database at {host}")
+        self._connection: MySQLConnectionAbstract | None = None
         try:
-            cursor = self._connection.cursor(buffered=False)
-            for statement in SESSION_SETUP:
-                cursor.execute(statement)
-            if _has_lost_its_cluster(cursor):
-                raise mysql.connector.OperationalError(NOT_READY_MESSAGE, errno=NOT_READY)
-        except mysql.connector.Error:
-            self._connection.close()
+            self._sign_in(timeout_seconds)
+        except BaseException:
+            self._driver.finish(self._end)
             raise
-        return cursor
+        logger.debug("Connected to %s, %s", self._facts["host"], self._server)
+
+    def _sign_in(self, timeout_seconds: float) -> None:
+        with self._translated(connect_error):
+            try:
+                self._driver.run(self._open, timeout_seconds)
+            except TimeoutError as error:
+                # The driver's read timeout would be the query's, which may think for an hour.
+                silence = f"not signed in within {timeout_seconds:g} s"
+                raise mysql.connector.InterfaceError(silence) from error
+
+    def _open(self) -> None:
+        self._connection = _connect(self._arguments)
+        self._server = self._connection.server_info
+        self._connection_id = self._connection.connection_id
+        self._cursor = self._connection.cursor(buffered=False)
+        for statement in SESSION_SETUP:
+            self._cursor.execute(statement)
+        if _has_lost_its_cluster(self._cursor):
+            raise mysql.connector.OperationalError(NOT_READY_MESSAGE, errno=NOT_READY)
 
     @contextmanager
     def _translated(self, translate: Callable[..., DatabaseError]) -> Iterator[None]:
@@ -87,30 +98,46 @@ class MySQLSession:
 
     def execute(self, query: str) -> Sequence[str]:
         """Start a query and return the names of its columns."""
+        self._is_reading = True
         with self._translated(query_error):
-            self._is_reading = True
-            self._query, done = _in_a_thread(lambda: self._cursor.execute(query))
-            done.result()
-        return tuple(column[0] for column in self._cursor.description or ())
+            self._driver.run(partial(self._cursor.execute, query))
+        columns = tuple(column[0] for column in self._cursor.description or ())
+        self._is_reading = bool(columns)
+        return columns
 
     def batches(self) -> Iterator[list[tuple[object, ...]]]:
         """Yield the rows as the server sends them."""
-        while True:
+        # The next batch is fetched only when it is asked for: two threads that are busy at once
+        # would take turns at Python's lock, and the driver takes it anew for each row.
+        fetch = partial(self._cursor.fetchmany, ROWS_PER_BATCH)
+        while self._is_reading:
             with self._translated(query_error):
-                batch = cast("list[tuple[object, ...]]", self._cursor.fetchmany(ROWS_PER_BATCH))
-            if not batch:
-                break
+                batch = cast("list[tuple[object, ...]]", self._driver.run(fetch))
+            self._is_reading = len(batch) == ROWS_PER_BATCH
             yield batch
-        self._is_reading = False
 
     def close(self) -> None:
-        """End the connection at once, even with millions of rows unread."""
+        """End the connection, even with millions of rows unread; returns within a second or so.
+
+        A connection that C code is using is never touched: it is closed once the call that is
+        under way has come back, by its own thread.
+        """
+        with suppress(TimeoutError):
+            goodbye = CallThread(f"goodbye to {self._facts['host']}")
+            try:
+                goodbye.run(self._say_goodbye, GOODBYE_SECONDS)
+            finally:
+                goodbye.finish(lambda: None)
+
+    def _say_goodbye(self) -> None:
         if self._is_reading:
             self._make_the_server_stop_sending()
-        if self._query is not None:
-            self._query.join(LONGEST_GOODBYE_SECONDS)
-            if self._query.is_alive():
-                return  # closing a connection that C code is using would crash the process
+        self._driver.run(self._end)
+        self._driver.finish(lambda: None)
+
+    def _end(self) -> None:
+        if self._connection is None:
+            return
         try:
             self._connection.close()
         except mysql.connector.Error as error:
@@ -121,28 +148,12 @@ class MySQLSession:
 
         The driver reads all rows that are left before it closes a connection.
         """
+        brief = {"connection_timeout": HELPER_SECONDS, "read_timeout": HELPER_SECONDS}
         try:
-            with _connect(self._arguments) as helper:
-                helper.cmd_query(f"KILL {self._connection.connection_id:d}")
+            with _connect(self._arguments | brief) as helper:
+                helper.cmd_query(f"KILL {self._connection_id:d}")
         except mysql.connector.Error as error:
             logger.debug("Could not stop the query: %s", one_line(str(error)))
-
-
-def _in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, Future[None]]:
-    """Start something slow in a thread: while C code runs in this one, no signal is heard."""
-    done: Future[None] = Future()
-
-    def do() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  raised again by done.result()
-            done.set_exception(error)
-        else:
-            done.set_result(None)
-
-    thread = threading.Thread(target=do, daemon=True)
-    thread.start()
-    return thread, done
 
 
 def _has_lost_its_cluster(cursor: MySQLCursorAbstract) -> bool:
@@ -164,7 +175,7 @@ def _connect(arguments: dict[str, Any]) -> MySQLConnectionAbstract:
 
 
 def _connect_arguments(
-    settings: DatabaseSettings, host: str, timeout_seconds: int
+    settings: DatabaseSettings, host: str, timeout_seconds: float
 ) -> dict[str, Any]:
     return {
         "host": host,
@@ -176,7 +187,7 @@ def _connect_arguments(
         "collation": "utf8mb4_general_ci",  # known to MySQL 8 and 9 and to MariaDB
         "time_zone": "+00:00",
         "autocommit": True,
-        "connection_timeout": timeout_seconds,
+        "connection_timeout": ceil(timeout_seconds),
         "read_timeout": READ_TIMEOUT_SECONDS,
         "allow_local_infile": False,  # else a rogue server could ask for this machine's files
         "use_pure": not _has_c_extension(),

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import signal
+import socket
+import time
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from stopping import SECONDS_OF_ONE_SIGNAL
 from tests.conftest import load_seed
 from tests.mysql_server import private_server
-from tests.runs import environment_for, finish, run, start, wait_until
+from tests.runs import Ran, environment_for, finish, run, start, wait_until
+from tests.stalling_proxy import stalling_proxy
 
 if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
     from pathlib import Path
 
     from db_connection import DatabaseSettings
@@ -20,6 +29,9 @@ if TYPE_CHECKING:
 
 MANY = 300_000
 BYTES_READ_BY_THEN = 4_000_000
+# A second is what is promised, the rest is for a machine that does much else.
+LONGEST_OBEDIENCE_SECONDS = 5.0
+SILENCE_SECONDS = 0.5
 
 
 def test_a_server_that_is_killed_in_mid_stream_fails_the_run_with_nothing_half_done(
@@ -71,6 +83,119 @@ def test_a_signal_ends_a_run_whose_query_does_not_come_back(
     (line,) = ran.stderr.splitlines()
     assert line.endswith("; nothing was sent")
     assert sandbox.calls() == []
+
+
+@contextmanager
+def server_stopped(pid: int) -> Iterator[None]:
+    """A server process that does nothing, while its connections stay open."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture(scope="module")
+def large_database() -> Iterator[tuple[MySQLServer, DatabaseSettings]]:
+    """A server of this module's own, with more rows than fit in any buffer on the way."""
+    with private_server() as server:
+        name = server.new_database()
+        load_seed(server, name)
+        add_customers(server, name)
+        yield server, server.settings(name)
+
+
+def wait_until_nothing_more_is_read(process: subprocess.Popen[str], folder: Path) -> None:
+    """Everything that was on its way is in the journal."""
+    growing = folder / "iterable_journal.db-wal"
+    sizes = [-1, growing.stat().st_size]
+    while sizes[-1] != sizes[-2]:
+        time.sleep(SILENCE_SECONDS)
+        assert process.poll() is None
+        sizes.append(growing.stat().st_size)
+
+
+@pytest.mark.parametrize("silenced_by", ["server", "network"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_obeyed_while_the_database_is_silent_in_mid_stream(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    large_database: tuple[MySQLServer, DatabaseSettings],
+    silenced_by: str,
+    number: signal.Signals,
+) -> None:
+    """The driver waits in C code for bytes that do not come; the program ends all the same."""
+    server, settings = large_database
+    assert server.process is not None
+    growing = tmp_path / "iterable_journal.db-wal"
+    with ExitStack() as cleanup:
+        proxy = cleanup.enter_context(stalling_proxy(server.port))
+        port = proxy.port if silenced_by == "network" else server.port
+        environment = environment_for(tmp_path, sandbox, dataclasses.replace(settings, port=port))
+        process = start(tmp_path, environment)
+        wait_until(
+            process, lambda: growing.exists() and growing.stat().st_size >= BYTES_READ_BY_THEN
+        )
+        if silenced_by == "network":
+            proxy.stall()
+        else:
+            cleanup.enter_context(server_stopped(server.process.pid))
+        wait_until_nothing_more_is_read(process, tmp_path)
+        ran, seconds = signalled(tmp_path, process, number)
+
+    assert (ran.exit_code, seconds < LONGEST_OBEDIENCE_SECONDS) == (128 + number, True)
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("; nothing was sent")
+    assert sandbox.calls() == []
+
+
+def test_the_second_signal_ends_the_program_at_once_while_the_database_is_silent(
+    tmp_path: Path, sandbox: SandboxProcess, large_database: tuple[MySQLServer, DatabaseSettings]
+) -> None:
+    """Nobody who asks twice waits for a connection to be closed."""
+    server, settings = large_database
+    assert server.process is not None
+    growing = tmp_path / "iterable_journal.db-wal"
+    process = start(tmp_path, environment_for(tmp_path, sandbox, settings))
+    wait_until(process, lambda: growing.exists() and growing.stat().st_size >= BYTES_READ_BY_THEN)
+    with server_stopped(server.process.pid):
+        wait_until_nothing_more_is_read(process, tmp_path)
+        process.send_signal(signal.SIGINT)
+        time.sleep(SECONDS_OF_ONE_SIGNAL * 1.2)
+        ran, seconds = signalled(tmp_path, process, signal.SIGTERM)
+
+    assert ran.exit_code in {128 + signal.SIGINT, 128 + signal.SIGTERM}
+    assert seconds < LONGEST_OBEDIENCE_SECONDS
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_obeyed_while_a_host_does_not_answer(
+    tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals
+) -> None:
+    """A host that takes the connection and says nothing does not keep the signal out."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        environment = environment_for(tmp_path, sandbox, None)
+        environment["DB_PORT"] = str(listener.getsockname()[1])
+        process = start(tmp_path, environment)
+        with listener.accept()[0]:
+            ran, seconds = signalled(tmp_path, process, number)
+
+    assert (ran.exit_code, seconds < LONGEST_OBEDIENCE_SECONDS) == (128 + number, True)
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("; nothing was sent")
+
+
+def signalled(
+    folder: Path, process: subprocess.Popen[str], number: signal.Signals
+) -> tuple[Ran, float]:
+    """Send a signal; what the program did then, and how long it took."""
+    started = time.monotonic()
+    process.send_signal(number)
+    try:
+        ran = finish(folder, process)
+    finally:
+        process.kill()
+    return ran, time.monotonic() - started
 
 
 def waits_for_a_table(server: MySQLServer, name: str) -> bool:
