@@ -28,11 +28,14 @@ from db_connection import (
     load_query,
 )
 from tests.conftest import QUERIES_SQL, load_seed
+from tests.fake_mysql import GREETING, fake_mysql
 from tests.mysql_server import MySQLServer, find_server, is_mariadb, private_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from tests.fake_mysql import Peer
 
 QUERY_2 = load_query(QUERIES_SQL, 2)
 COLUMNS = "c.id, email, first_name, last_name, plan_type, candidate, v.page, v.device, v.browser, "
@@ -467,6 +470,45 @@ def test_a_server_that_never_answers_times_out() -> None:
         with pytest.raises(DatabaseUnavailable, match="Cannot connect to the database"):
             db_mysql.MySQLSession(silent, "127.0.0.1", 1)
         assert time.monotonic() - started > 0.5
+
+
+def greet_and_wait(peer: Peer) -> None:
+    """Say hello as a MySQL server does, read what comes, and answer nothing."""
+    peer.send(GREETING)
+    while True:
+        peer.receive()
+
+
+def sign_in_and_wait(peer: Peer) -> None:
+    """Let the user in, and leave the first statement unanswered."""
+    peer.sign_in()
+    while True:
+        peer.receive()
+
+
+@pytest.mark.parametrize("stall", [greet_and_wait, sign_in_and_wait])
+def test_a_host_that_stalls_after_its_greeting_gives_way_to_the_next(
+    seeded_database: DatabaseSettings, stall: Callable[[Peer], None]
+) -> None:
+    """Time to connect is time until signed in, however far the host lets us come."""
+    hosts = (NOBODY, *seeded_database.hosts)
+    with fake_mysql(NOBODY, seeded_database.port, stall) as fake:
+        settings = dataclasses.replace(seeded_database, hosts=hosts)
+        with DatabaseConnection(settings, connect_timeout_seconds=0.5) as database:
+            assert len(list(database.stream_page_views(QUERY_2))) == 3
+        assert len(fake.peers) == 1
+
+
+def test_a_host_that_stalls_is_said_to_be_silent(
+    seeded_database: DatabaseSettings,
+) -> None:
+    """One line with the time it was given, after three tries."""
+    waits: list[float] = []
+    with fake_mysql(NOBODY, 0, greet_and_wait) as fake:
+        stalled = dataclasses.replace(seeded_database, hosts=(NOBODY,), port=fake.port)
+        with pytest.raises(DatabaseUnavailable, match=r"not signed in within 0\.2 s"):
+            DatabaseConnection(stalled, sleep=waits.append, connect_timeout_seconds=0.2).connect()
+    assert waits == [1, 2]
 
 
 def test_something_that_is_no_database_is_told_so() -> None:
