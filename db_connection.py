@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from db_errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, QueryFailed
 from db_settings import DatabaseSettings
-from records import PageView
+from row_check import page_views, wrong_columns
 from sql_file import SqlFileError, find_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
+
+    from records import PageView
 
 __all__ = [
     "DatabaseConnection",
@@ -44,10 +47,13 @@ CONNECT_TIMEOUT_SECONDS = 10
 class Session(Protocol):
     """One open connection, of either engine."""
 
-    def execute(self, query: str) -> Sequence[str]:
-        """Start a query and return the names of its columns."""
+    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
+        """Start a query and return the names of its columns.
 
-    def batches(self) -> Iterator[Iterable[tuple[object, ...]]]:
+        More rows than `limit` need not be sent, but may.
+        """
+
+    def batches(self) -> Iterator[Sequence[tuple[object, ...]]]:
         """Yield the rows as they arrive, some hundreds at a time."""
 
     def close(self) -> None:
@@ -151,20 +157,22 @@ class DatabaseConnection:
 
         Args:
             query: A MySQL query that returns the columns of `PageView`.
-            limit: At most so many rows.
+            limit: At most so many rows, the first ones, whatever LIMIT the query has itself.
 
         Raises:
-            QueryFailed: the query cannot be run, or returns other columns.
+            QueryFailed: the query cannot be run, or returns other columns or types.
             DatabaseUnavailable: not connected, or the connection was lost on the way.
         """
         if self._session is None:
             raise DatabaseUnavailable("Not connected to the database")
-        _check_columns(self._session.execute(query if limit is None else _limited(query, limit)))
+        problem = wrong_columns(self._session.execute(query, limit))
+        if problem:
+            raise QueryFailed(problem)
         count = 0
-        for batch in self._session.batches():
-            for page_view in map(PageView._make, batch):
-                count += 1
-                yield page_view
+        views = chain.from_iterable(map(page_views, self._session.batches()))
+        for page_view in islice(views, limit):
+            count += 1
+            yield page_view
         logger.info("Query executed successfully, returned %d rows", count)
 
     def close(self) -> None:
@@ -173,15 +181,3 @@ class DatabaseConnection:
         if session is not None:
             session.close()
             logger.debug("Database connection closed")
-
-
-def _limited(query: str, limit: int) -> str:
-    return f"{query}\nLIMIT {limit:d}"
-
-
-def _check_columns(columns: Sequence[str]) -> None:
-    if tuple(columns) != PageView._fields:
-        raise QueryFailed(
-            f"The query returns the columns {', '.join(columns)}; "
-            f"it must return {', '.join(PageView._fields)}: check Query 2"
-        )

@@ -96,14 +96,22 @@ class MySQLSession:
             self._is_reading = False
             raise translate(error.errno, error.msg or str(error), **self._facts) from error
 
-    def execute(self, query: str) -> Sequence[str]:
-        """Start a query and return the names of its columns."""
+    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
+        """Start a query and return the names of its columns; see `_start` for the limit."""
         self._is_reading = True
         with self._translated(query_error):
-            self._driver.run(partial(self._cursor.execute, query))
+            self._driver.run(partial(self._start, query, limit))
         columns = tuple(column[0] for column in self._cursor.description or ())
         self._is_reading = bool(columns)
         return columns
+
+    def _start(self, query: str, limit: int | None) -> None:
+        # The server's own way to bound any query without a change to its text or order. A LIMIT
+        # in the query overrules it: then the reader stops first, and `close` stops the server.
+        self._cursor.execute(
+            f"SET SESSION sql_select_limit = {'DEFAULT' if limit is None else int(limit)}"
+        )
+        self._cursor.execute(query)
 
     def batches(self) -> Iterator[list[tuple[object, ...]]]:
         """Yield the rows as the server sends them."""

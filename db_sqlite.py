@@ -106,8 +106,11 @@ class SQLiteSession:
             raise DatabaseRefused(f"Cannot read {file}: check DB_NAME ({error})") from error
         self._cursor = self._connection.cursor()
 
-    def execute(self, query: str) -> Sequence[str]:
-        """Start a MySQL query and return the names of its columns."""
+    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:  # noqa: ARG002
+        """Start a MySQL query and return the names of its columns.
+
+        SQLite computes rows as they are fetched: a limit is for whoever fetches them.
+        """
         with _translated_errors():
             self._cursor.execute(";".join(to_sqlite(query)))
         return tuple(column[0] for column in self._cursor.description or ())

@@ -27,6 +27,7 @@ from db_connection import (
     QueryFailed,
     load_query,
 )
+from records import PageView
 from tests.conftest import QUERIES_SQL, load_seed
 from tests.fake_mysql import GREETING, fake_mysql
 from tests.mysql_server import MySQLServer, find_server, is_mariadb, private_server
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 QUERY_2 = load_query(QUERIES_SQL, 2)
 COLUMNS = "c.id, email, first_name, last_name, plan_type, candidate, v.page, v.device, v.browser, "
+ANY = f"SELECT * FROM ({QUERY_2}) AS q"
 # 40 ** 4 rows: more than any buffer between the server and here holds.
 HUGE_QUERY = (
     f"SELECT {COLUMNS} v.location, v.event_time FROM customers c JOIN page_views v "
@@ -200,6 +202,67 @@ def test_a_limit_bounds_the_rows(
     """At most `limit` rows come, the first ones."""
     with DatabaseConnection(seeded_database) as database:
         assert [row.id for row in database.stream_page_views(QUERY_2, limit)] == ids
+
+
+@pytest.mark.parametrize(
+    ("query", "limit", "ids"),
+    [
+        (f"{QUERY_2} LIMIT 2", 5, [1, 2]),
+        (f"{QUERY_2} LIMIT 5", 2, [1, 2]),
+        (f"{QUERY_2} DESC LIMIT 3 OFFSET 1", 1, [2]),
+        (f"{QUERY_2} DESC -- the newest first", 2, [3, 2]),
+        (f"{ANY} UNION ALL {ANY} ORDER BY id DESC", 3, [3, 3, 2]),
+        (f"SELECT * FROM ({QUERY_2} LIMIT 3) AS q ORDER BY id DESC", 2, [3, 2]),
+    ],
+)
+def test_a_limit_bounds_any_query_and_keeps_its_order(
+    seeded_database: DatabaseSettings, query: str, limit: int, ids: list[int]
+) -> None:
+    """Also one with a LIMIT of its own: the smaller of the two counts."""
+    with DatabaseConnection(seeded_database) as database:
+        assert [row.id for row in database.stream_page_views(query, limit)] == ids
+
+
+def test_a_limit_is_for_one_query_only(seeded_database: DatabaseSettings) -> None:
+    """The next one on the same connection returns everything again."""
+    with DatabaseConnection(seeded_database) as database:
+        assert len(list(database.stream_page_views(QUERY_2, 1))) == 1
+        assert len(list(database.stream_page_views(QUERY_2))) == 3
+
+
+def test_with_a_limit_the_server_does_not_send_the_rest(
+    mysql_server: MySQLServer, seeded_database: DatabaseSettings
+) -> None:
+    """Nothing is left to be read or stopped after the first rows of a huge result."""
+    with DatabaseConnection(seeded_database) as database:
+        assert len(list(database.stream_page_views(HUGE_QUERY, 5))) == 5
+        assert sends(mysql_server, seeded_database.name) == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "instead", "words"),
+    [
+        ("id", "CAST(id AS DECIMAL(10, 0))", "id is DECIMAL, expected an integer or text"),
+        ("id", "id + 0e0", "id is FLOAT or DOUBLE, expected an integer or text"),
+        ("id", "CAST(id AS BINARY)", "id is binary"),
+        ("first_name", "CAST(first_name AS BINARY)", "first_name is binary .* expected text"),
+        ("last_name", "LENGTH(last_name)", "last_name is an integer, expected text"),
+        ("event_time", "CAST(event_time AS CHAR)", "event_time is text, expected DATETIME or"),
+        ("event_time", "DATE(event_time)", "event_time is DATE, expected DATETIME or TIMESTAMP"),
+        ("event_time", "NULL", "event_time is NULL, expected DATETIME or TIMESTAMP"),
+    ],
+)
+def test_a_column_of_a_wrong_type_is_named(
+    seeded_database: DatabaseSettings, column: str, instead: str, words: str
+) -> None:
+    """One line with the customer, the column, the type found and the type expected."""
+    columns = ", ".join(PageView._fields).replace(column, f"{instead} AS {column}", 1)
+    query = f"SELECT {columns} FROM ({QUERY_2}) AS q"
+    with (
+        DatabaseConnection(seeded_database) as database,
+        pytest.raises(QueryFailed, match=rf"^Customer (b')?1.*: {words}.*check Query 2"),
+    ):
+        list(database.stream_page_views(query))
 
 
 def test_rows_arrive_while_the_server_still_sends(

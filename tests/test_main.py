@@ -494,7 +494,7 @@ def test_an_unwritable_output_folder_is_found_before_the_first_call(
 def test_a_value_that_cannot_be_sent_is_one_line_and_exit_69(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A table of another kind than ours: the line names the customer; nothing is sent."""
+    """A table of another kind than ours: the line names customer and column; nothing is sent."""
     variables = environment(tmp_path, sandbox, "ada@example.com")
     with closing(sqlite3.connect(tmp_path / "customers.sqlite")) as database, database:
         database.execute("UPDATE customers SET first_name = x'ff'")
@@ -503,7 +503,8 @@ def test_a_value_that_cannot_be_sent_is_one_line_and_exit_69(
 
     assert ran.exit_code == 69
     (line,) = ran.stderr.splitlines()
-    assert " - ERROR - Customer 1 has a value of a type that cannot be sent" in line
+    assert " - ERROR - Customer 1: first_name is binary" in line
+    assert "expected text" in line
     assert sandbox.calls() == []
 
 
