@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import orjson
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from answers import Answer
+from http_connection import OwnAnswersAdapter
 from settings import is_loopback
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Transport:
         self._timeout_seconds = timeout_seconds
         self._mask = mask
         self._user_agent = user_agent
-        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
+        self._adapter = OwnAnswersAdapter(pool_connections=1, pool_maxsize=connections)
         with requests.Session() as session:
             environment = session.merge_environment_settings(base_url, {}, None, None, None)
         # A proxy cannot reach this machine's own loopback, where the sandbox is.
