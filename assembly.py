@@ -62,7 +62,7 @@ def prepare(options: Options, cleanup: ExitStack) -> Settings:
     make_writable_folder(settings.output_dir)
     make_authentication(settings)  # a secret that can be none is told of before the first row
     # A connection for each worker, and what else the run has open.
-    allow_open_files(settings.max_workers + 64)
+    allow_open_files(settings.connection_limit + 64)
     return settings
 
 
@@ -145,7 +145,7 @@ def make_client(settings: Settings, stop: Stop) -> IterableClient:
     transport = Transport(
         settings.iterable_api_base_url,
         timeout_seconds=settings.request_timeout,
-        connections=settings.max_workers,
+        connections=settings.connection_limit,
         user_agent=f"{PROGRAM}/{__version__}",
         # Not the database's password: Iterable never sees it, and it may be a word of an answer.
         mask=SecretMask((key, settings.iterable_jwt_secret.get_secret_value())),

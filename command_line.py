@@ -49,7 +49,7 @@ class Options:
     verify: int | Literal["all"] | None
     limit: int | None
     mode: str | None
-    workers: int | None
+    workers: int | Literal["auto"] | None
     env_file: Path | None
     output_dir: Path | None
     verbose: bool
@@ -113,9 +113,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add("--mode", choices=("auto", "single", "bulk"), help="how to call (DELIVERY_MODE)")
     add(
         "--workers",
-        type=_whole_number(MOST_WORKERS),
+        type=_workers_or_auto,
         metavar="N",
-        help="calls in flight at most (MAX_WORKERS)",
+        help="maximum number of concurrent requests, or auto (MAX_WORKERS)",
     )
     add("--env-file", type=Path, metavar="FILE", help="read the settings from FILE, not .env")
     add("--output-dir", type=Path, metavar="DIR", help="where CSV and JSON go (OUTPUT_DIR)")
@@ -143,10 +143,16 @@ def _whole_number(most: int) -> Callable[[str], int]:
 
 
 _users = _whole_number(1_000_000_000)
+_workers = _whole_number(MOST_WORKERS)
 
 
 def _users_or_all(text: str) -> int | Literal["all"]:
     return "all" if text == "all" else _users(text)
 
 
+def _workers_or_auto(text: str) -> int | Literal["auto"]:
+    return "auto" if text == "auto" else _workers(text)
+
+
+_workers_or_auto.__name__ = "whole number, or auto,"
 _users_or_all.__name__ = "whole number, or all,"

@@ -13,13 +13,14 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from bulk import MOST_ITEMS, next_batch
 from exit_codes import ExitCode
 from iterable_client import BulkRefusedError
 from moments import now_text
-from records import CALLS
+from records import CALLS, SMALL_RUN_USERS
+from settings import AUTO_WORKERS
 from stopping import Stop, StopReason
 
 if TYPE_CHECKING:
@@ -91,6 +92,13 @@ def choose_mode(wanted: str, total_users: int, *, jwt: bool) -> Mode:
     if jwt or wanted == "single":
         return "single"
     return "bulk" if wanted == "bulk" or total_users >= BULK_FROM_USERS else "single"
+
+
+def choose_workers(wanted: int | Literal["auto"], total_users: int) -> int:
+    """How many users are under way at once: `auto` means one in a small run, in list order."""
+    if wanted != "auto":
+        return wanted
+    return 1 if total_users <= SMALL_RUN_USERS else AUTO_WORKERS
 
 
 def key_refused(code: str | None) -> StopReason:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from assembly import known_project, make_client, prepare, prepare_status
 from command_line import parse_arguments
 from db_connection import DatabaseError
-from delivery import Delivery, choose_mode
+from delivery import Delivery, choose_mode, choose_workers
 from exit_codes import ExitCode
 from files import FileError, is_there, make_folder, shown
 from history import past_run
@@ -120,14 +120,15 @@ def deliver(
 ) -> None:
     """Step 5: send every pending user and note what became of each."""
     quiet = settings.log_level not in {"DEBUG", "INFO"}
-    progress = DeliveryProgress(journal.pending_users(run), quiet=quiet)
+    users = journal.pending_users(run)
+    progress = DeliveryProgress(users, quiet=quiet)
     delivery = Delivery(
         client,
         journal,
         run,
         stop,
         progress,
-        workers=settings.max_workers,
+        workers=choose_workers(settings.max_workers, users),
         mode=decide_mode(settings, journal, run),
     )
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from records import CALLS, ENDPOINTS
+from records import CALLS, ENDPOINTS, SMALL_RUN_USERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ logger = logging.getLogger("main")
 user_logger = logging.getLogger("iterable_client")
 
 # Up to here every user is worth a few lines at INFO; above, they go to the file only.
-MOST_USERS_SHOWN = 100
+MOST_USERS_SHOWN = SMALL_RUN_USERS
 SECONDS_BETWEEN_LINES = 10.0
 
 

@@ -23,6 +23,8 @@ Call = Literal["users_update", "events_track"]
 CALLS: tuple[Call, Call] = ("users_update", "events_track")
 ENDPOINTS: dict[Call, str] = {"users_update": "users/update", "events_track": "events/track"}
 Mode = Literal["single", "bulk"]
+# Up to here a run shows one user after the other; above, it is about speed.
+SMALL_RUN_USERS = 100
 # Everybody of Query 2, the first of them, or those whom an earlier run left open.
 RunKind = Literal["full", "limited", "retry"]
 

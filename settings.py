@@ -71,6 +71,8 @@ def _readable_file(path: Path) -> Path:
 
 _Model = TypeVar("_Model", bound=BaseModel)
 MOST_WORKERS = 1024
+# As many as a run without a number of its own has at most.
+AUTO_WORKERS = 64
 _ORIGIN = re.compile(r"https?://[^\s/?#@]+/?", re.IGNORECASE)
 
 ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
@@ -120,9 +122,9 @@ class Settings(BaseModel):
     delivery_mode: Annotated[Literal["auto", "single", "bulk"], BeforeValidator(str.lower)] = Field(
         "auto", description="auto, single or bulk"
     )
-    max_workers: int = Field(
-        64, ge=1, le=MOST_WORKERS, description=f"a whole number from 1 to {MOST_WORKERS}"
-    )
+    max_workers: Annotated[
+        Annotated[int, Field(ge=1, le=MOST_WORKERS)] | Literal["auto"], BeforeValidator(str.lower)
+    ] = Field("auto", description=f"auto or a whole number from 1 to {MOST_WORKERS}")
     rate_limit_share: float = Field(
         0.9, gt=0, allow_inf_nan=False, description="a number above 0, such as 0.9"
     )
@@ -135,6 +137,11 @@ class Settings(BaseModel):
     def authentication(self) -> Literal["JWT", "API Key"]:
         """How the run authenticates, in the words of the summary and the results file."""
         return "JWT" if self.use_jwt_auth else "API Key"
+
+    @property
+    def connection_limit(self) -> int:
+        """The maximum number of concurrent calls, whatever the number of users turns out to be."""
+        return AUTO_WORKERS if self.max_workers == "auto" else self.max_workers
 
     def secrets(self) -> tuple[str, ...]:
         """What must never be seen in a log, an error or a file."""

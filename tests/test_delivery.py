@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import threading
-from typing import TYPE_CHECKING, Any
+import time
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from delivery import UNREACHABLE, Delivery, choose_mode, key_refused
+from delivery import UNREACHABLE, Delivery, choose_mode, choose_workers, key_refused
 from history import past_run
 from journal import Journal
 from records import CallResult, Retries, RunHeader
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from records import Call, Mode, PendingUser
 
 KINDS = ("invalid", "forgotten", "typemismatch", "eventrefused", "UPPER")
+SECONDS_FOR_ONE_CALL_TOO_MANY = 0.3
 UNLIMITED = {"RATE_LIMIT_SHARE": "10000"}
 
 
@@ -87,6 +89,59 @@ def test_the_mode_follows_the_wish_the_size_and_the_key(
 ) -> None:
     """Bulk from 1,000 users on, and never with JWT."""
     assert choose_mode(wanted, users, jwt=jwt) == mode
+
+
+@pytest.mark.parametrize(
+    ("wanted", "users", "workers"),
+    [
+        ("auto", 1, 1),
+        ("auto", 100, 1),
+        ("auto", 101, 64),
+        ("auto", 1_000_000, 64),
+        (8, 1, 8),
+        (8, 1_000_000, 8),
+        (1, 1_000_000, 1),
+    ],
+)
+def test_the_workers_follow_the_wish_and_the_size(
+    wanted: int | Literal["auto"], users: int, workers: int
+) -> None:
+    """One for a small run, 64 for a larger one; an explicit number is obeyed for any size."""
+    assert choose_workers(wanted, users) == workers
+
+
+@pytest.mark.parametrize(
+    ("users", "arguments", "at_once"),
+    [(100, (), 1), (101, (), 64), (100, ("--workers", "8"), 8), (101, ("--workers", "1"), 1)],
+)
+def test_a_small_run_has_one_user_under_way(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    users: int,
+    arguments: tuple[str, ...],
+    at_once: int,
+) -> None:
+    """While the calls after the first user hang, nobody but the workers' users is called for."""
+    sandbox.faults(
+        [
+            {"endpoint": "users/update", "kind": "slow", "delay_seconds": 0.0},
+            {"endpoint": "users/update", "kind": "hang", "times": users},
+        ]
+    )
+    emails = [f"user{n}@example.com" for n in range(users)]
+    database = database_of(tmp_path / "customers.sqlite", emails)
+    environment = environment_for(tmp_path, sandbox, database) | UNLIMITED
+    process = start(tmp_path, environment | {"REQUEST_TIMEOUT": "600"}, *arguments)
+    called = sandbox.calls
+    wait_until(process, lambda: len(called()) >= 2 + at_once)
+    time.sleep(SECONDS_FOR_ONE_CALL_TOO_MANY)
+
+    calls = called()
+    process.kill()
+    finish(tmp_path, process)
+    assert len(calls) == 2 + at_once
+    assert [call["email"] for call in calls[:2]] == [emails[0], emails[0]]
+    assert sorted(call["email"] for call in calls[2:]) == sorted(emails[1 : at_once + 1])
 
 
 def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: SandboxProcess) -> None:

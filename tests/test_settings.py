@@ -249,9 +249,9 @@ class TestValues:
             ("USE_JWT_AUTH", "maybe", "true or false"),
             ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
             ("DELIVERY_MODE", "batch", "auto, single or bulk"),
-            ("MAX_WORKERS", "1025", "a whole number from 1 to 1024"),
-            ("MAX_WORKERS", "0", "a whole number from 1 to 1024"),
-            ("MAX_WORKERS", "2.5", "a whole number from 1 to 1024"),
+            ("MAX_WORKERS", "1025", "auto or a whole number from 1 to 1024"),
+            ("MAX_WORKERS", "0", "auto or a whole number from 1 to 1024"),
+            ("MAX_WORKERS", "2.5", "auto or a whole number from 1 to 1024"),
             ("RATE_LIMIT_SHARE", "0", "a number above 0, such as 0.9"),
             ("RATE_LIMIT_SHARE", "nan", "a number above 0, such as 0.9"),
             ("RATE_LIMIT_SHARE", "inf", "a number above 0, such as 0.9"),
@@ -280,6 +280,7 @@ class TestValues:
             ("DELIVERY_MODE", "single"),
             ("MAX_WORKERS", "1"),
             ("MAX_WORKERS", "1024"),
+            ("MAX_WORKERS", "auto"),
             ("RATE_LIMIT_SHARE", "0.001"),
             ("RATE_LIMIT_SHARE", "50"),
             ("REQUEST_TIMEOUT", "0.1"),
@@ -372,6 +373,15 @@ class TestBaseUrl:
         message = refused(ITERABLE_API_BASE_URL=f"https://{login}@api.iterable.com")
         assert "a value that is not shown" in message
         assert "geheim" not in message
+
+
+class TestConnectionLimit:
+    """How many connections a run of any size may need."""
+
+    @pytest.mark.parametrize(("given", "limit"), [("auto", 64), ("AUTO", 64), ("7", 7)])
+    def test_it_is_the_largest_number_of_workers(self, given: str, limit: int) -> None:
+        """It is asked for before the number of users is known."""
+        assert load_settings({**REQUIRED, "MAX_WORKERS": given}).connection_limit == limit
 
 
 class TestSecrets:
