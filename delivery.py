@@ -55,7 +55,15 @@ UNREACHABLE = StopReason(
 
 
 class Progress(Protocol):
-    """Told about every batch whose calls are over; called by the delivering thread only."""
+    """Told about every batch, by the delivering thread, and about every call by its worker."""
+
+    def start(self, users: Sequence[PendingUser]) -> None:
+        """These users' calls begin; nothing was logged of them yet."""
+        ...
+
+    def call_done(self, done: CallDone) -> None:
+        """A call is over; called by the worker, before it makes the next one."""
+        ...
 
     def advance(self, users: Sequence[PendingUser], outcomes: Sequence[CallDone]) -> None:
         """These users' calls are over; `outcomes` are those of the calls that were made."""
@@ -188,6 +196,7 @@ class Delivery:
             thread = threading.Thread(target=self._serve, daemon=True)
             self._threads.append(thread)
             thread.start()
+        self._progress.start(batch)
         self._work.put(batch)
 
     def _take_report(self) -> CallDone | BatchDone | None:
@@ -219,6 +228,7 @@ class Delivery:
             try:
                 for done in self._send_batch(batch):
                     outcomes.append(done)
+                    self._progress.call_done(done)
                     self._reports.put(done)
             except Exception as error:  # noqa: BLE001  raised again by the delivering thread
                 self._reports.put(WorkerDied(error))

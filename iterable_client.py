@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("iterable_client")
 
+# Held while a failure and the response to it are logged, one below the other.
+_two_lines = threading.Lock()
+
 MOST_EVENTS_READ = 200
 BULK_ENDPOINTS: dict[Call, str] = {
     "users_update": "users/bulkUpdate",
@@ -105,6 +108,10 @@ class IterableClient:
         limiters: the pace of each endpoint, shared by all threads.
         max_attempts: tries of a call that fails in a way that may heal.
         random_share: jitter, from 0 to 1.
+
+    Attributes:
+        names_users: whether the lines of attempts and retries name their user. They need it
+            when several calls are under way at once.
     """
 
     def __init__(
@@ -126,6 +133,7 @@ class IterableClient:
         self._retries = RetryCounter()
         self._failures = FailuresInARow()
         self._warned_of_fields: set[str] = set()
+        self.names_users = False
 
     def send(self, call: Call, user: PendingUser) -> CallResult:
         """Make one user's call: `users/update` or `events/track`."""
@@ -216,7 +224,7 @@ class IterableClient:
             wait = self._wait_before_next(answer, verdict, tries, limiter, sent_at)
             if wait is None or limiter.now() + wait > tries.give_up_at:
                 return result
-            self._announce(request.endpoint, _label(result), wait, tries)
+            self._announce(request, _label(result), wait, tries)
             if self._pause.wait(wait):
                 return result
             waited = wait
@@ -224,7 +232,13 @@ class IterableClient:
 
     def _send_once(self, request: Request, tries: Tries) -> Answer:
         attempt = tries.counted + 1
-        logger.debug("Attempt %d/%d for %s", attempt, self._max_attempts, request.endpoint)
+        logger.debug(
+            "Attempt %d/%d for %s%s",
+            attempt,
+            self._max_attempts,
+            request.endpoint,
+            self._user_named(request),
+        )
         headers = self._authentication.headers(request.email)
         return self._transport.send(request.path, request.body, headers)
 
@@ -242,15 +256,19 @@ class IterableClient:
         limiter.slow_down(sent_at, asked or 0.0)
         return wait_after_rate_limit(tries, asked, self._random_share())
 
-    def _announce(self, endpoint: str, label: str, wait: float, tries: Tries) -> None:
+    def _announce(self, request: Request, label: str, wait: float, tries: Tries) -> None:
         logger.warning(
-            "Retryable error %s from %s. Retrying in %.2fs (attempt %d/%d)",
+            "Retryable error %s from %s. Retrying in %.2fs (attempt %d/%d)%s",
             label,
-            endpoint,
+            request.endpoint,
             wait,
             max(tries.counted, 1),
             self._max_attempts,
+            self._user_named(request),
         )
+
+    def _user_named(self, request: Request) -> str:
+        return f" for {request.email}" if self.names_users and request.email else ""
 
     def _warn_of_dropped_fields(self, endpoint: str, fields: Sequence[str]) -> None:
         new = [field for field in fields if field not in self._warned_of_fields]
@@ -304,10 +322,6 @@ def _log_failure(endpoint: str, whom: str, result: CallResult) -> None:
     else:
         family = "4xx Client Error" if status < 500 else "5xx Server Error"
         problem = f"{family} from {endpoint}: Status {status}"
-    logger.error(
-        "%s after %d attempt(s) for %s - Response: %s",
-        problem,
-        result.attempts,
-        whom,
-        result.response,
-    )
+    with _two_lines:
+        logger.error("%s after %d attempt(s) for %s", problem, result.attempts, whom)
+        logger.error("Response: %s", result.response)

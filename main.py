@@ -121,14 +121,16 @@ def deliver(
     """Step 5: send every pending user and note what became of each."""
     quiet = settings.log_level not in {"DEBUG", "INFO"}
     users = journal.pending_users(run)
-    progress = DeliveryProgress(users, quiet=quiet)
+    workers = choose_workers(settings.max_workers, users)
+    client.names_users = workers > 1
+    progress = DeliveryProgress(users, one_by_one=workers == 1, quiet=quiet)
     delivery = Delivery(
         client,
         journal,
         run,
         stop,
         progress,
-        workers=choose_workers(settings.max_workers, users),
+        workers=workers,
         mode=decide_mode(settings, journal, run),
     )
     try:
@@ -213,6 +215,7 @@ def verify_delivered(settings: Settings, options: Options, stop: Stop) -> ExitCo
     """`--verify`: read delivered users back from Iterable and compare."""
     most = None if options.verify == "all" else options.verify
     client = make_client(settings, stop)
+    client.names_users = True
     with ExitStack() as cleanup:
         cleanup.callback(client.close)
         file = cleanup.enter_context(JournalFile(settings.journal_file))

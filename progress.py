@@ -27,10 +27,20 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class DeliveryProgress:
-    """Lines for each user of a small run; a bar, or now and then a line, for a large one."""
+    """Lines for each user of a small run; a bar, or now and then a line, for a large one.
 
-    def __init__(self, total: int, *, quiet: bool = False) -> None:
+    Args:
+        total: the users of the run.
+        one_by_one: one user is under way at a time, so that lines can appear as it happens:
+            those that the client logs of a call stand between its user's own. Otherwise a
+            user's lines appear together, when the calls are over.
+        quiet: no bar.
+    """
+
+    def __init__(self, total: int, *, one_by_one: bool = False, quiet: bool = False) -> None:
         self._total = total
+        self._one_by_one = one_by_one
+        self._live = False
         self._done = 0
         self._level = logging.INFO if total <= MOST_USERS_SHOWN else logging.DEBUG
         self._started = time.monotonic()
@@ -39,11 +49,24 @@ class DeliveryProgress:
         self._lines = large and not sys.stderr.isatty()
         self._bar = tqdm(total=total, unit="user", disable=quiet or not large or self._lines)
 
+    def start(self, users: Sequence[PendingUser]) -> None:
+        """These users' calls begin."""
+        self._live = self._one_by_one and len(users) == 1
+        if self._live:
+            self._log_start(self._done + 1, users[0])
+
+    def call_done(self, done: CallDone) -> None:
+        """One call is over; called by the worker, before it makes the next one."""
+        if self._live and done.result.success:
+            self._log_success(done.call)
+
     def advance(self, users: Sequence[PendingUser], outcomes: Sequence[CallDone]) -> None:
         """These users' calls are over."""
-        if self._level == logging.INFO or len(users) == 1:
+        if self._live:
+            self._log_end(users[0], results_of(users[0], outcomes))
+        elif self._level == logging.INFO or len(users) == 1:
             for number, user in enumerate(users, start=self._done + 1):
-                self._tell(number, user, results_of(user, outcomes))
+                self._log_user(number, user, results_of(user, outcomes))
         self._done += len(users)
         self._bar.update(len(users))
         now = time.monotonic()
@@ -55,12 +78,21 @@ class DeliveryProgress:
         """Take the bar away."""
         self._bar.close()
 
-    def _tell(self, number: int, user: PendingUser, results: dict[Call, CallResult]) -> None:
-        logger.log(self._level, "Processing record %d/%d", number, self._total)
-        user_logger.log(self._level, "Processing user: %s", user.email)
+    def _log_user(self, number: int, user: PendingUser, results: dict[Call, CallResult]) -> None:
+        self._log_start(number, user)
         for call in CALLS:
             if call in results and results[call].success:
-                user_logger.log(self._level, "%s call successful: Success", ENDPOINTS[call])
+                self._log_success(call)
+        self._log_end(user, results)
+
+    def _log_start(self, number: int, user: PendingUser) -> None:
+        logger.log(self._level, "Processing record %d/%d", number, self._total)
+        user_logger.log(self._level, "Processing user: %s", user.email)
+
+    def _log_success(self, call: Call) -> None:
+        user_logger.log(self._level, "%s call successful: Success", ENDPOINTS[call])
+
+    def _log_end(self, user: PendingUser, results: dict[Call, CallResult]) -> None:
         if len(results) == len(user.calls) and all(result.success for result in results.values()):
             user_logger.log(self._level, "✓ Successfully processed user: %s", user.email)
         else:

@@ -337,6 +337,12 @@ class BrokenClient:
 class NoProgress:
     """Nobody looks."""
 
+    def start(self, users: object) -> None:
+        """Nothing to show."""
+
+    def call_done(self, done: object) -> None:
+        """Nothing to show."""
+
     def advance(self, users: object, outcomes: object) -> None:
         """Nothing to show."""
 

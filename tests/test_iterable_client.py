@@ -260,9 +260,10 @@ def test_the_documented_lines_are_logged(
         "WARNING",
         "Retryable error 503 from users/update. Retrying in 1.00s (attempt 1/3)",
     ) in lines
-    (refusal,) = [text for level, text in lines if level == "ERROR"]
-    assert refusal.startswith("4xx Client Error from users/update: Status 400")
-    assert "{'code': 'BadParams'}" in refusal
+    assert [text for level, text in lines if level == "ERROR"] == [
+        "4xx Client Error from users/update: Status 400 after 2 attempt(s) for user1@example.com",
+        "Response: {'code': 'BadParams'}",
+    ]
     assert [level for level, text in lines if "dataFields" in text] == ["DEBUG"]
 
 

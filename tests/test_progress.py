@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
+import signal
 import struct
 import sys
 import termios
@@ -18,9 +20,22 @@ import progress
 from delivery import CallDone
 from progress import DeliveryProgress, progress_line, results_of
 from records import CALLS, CallResult, PendingUser
+from tests.runs import (
+    database_of,
+    environment_for,
+    finish,
+    has_logged,
+    pause_at,
+    run,
+    start,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox.process import SandboxProcess
 
 SUCCESS = CallResult(True, {"code": "Success"}, 200, 1, None)
 FAILURE = CallResult(False, "<html>", 503, 3, "server_error")
@@ -246,3 +261,147 @@ class TestBar:
         shown.advance([ADA], BOTH)
         shown.close()
         assert capfd.readouterr().err == ""
+
+
+EMAILS = ["ada@example.com", "bob@example.com", "profilerefused@example.com"]
+UPDATED = "users/update call successful: Success"
+TRACKED = "events/track call successful: Success"
+BAD_PARAMS = {"code": "BadParams", "msg": "Invalid parameter: page", "params": None}
+
+
+def server_error_for(email: str, endpoint: str, times: int = 1) -> dict[str, object]:
+    """A 503 for the next calls of this user."""
+    return {
+        "endpoint": endpoint,
+        "email": email,
+        "kind": "status",
+        "status": 503,
+        "body": {"code": "DatabaseError"},
+        "times": times,
+    }
+
+
+def delivery_lines(messages: list[str]) -> list[str]:
+    """What stands between steps 5 and 6; how long a wait is differs from run to run."""
+    begin = messages.index("[STEP 5] Processing user records...") + 1
+    end = messages.index("[STEP 6] Generating summary...")
+    return [re.sub(r"in \d+\.\d\ds", "in …s", message) for message in messages[begin:end]]
+
+
+class TestOrderOfLines:
+    """A real run, from the outside."""
+
+    def test_a_small_run_shows_one_user_after_the_other_as_it_happens(
+        self, tmp_path: Path, sandbox: SandboxProcess
+    ) -> None:
+        """Retries and refusals stand between the lines of the very call that they belong to."""
+        refusal = {"kind": "status", "status": 400, "body": BAD_PARAMS}
+        sandbox.faults(
+            [
+                server_error_for(EMAILS[0], "users/update"),
+                {"endpoint": "events/track", "email": EMAILS[1], **refusal},
+            ]
+        )
+        database = database_of(tmp_path / "customers.sqlite", EMAILS)
+
+        ran = run(tmp_path, environment_for(tmp_path, sandbox, database))
+
+        refused = ran.records[EMAILS[2]]["users_update"]["response"]
+        assert delivery_lines(ran.messages()) == [
+            "Processing record 1/3",
+            "Processing user: ada@example.com",
+            "Retryable error 503 from users/update. Retrying in …s (attempt 1/3)",
+            UPDATED,
+            TRACKED,
+            "✓ Successfully processed user: ada@example.com",
+            "Processing record 2/3",
+            "Processing user: bob@example.com",
+            UPDATED,
+            "4xx Client Error from events/track: Status 400 after 1 attempt(s) for bob@example.com",
+            f"Response: {BAD_PARAMS}",
+            "✗ Not fully delivered: bob@example.com",
+            "Processing record 3/3",
+            "Processing user: profilerefused@example.com",
+            f"4xx Client Error from users/update: Status 400 after 1 attempt(s) for {EMAILS[2]}",
+            f"Response: {refused}",
+            TRACKED,
+            "✗ Not fully delivered: profilerefused@example.com",
+        ]
+
+    def test_a_users_lines_are_out_before_the_next_ones_calls_are_over(
+        self, tmp_path: Path, sandbox: SandboxProcess
+    ) -> None:
+        """While the run waits for the second user, the first one's lines are there."""
+        database = database_of(tmp_path / "customers.sqlite", EMAILS)
+        has_paused = pause_at(sandbox, EMAILS[1])
+        process = start(tmp_path, environment_for(tmp_path, sandbox, database))
+        wait_until(process, has_paused)
+        wait_until(process, lambda: has_logged(tmp_path, "Retrying in"))
+        messages = [line.split(" - ", 3)[3] for line in info_lines(tmp_path / "run.log")]
+
+        process.send_signal(signal.SIGTERM)
+        finish(tmp_path, process)
+
+        seen = messages[messages.index("Processing record 1/3") :]
+        assert seen == [
+            "Processing record 1/3",
+            "Processing user: ada@example.com",
+            UPDATED,
+            TRACKED,
+            "✓ Successfully processed user: ada@example.com",
+            "Processing record 2/3",
+            "Processing user: bob@example.com",
+            UPDATED,
+            "Retryable error 429 from events/track. Retrying in 55.00s (attempt 1/3)",
+        ]
+
+    def test_with_several_workers_each_users_lines_stay_together_or_name_the_user(
+        self, tmp_path: Path, sandbox: SandboxProcess
+    ) -> None:
+        """Nobody has to guess whose call was retried or refused."""
+        emails = [f"user{number}@example.com" for number in range(12)]
+        sandbox.faults([server_error_for(email, "users/update") for email in emails[1:]])
+        sandbox.faults([server_error_for(email, "events/track", 3) for email in emails[4:6]])
+        database = database_of(tmp_path / "customers.sqlite", emails)
+
+        ran = run(tmp_path, environment_for(tmp_path, sandbox, database), "--workers", "8")
+
+        assert ran.exit_code == 1
+        lines = delivery_lines(ran.messages())
+        own = [line for line in lines if not line.startswith(("Retryable", "5xx", "Response"))]
+        groups = "\n".join(own).split("Processing record ")[1:]
+        for number, group in enumerate(groups, start=1):
+            lines_of_user = group.splitlines()
+            email = lines_of_user[1].removeprefix("Processing user: ")
+            assert lines_of_user[0] == f"{number}/12"
+            assert lines_of_user[-1].endswith(email)
+            assert lines_of_user[2:-1] == (
+                [UPDATED] if email in emails[4:6] else [UPDATED, TRACKED]
+            )
+        retries = [line for line in lines if line.startswith("Retryable")]
+        assert sorted(line.rpartition(" for ")[2] for line in retries) == sorted(
+            [*emails[1:], *emails[4:6], *emails[4:6]]
+        )
+        told = [line for line in lines if line.startswith(("5xx", "Response"))]
+        for error, response in zip(told[::2], told[1::2], strict=True):
+            assert re.fullmatch(r"5xx .* for user[45]@example\.com", error)
+            assert response == "Response: {'code': 'DatabaseError'}"
+
+    def test_above_a_hundred_users_the_lines_of_a_call_name_its_user_in_the_file(
+        self, tmp_path: Path, sandbox: SandboxProcess
+    ) -> None:
+        """DEBUG lines too: attempts of 64 workers stand side by side."""
+        emails = [f"user{number}@example.com" for number in range(101)]
+        database = database_of(tmp_path / "customers.sqlite", emails)
+
+        ran = run(tmp_path, environment_for(tmp_path, sandbox, database))
+
+        attempts = [line for line in ran.log.splitlines() if " - Attempt " in line]
+        named = [line.rpartition(" for ")[2] for line in attempts]
+        assert sorted(named) == sorted(emails * 2)
+
+
+def info_lines(log: Path) -> list[str]:
+    """The lines of INFO and above that a log has by now."""
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if " - DEBUG - " not in line]
