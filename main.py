@@ -92,6 +92,7 @@ def run_integration(
         logger.info("[STEP 4] Initializing Iterable API client...")
         client = make_client(settings, stop)
         logger.info("Using %s authentication", settings.authentication.replace("Key", "key"))
+        logger.info("Iterable API client initialized")
         logger.info("[STEP 4.5] Exporting query results to CSV...")
         export_csv(journal, run)
         logger.info("[STEP 5] Processing user records...")

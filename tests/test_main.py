@@ -36,6 +36,7 @@ STEPS = [
     "Found 3 pro user(s) with recent engagement",
     "[STEP 4] Initializing Iterable API client...",
     "Using API key authentication",
+    "Iterable API client initialized",
     "[STEP 4.5] Exporting query results to CSV...",
     "Exported 3 records to CSV: query_results_",
     "[STEP 5] Processing user records...",
