@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from history import past_run
 from journal_format import (
     DELIVERED_LATER,
+    IN_ANOTHER_LATER_RUN,
     IN_LATER_RUN,
     LEFT,
     LEFT_TO_LATER,
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
     from history import PastRun
     from journal_file import JournalFile
 
-# A user u of run :run, with the outcome o if there is one, who has a call left.
-_OPEN = (
+# A user u of run :run, with the outcome o if there is one.
+_ANY = (
     "FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
-    " WHERE u.run = :run AND NOT (COALESCE(o.users_update_success, 0)"
-    " AND COALESCE(o.events_track_success, 0))"
+    " WHERE u.run = :run"
+)
+# One who has a call left.
+_OPEN = (
+    f"{_ANY} AND NOT (COALESCE(o.users_update_success, 0) AND COALESCE(o.events_track_success, 0))"
 )
 
 
@@ -50,7 +54,8 @@ def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
     for past in _newest_first(file, "status != 'completed'"):
         if may_continue(past, project):
             backlog = _backlog(file, past, _same_projects(past, project))
-            if backlog.open_users or _lacks_its_results(file, past, project):
+            projects = project or _own_projects(past)
+            if backlog.open_users or _lacks_its_results(file, past, projects):
                 return backlog
     return None
 
@@ -78,6 +83,30 @@ def of_another_project(file: JournalFile, project: str) -> Backlog | None:
             if backlog.open_users:
                 return backlog
     return None
+
+
+def has_pending_work(file: JournalFile, past: PastRun) -> bool:
+    """Whether --resume or --retry-failed may have to choose this run, with its own settings."""
+    projects = _own_projects(past)
+    return bool(_backlog(file, past, projects).open_users) or _lacks_its_results(
+        file, past, projects
+    )
+
+
+def is_only_newer_run_for(file: JournalFile, earlier: PastRun, run: int) -> bool:
+    """Whether `run` alone tells that users of an earlier run were sent newer data.
+
+    An unfinished run, once it is resumed and ends, also notes anew what its delivered users were
+    last sent.
+    """
+    users = _OPEN if earlier.record.status == "completed" else _ANY
+    values = {"run": earlier.run, "projects": _own_projects(earlier), "but": run}
+    query = (
+        f"SELECT 1 {users} AND u.customer_id IN (SELECT customer_id FROM users WHERE run = :but)"
+        " AND (SELECT project FROM runs WHERE run = :but) GLOB :projects"
+        f" AND NOT {IN_ANOTHER_LATER_RUN} LIMIT 1"
+    )
+    return file.one(query, values) is not None
 
 
 def may_continue(past: PastRun, project: str | None) -> bool:
@@ -160,9 +189,18 @@ def _same_projects(past: PastRun, project: str | None) -> str:
     """
     theirs = past.record.header.project
     if project is None:
-        return theirs if past.delivered_users else f"{theirs.partition(':')[0]}*"
+        return _own_projects(past)
     address, _, _ = project.partition(":")
     return project if theirs in {"", project} else f"{address}:*"
+
+
+def _own_projects(past: PastRun) -> str:
+    """Whose later runs count, whatever the settings are now."""
+    project = past.record.header.project
+    address, _, _ = project.partition(":")
+    if not project:
+        return "*"
+    return project if past.delivered_users else f"{address}:*"
 
 
 def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:
@@ -173,11 +211,11 @@ def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:
     return Backlog(past, projects, count)
 
 
-def _lacks_its_results(file: JournalFile, past: PastRun, project: str | None) -> bool:
+def _lacks_its_results(file: JournalFile, past: PastRun, projects: str) -> bool:
     """Whether a run died after its last call, and no whole run has come to its end since."""
     query = (
-        "SELECT 1 FROM runs WHERE run > ? AND project = ?"
+        "SELECT 1 FROM runs WHERE run > ? AND project GLOB ?"
         " AND status = 'completed' AND kind = 'full'"
     )
     died = past.record.status == "running"
-    return died and file.one(query, (past.run, project or past.record.header.project)) is None
+    return died and file.one(query, (past.run, projects)) is None

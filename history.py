@@ -117,20 +117,6 @@ def settle_crashed_runs(file: JournalFile) -> None:
         settle(file, run)
 
 
-def prune(file: JournalFile, before: str) -> int:
-    """Forget runs that began before this ISO time; what was last sent stays.
-
-    Returns:
-        How many.
-    """
-    runs = file.all("SELECT run FROM runs WHERE settled AND started_at < ?", (before,))
-    for (run,) in runs:
-        with file.transaction():
-            for table in ("outcomes", "users", "runs"):
-                file.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
-    return len(runs)
-
-
 def last_sent(
     file: JournalFile, project: str, customer_ids: Sequence[int]
 ) -> dict[int, tuple[bytes | None, bytes | None]]:

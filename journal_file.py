@@ -95,7 +95,9 @@ class JournalFile:
         with self._translated():
             return self._database.execute(sql, parameters).fetchone()
 
-    def all(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def all(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()
+    ) -> list[tuple[Any, ...]]:
         """All rows of a query that has few."""
         with self._translated():
             return self._database.execute(sql, parameters).fetchall()

@@ -86,6 +86,7 @@ _LATER = (
     " WHERE later.run > :run AND later.project GLOB :projects AND later.total_users > 0{})"
 )
 IN_LATER_RUN = _LATER.format("", "")
+IN_ANOTHER_LATER_RUN = _LATER.format("", " AND later.run != :but")
 DELIVERED_LATER = _LATER.format(
     " JOIN outcomes p ON p.run = n.run AND p.position = n.position",
     f" AND p.users_update_success IN ({DELIVERED}, {UNCHANGED})"

@@ -6,7 +6,6 @@ StillOpenError    exit 1: an unfinished run comes first; nothing was done
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +13,11 @@ from assembly import PROGRAM_DIR, database_settings, project_of, run_header
 from backlog import leave_to_later_runs, of_another_project, undelivered, unfinished
 from db_connection import DatabaseConnection, load_query
 from files import make_writable_folder
-from history import past_run, prune, settle_crashed_runs
-from moments import now_text, text_of, utc_now
+from history import past_run, settle_crashed_runs
+from moments import now_text, utc_now
 from operator_commands import another_project_notice, unfinished_notice
 from progress import MOST_USERS_SHOWN
+from pruning import prune
 from settings import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ logger = logging.getLogger("main")
 
 QUERY_FILE = PROGRAM_DIR / "phase2_queries.sql"
 QUERY_NUMBER = 2
-DAYS_KEPT = 30
 
 
 class StillOpenError(Exception):
@@ -44,7 +43,14 @@ def open_run(
 ) -> int | None:
     """Whom to send: an earlier run's open users, or those of Query 2; None when nobody."""
     settle_crashed_runs(journal)
-    prune(journal, text_of(utc_now() - timedelta(days=DAYS_KEPT)))
+    run = _choose_run(settings, options, journal, cleanup)
+    prune(journal, utc_now(), run)
+    return run
+
+
+def _choose_run(
+    settings: Settings, options: Options, journal: Journal, cleanup: ExitStack
+) -> int | None:
     if options.resume:
         return resume_run(settings, journal)
     if options.retry_failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from assembly import project_of
 from history import past_run, past_runs, settle_crashed_runs
 from journal import Journal
+from moments import text_of
+from pruning import prune
 from records import CALLS, Retries, RunKind
 from run_opening import StillOpenError, resume_run, retry_run
 from settings import load_settings
@@ -33,6 +36,10 @@ plans = st.lists(fates, min_size=10, max_size=10)
 # After how many users the run ends, and how; a killed run forgets its last answers.
 ends = st.sampled_from(["whole", "interrupted", "killed"])
 reaches = st.integers(0, 4)
+MORNING = datetime(2026, 1, 13, 4, tzinfo=timezone.utc)
+# How many days go by before a run, and by how many days the clock is wrong.
+pauses = st.sampled_from([40, 1, 20])
+errors = st.sampled_from([-20_000, -400, -40, 0, 40, 400])
 
 
 class Runs(RuleBasedStateMachine):
@@ -46,6 +53,9 @@ class Runs(RuleBasedStateMachine):
         self.versions = dict.fromkeys(CUSTOMERS, 1)
         self.known: dict[int, int] = {}
         self.iterable: dict[tuple[Call, int], int] = {}
+        self.days = 0
+        self.clock_error = 0
+        self.runs = 0
         self.settings = load_settings(
             {
                 "DB_ENGINE": "sqlite",
@@ -55,7 +65,13 @@ class Runs(RuleBasedStateMachine):
             }
         )
 
+    @rule(error=errors)
+    def set_clock(self, error: int) -> None:
+        """The clock is wrong, or right again."""
+        self.clock_error = error
+
     @rule(
+        pause=pauses,
         changed=customers,
         listed=customers,
         kind=st.sampled_from(["full", "limited"]),
@@ -66,6 +82,7 @@ class Runs(RuleBasedStateMachine):
     )
     def run(  # noqa: PLR0917  by keywords, from the rule
         self,
+        pause: int,
         changed: set[int],
         listed: set[int],
         kind: RunKind,
@@ -75,6 +92,7 @@ class Runs(RuleBasedStateMachine):
         plan: list[str],
     ) -> None:
         """Some customers' data change; then a new run of whom Query 2 finds, or the first two."""
+        self.days += pause
         self.versions.update({customer: self.versions[customer] + 1 for customer in changed})
         chosen = sorted(listed)[: 2 if kind == "limited" else None]
         self.known |= {customer: self.versions[customer] for customer in chosen}
@@ -83,11 +101,16 @@ class Runs(RuleBasedStateMachine):
             for customer in chosen
         ]
         with self.journal() as journal:
-            number = len(past_runs(journal, 1_000))
+            self.runs += 1
             header = replace(
-                HEADER, run_id=f"run-{number}", kind=kind, project=project_of(self.settings)
+                HEADER,
+                run_id=f"run-{self.runs}",
+                started_at=text_of(self.now),
+                kind=kind,
+                project=project_of(self.settings),
             )
             run = journal.begin(header, views, incremental=incremental)
+            prune(journal, self.now, run)
             for outcome in journal.outcomes(run):
                 if "delivered by an earlier run" in outcome.users_update:
                     customer = customer_of(outcome.email)
@@ -101,6 +124,7 @@ class Runs(RuleBasedStateMachine):
         """`--resume`."""
         with self.journal() as journal:
             run = resume_run(self.settings, journal)
+            prune(journal, self.now, run)
             if run is not None:
                 self.deliver(journal, run, end, reach, plan)
 
@@ -112,6 +136,10 @@ class Runs(RuleBasedStateMachine):
                 run = retry_run(self.settings, journal, cleanup)
             except StillOpenError:
                 return
+            if run is not None:
+                started = (text_of(self.now), run)
+                journal.execute("UPDATE runs SET started_at = ? WHERE run = ?", started)
+            prune(journal, self.now, run)
             if run is not None:
                 self.deliver(journal, run, end, reach, plan)
 
@@ -139,6 +167,8 @@ class Runs(RuleBasedStateMachine):
                 run = resume_run(self.settings, journal)
                 if run is None:
                     run = retry_run(self.settings, journal, cleanup)
+                self.days += 40
+                prune(journal, self.now, run)
                 if run is None:
                     break
                 self.deliver(journal, run, "whole", 5, ["ok"] * 10)
@@ -148,6 +178,11 @@ class Runs(RuleBasedStateMachine):
             for call in CALLS:
                 assert self.iterable[call, customer] >= version, (call, customer)
         self.cleanup.close()
+
+    @property
+    def now(self) -> datetime:
+        """What the clock says."""
+        return MORNING + timedelta(days=self.days + self.clock_error)
 
     def journal(self) -> Journal:
         """The journal as a new process finds it."""

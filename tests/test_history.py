@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from history import last_sent, past_run, past_runs, prune, settle_crashed_runs
+from history import last_sent, past_run, settle_crashed_runs
 from journal import Journal
 from records import CALLS, Retries
 from tests.journals import AT, HEADER, OK, ran
@@ -109,18 +109,6 @@ def test_unchanged_users_stay_known(journal: Journal) -> None:
     for _ in range(3):
         run = ran(journal, VIEWS, incremental=True)
         assert past_run(journal, run).counts.unchanged == 3
-
-
-def test_old_runs_are_forgotten_but_not_what_was_sent(journal: Journal) -> None:
-    """The file does not grow for ever, and --incremental goes on working."""
-    ran(journal, VIEWS)
-
-    assert prune(journal, "2026-01-13T00:00:00+00:00") == 0
-    assert prune(journal, "2026-01-14T00:00:00+00:00") == 1
-
-    assert past_runs(journal, 10) == []
-    assert journal.one("SELECT (SELECT COUNT(*) FROM users) + COUNT(*) FROM outcomes") == (0,)
-    assert unchanged(journal, VIEWS) == 3
 
 
 def test_a_resumed_run_adds_its_repeats_to_the_earlier_ones(journal: Journal) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +21,16 @@ from journal import Journal
 from run_opening import resume_run
 from settings import load_settings
 from tests.journals import AT, HEADER, ran
-from tests.runs import ROOT, database_of, environment_for, finish, run, start
+from tests.runs import (
+    ROOT,
+    database_of,
+    environment_for,
+    finish,
+    pause_at,
+    run,
+    start,
+    wait_until,
+)
 from tests.users import page_view
 
 if TYPE_CHECKING:
@@ -91,15 +102,27 @@ def test_a_customers_database_is_no_journal(tmp_path: Path, sandbox: SandboxProc
     assert database.read_bytes() == before
 
 
-def days_ago(days: int) -> str:
+def days_ago(days: float) -> str:
     """A time as the journal has it."""
     return (datetime.now(UTC) - timedelta(days=days)).isoformat()
 
 
+def execute(database: Path, statement: str) -> None:
+    """Change the customers' database."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement)
+
+
+def begun(folder: Path, days: int) -> None:
+    """Let all runs of the journal have begun so many days ago, or, below 0, in times to come."""
+    with Journal(folder / JOURNAL) as journal:
+        journal.execute("UPDATE runs SET started_at = ?", (days_ago(days),))
+
+
 def test_runs_older_than_thirty_days_are_forgotten(tmp_path: Path) -> None:
-    """Any run that begins does so, before it does anything else."""
+    """Any run does so, once it knows what it has to do."""
     with Journal(tmp_path / JOURNAL) as journal:
-        for days in (400, 31, 29, 1):
+        for days in (400, 31.5, 29, 1):
             run_number = ran(journal, [page_view(1)])
             started = (days_ago(days), run_number)
             journal.execute("UPDATE runs SET started_at = ? WHERE run = ?", started)
@@ -108,6 +131,48 @@ def test_runs_older_than_thirty_days_are_forgotten(tmp_path: Path) -> None:
 
     with Journal(tmp_path / JOURNAL) as journal:
         assert [past.run for past in past_runs(journal, 10)] == [4, 3]
+
+
+def test_failed_users_of_an_old_run_can_still_be_retried(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """What --status advises works, and a dry run or another new run between changes nothing."""
+    emails = [f"user{number}@example.com" for number in range(6)]
+    variables = environment_for(tmp_path, sandbox, database_of(tmp_path / "db.sqlite", emails))
+    refusals = [{"endpoint": "*", "email": email, "kind": "html", "times": 2} for email in emails]
+    sandbox.faults(refusals[:4])
+    assert run(tmp_path, variables).exit_code == 1
+    begun(tmp_path, 31)
+    execute(tmp_path / "db.sqlite", "DELETE FROM page_views")
+    assert run(tmp_path, variables).exit_code == 0
+
+    status = run(tmp_path, variables, "--status")
+    retried = run(tmp_path, variables, "--retry-failed")
+
+    assert "4 user(s) of run" in status.stdout
+    assert retried.exit_code == 0
+    assert "Retrying 4 user(s)" in retried.stdout
+    assert len(sandbox.state()["events"]) == 6
+
+
+@pytest.mark.parametrize("days", [366, 20_000, -366], ids=["ahead", "begun in 1970", "behind"])
+def test_a_killed_run_is_resumed_whatever_the_clock_says(
+    tmp_path: Path, sandbox: SandboxProcess, days: int
+) -> None:
+    """A clock that is a year ahead, or was decades behind, makes nobody's run an old one."""
+    emails = [f"user{number}@example.com" for number in range(20)]
+    variables = environment_for(tmp_path, sandbox, database_of(tmp_path / "db.sqlite", emails))
+    has_paused = pause_at(sandbox, emails[0])
+    process = start(tmp_path, variables)
+    wait_until(process, has_paused)
+    process.kill()
+    finish(tmp_path, process)
+    begun(tmp_path, days)
+
+    resumed = run(tmp_path, variables, "--resume")
+
+    assert resumed.exit_code == 0
+    assert resumed.results["successful"] == 20
 
 
 def connections_to(server: MySQLServer, name: str) -> int:
