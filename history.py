@@ -118,8 +118,8 @@ def settle_crashed_runs(file: JournalFile) -> None:
 
 
 def last_sent(
-    file: JournalFile, project: str, customer_ids: Sequence[int]
-) -> dict[int, tuple[bytes | None, bytes | None]]:
+    file: JournalFile, project: str, customer_ids: Sequence[int | str]
+) -> dict[int | str, tuple[bytes | None, bytes | None]]:
     """The fingerprints of profile and event last delivered to these customers."""
     rows = file.all(
         "SELECT customer_id, profile, event FROM last_sent WHERE project = ?"

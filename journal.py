@@ -24,6 +24,7 @@ from journal_format import (
     path_column,
     refusal_json,
     result_json,
+    stored_id,
     unchanged_json,
 )
 from payloads import (
@@ -47,7 +48,7 @@ __all__ = ["Journal", "JournalError"]
 
 class _UserRow(NamedTuple):
     position: int
-    customer_id: int
+    customer_id: int | str
     email: str | None
     profile: bytes
     event: bytes
@@ -81,10 +82,7 @@ class Journal(JournalFile):
             total = 0
             while chunk := list(islice(numbered, PAGE_SIZE)):
                 users = [_user_row(position, view) for position, view in chunk]
-                try:
-                    self._add_users(run, users)
-                except OverflowError as error:
-                    raise RecordError(f"A customer's id is too large: {error}") from error
+                self._add_users(run, users)
                 self._add_refused(run, header.started_at, users)
                 if incremental:
                     self._add_unchanged(run, header, users)
@@ -269,8 +267,11 @@ class Journal(JournalFile):
 def _user_row(position: int, view: PageView) -> _UserRow:
     if not isinstance(view.id, (int, str)):
         raise _unsendable(view, f"id is {type(view.id).__name__}")
+    customer_id = stored_id(view.id)
     try:
-        return _UserRow(position, view.id, view.email, profile_payload(view), event_payload(view))
+        return _UserRow(
+            position, customer_id, view.email, profile_payload(view), event_payload(view)
+        )
     except (TypeError, OverflowError) as error:
         raise _unsendable(view, str(error)) from error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from files import FileError, is_there
 from journal_format import MIGRATIONS, SCHEMA_VERSION, advice, is_damage
+from payloads import is_named_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -149,6 +150,7 @@ class JournalFile:
         # The largest run's WAL would otherwise keep its size for good.
         self._database.execute("PRAGMA journal_size_limit = 16777216")
         self._database.create_function("fingerprint", 1, fingerprint, deterministic=True)
+        self._database.create_function("named_by", 2, is_named_by, deterministic=True)
         if version < SCHEMA_VERSION:
             self._migrate()
 

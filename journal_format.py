@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Payloads and outcomes stand apart: outcomes are rewritten and counted, and are small.
 _VERSION_1 = """
@@ -70,8 +70,40 @@ CREATE TABLE last_sent (
     PRIMARY KEY (project, customer_id)
 ) WITHOUT ROWID;
 """
+# Columns without a type keep a customer's id as it is; INTEGER made 7 of the text 007, and a
+# REAL of one with many digits. `named_by` tells whether an event's id was made from a
+# customer's: a user whose id was changed is known by the email, as a BLOB, from then on.
+_VERSION_3 = """
+CREATE TABLE exact_users (
+    run INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    customer_id NOT NULL,
+    email TEXT,
+    profile BLOB NOT NULL,
+    event BLOB NOT NULL,
+    PRIMARY KEY (run, position)
+) WITHOUT ROWID;
+INSERT INTO exact_users
+    SELECT run, position,
+        CASE WHEN typeof(customer_id) != 'real' AND named_by(event, customer_id)
+            THEN customer_id ELSE CAST(COALESCE(lower(email), '') AS BLOB) END,
+        email, profile, event
+    FROM users ORDER BY run, position;
+DROP TABLE users;
+ALTER TABLE exact_users RENAME TO users;
+CREATE TABLE exact_last_sent (
+    project TEXT NOT NULL,
+    customer_id NOT NULL,
+    profile BLOB,
+    event BLOB,
+    PRIMARY KEY (project, customer_id)
+) WITHOUT ROWID;
+INSERT INTO exact_last_sent SELECT * FROM last_sent WHERE typeof(customer_id) != 'real';
+DROP TABLE last_sent;
+ALTER TABLE exact_last_sent RENAME TO last_sent;
+"""
 # From an empty file to version 1, from version 1 to version 2, …
-MIGRATIONS = (_VERSION_1, _VERSION_2)
+MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 # What stands in a success column: NULL is not attempted; LEFT is a user whom this run leaves to
 # a later one, which has not delivered them either.
@@ -79,15 +111,35 @@ FAILED, DELIVERED, UNCHANGED, LEFT = 0, 1, 2, 3
 DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
 LEFT_TO_LATER = "not sent: a later run has newer data"
 
-# Whether user u of run :run is in a later run for :projects, too: the newest run that has a
-# customer answers for them. A run that is being written has no users yet.
-_LATER = (
-    "u.customer_id IN (SELECT n.customer_id FROM runs later JOIN users n ON n.run = later.run{}"
-    " WHERE later.run > :run AND later.project GLOB :projects AND later.total_users > 0{})"
-)
-IN_LATER_RUN = _LATER.format("", "")
-IN_ANOTHER_LATER_RUN = _LATER.format("", " AND later.run != :but")
-DELIVERED_LATER = _LATER.format(
+
+def _in_later_run(join: str = "", condition: str = "") -> str:
+    """Whether user u of run :run is in a later run for :projects, too.
+
+    The newest run that has a customer answers for them. A run that is being written has no
+    users yet. An id that came from a journal of version 2 may have been a text: one that was
+    changed is known by the email, one of digits only by both.
+    """
+    later = (
+        f"FROM runs later JOIN users n ON n.run = later.run{join} WHERE later.run > :run"
+        f" AND later.project GLOB :projects AND later.total_users > 0{condition}"
+    )
+    has_text_ids = (
+        "(SELECT typeof(a.customer_id) FROM users a WHERE a.run = later.run"
+        " ORDER BY a.position LIMIT 1) = 'text'"
+    )
+    return (
+        f"(u.customer_id IN (SELECT n.customer_id {later})"
+        " OR (typeof(u.customer_id) = 'integer'"
+        " AND (CAST(u.customer_id AS TEXT), COALESCE(lower(u.email), ''))"
+        f" IN (SELECT n.customer_id, COALESCE(lower(n.email), '') {later} AND {has_text_ids}))"
+        " OR (typeof(u.customer_id) = 'blob' AND u.customer_id"
+        f" IN (SELECT CAST(COALESCE(lower(n.email), '') AS BLOB) {later})))"
+    )
+
+
+IN_LATER_RUN = _in_later_run()
+IN_ANOTHER_LATER_RUN = _in_later_run(condition=" AND later.run != :but")
+DELIVERED_LATER = _in_later_run(
     " JOIN outcomes p ON p.run = n.run AND p.position = n.position",
     f" AND p.users_update_success IN ({DELIVERED}, {UNCHANGED})"
     f" AND p.events_track_success IN ({DELIVERED}, {UNCHANGED})",
@@ -111,6 +163,12 @@ def path_column(path: str) -> str | bytes:
         return name.decode()
     except UnicodeDecodeError:
         return name
+
+
+def stored_id(customer_id: int | str) -> int | str:
+    """A customer's id as SQLite can hold it: a number of more than 64 bits as its digits."""
+    fits = isinstance(customer_id, str) or -(2**63) <= customer_id < 2**63
+    return customer_id if fits else str(customer_id)
 
 
 def result_json(result: CallResult) -> str:

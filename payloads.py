@@ -71,8 +71,18 @@ def event_id(view: PageView) -> str:
     Iterable updates an event whose id it has, so that a repeat never makes a second one.
     The customer is named by id and email, since two databases may share one project.
     """
-    email = str(view.email or "").lower()
-    name = f"{view.id}|{email}|{view.page}|{timestamp_text(view.event_time)}"
+    return _event_id(view.id, view.email, view.page, timestamp_text(view.event_time))
+
+
+def is_named_by(event: bytes, customer_id: object) -> bool:
+    """Whether the id of a stored event was made from this customer id."""
+    stored = orjson.loads(event)
+    page, timestamp = stored["dataFields"]["page"], stored["dataFields"]["timestamp"]
+    return bool(stored["id"] == _event_id(customer_id, stored["email"], page, timestamp))
+
+
+def _event_id(customer_id: object, email: object, page: str | None, timestamp: str) -> str:
+    name = f"{customer_id}|{str(email or '').lower()}|{page}|{timestamp}"
     # What uuid.uuid5 does (RFC 9562, section 5.5), at a third of its price.
     digest = bytearray(_namespace_hash(name))
     digest[6] = digest[6] & 0x0F | 0x50
@@ -101,12 +111,15 @@ def undeliverable_reason(email: object) -> str | None:
     return None
 
 
-def csv_cells(customer_id: int, profile: bytes, event: bytes) -> list[object]:
-    """The row of Query 2 that became these two payloads, in the query's order."""
+def csv_cells(customer_id: int | str | bytes, profile: bytes, event: bytes) -> list[object]:
+    """The row of Query 2 that became these two payloads, in the query's order.
+
+    The id is empty where the journal of an earlier version has lost it (bytes).
+    """
     user, view = orjson.loads(profile), orjson.loads(event)
     fields, details = user["dataFields"], view["dataFields"]
     return [
-        customer_id,
+        None if isinstance(customer_id, bytes) else customer_id,
         user["email"],
         fields["first_name"],
         fields["last_name"],

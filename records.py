@@ -41,7 +41,7 @@ class PageView(NamedTuple):
     `event_time` is UTC without a zone, as the session's `time_zone` makes it.
     """
 
-    id: int
+    id: int | str
     email: str | None
     first_name: str | None
     last_name: str | None

@@ -43,7 +43,7 @@ def _run(settings: DatabaseSettings, *statements: str) -> None:
             connection.execute(statement)
 
 
-def _ids(settings: DatabaseSettings, limit: int | None = None) -> list[int]:
+def _ids(settings: DatabaseSettings, limit: int | None = None) -> list[int | str]:
     with DatabaseConnection(settings) as database:
         return [row.id for row in database.stream_page_views(QUERY_2, limit)]
 
@@ -95,7 +95,7 @@ def test_seven_days_count_from_midnight_in_sqlite_too(
     settings: DatabaseSettings, moment: str, ids: list[int]
 ) -> None:
     """The first second of the seventh day back counts, the one before does not."""
-    found: list[int] = []
+    found: list[int | str] = []
     day = None
     # Once more if a day ended meanwhile.
     while day != (day := datetime.now(UTC).date()):

@@ -355,8 +355,8 @@ KILLED_IN_MID_MIGRATION = """
 import os, pathlib, signal, sys
 import journal_file
 journal_file.fingerprint = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-oldest, newest = journal_file.MIGRATIONS
-journal_file.MIGRATIONS = (oldest, newest + "; SELECT fingerprint('')")
+*older, newest = journal_file.MIGRATIONS
+journal_file.MIGRATIONS = (*older, newest + "; SELECT fingerprint('')")
 journal_file.JournalFile(pathlib.Path(sys.argv[1]))
 """
 

@@ -25,6 +25,7 @@ def test_a_migration_that_fails_at_its_end_leaves_the_version_before_it(
         database.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1")
     broken = f"{MIGRATIONS[1]}; nonsense"
     monkeypatch.setattr(journal_file, "MIGRATIONS", (MIGRATIONS[0], broken))
+    monkeypatch.setattr(journal_file, "SCHEMA_VERSION", 2)
 
     with pytest.raises(JournalError, match="nonsense"):
         JournalFile(path)

@@ -121,7 +121,7 @@ def test_views_of_other_customers_pages_or_times_have_other_ids(
     """Iterable would take them for one event, and keep the last only."""
     assume(page != str(view.page))
     others = [
-        view._replace(id=view.id + more),
+        view._replace(id=f"{view.id}{more}"),
         view._replace(email=f"{more}{view.email}"),
         view._replace(page=page),
         view._replace(event_time=view.event_time + timedelta(seconds=more)),
