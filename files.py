@@ -5,6 +5,7 @@ FileError    exit 78: a file or folder cannot be written; the message says which
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import tempfile
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 MAX_STAMPS_TRIED = 30
 
 
+# What a file system says that has no sync for folders, or a folder that may not be read.
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
+
+
 class FileError(Exception):
     """A file cannot be written; the message is one line that names it."""
 
@@ -28,6 +33,7 @@ class FileError(Exception):
 def written_beside(path: Path) -> Iterator[TextIO]:
     """A text file that gets the name `path` when the block ends well, and vanishes otherwise.
 
+    Its content is on the disk before it has the name, and the name when the block has ended.
     Newlines are written as given; the encoding is UTF-8.
 
     Raises:
@@ -44,6 +50,7 @@ def written_beside(path: Path) -> Iterator[TextIO]:
                 file.flush()
                 os.fsync(descriptor)
             beside.replace(path)
+            sync_folder(path.parent)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
@@ -64,6 +71,22 @@ def is_there(path: Path) -> bool:
     except OSError as error:
         raise FileError(f"Cannot reach {path}: {error.strerror or error}") from error
     return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the file system can.
+
+    Without it a power cut may take away a file whose content is on the disk.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
 
 
 def shown(path: Path) -> Path:

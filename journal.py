@@ -7,6 +7,7 @@ of a run, and after every answer in batches.
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,6 +28,7 @@ from journal_format import (
     stored_id,
     unchanged_json,
 )
+from moments import now_text
 from payloads import (
     RecordError,
     csv_cells,
@@ -37,13 +39,17 @@ from payloads import (
 from records import CALLS, NOT_ATTEMPTED, PendingUser, Retries, UserOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from backlog import Backlog
     from records import Call, CallResult, PageView, RunHeader
 
 __all__ = ["Journal", "JournalError"]
+
+
+# With a flush every half second, no outcome waits five seconds for the disk.
+SECONDS_BETWEEN_SYNCS = 4.0
 
 
 class _UserRow(NamedTuple):
@@ -57,8 +63,10 @@ class _UserRow(NamedTuple):
 class Journal(JournalFile):
     """The open journal of the run that holds its lock. Every method may raise JournalError."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(path)
+        self._clock = clock
+        self._sync_due = clock()
         self._buffered: dict[Call, list[tuple[object, ...]]] = {call: [] for call in CALLS}
         self._earlier_retries = Retries()
 
@@ -169,17 +177,29 @@ class Journal(JournalFile):
         return sum(map(len, self._buffered.values()))
 
     def flush(self, run: int, retries: Retries) -> None:
-        """Write what was recorded, and the repeats up to now, in one transaction."""
+        """Write what was recorded, and the repeats up to now, in one transaction.
+
+        Now and then it is on the disk at once; a power cut costs what was written since, whose
+        users are then sent again with the same effect.
+        """
         retries = self._earlier_retries + retries
-        with self.transaction():
+        is_due = self._clock() >= self._sync_due
+        with self.transaction(synced=is_due):
             for call, rows in self._buffered.items():
                 self.execute_many(UPSERT[call], rows)
             self.execute(
-                "UPDATE runs SET retries = ?, seconds_waited = ? WHERE run = ?",
-                (orjson.dumps(dict(retries.by_status)).decode(), retries.seconds_waited, run),
+                "UPDATE runs SET retries = ?, seconds_waited = ?, updated_at = ? WHERE run = ?",
+                (
+                    orjson.dumps(dict(retries.by_status)).decode(),
+                    retries.seconds_waited,
+                    now_text(),
+                    run,
+                ),
             )
         for rows in self._buffered.values():
             rows.clear()
+        if is_due:
+            self._sync_due = self._clock() + SECONDS_BETWEEN_SYNCS
 
     def set_mode(self, run: int, mode: str) -> None:
         """Note how the run delivers."""

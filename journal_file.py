@@ -11,7 +11,7 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from files import FileError, is_there
+from files import FileError, is_there, sync_folder
 from journal_format import MIGRATIONS, SCHEMA_VERSION, advice, is_damage
 from payloads import is_named_by
 
@@ -55,6 +55,7 @@ class JournalFile:
         self._path = path
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            sync_folder(path.resolve().parent)
             self._database = sqlite3.connect(path, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
             raise JournalError(advice(path, error)) from error
@@ -117,11 +118,17 @@ class JournalFile:
             position = rows[-1][0]
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing; one that is open already takes the statements in."""
+    def transaction(self, *, synced: bool = True) -> Iterator[None]:
+        """All or nothing; one that is open already takes the statements in.
+
+        Args:
+            synced: whether it is on the disk when the block has ended, with all before it. A
+                crash of the process loses nothing without that, but a power cut may.
+        """
         if self._database.in_transaction:
             yield
             return
+        self.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
         self.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -144,9 +151,7 @@ class JournalFile:
                 f"{self._path} is an SQLite file, but no journal: set JOURNAL_FILE to another file"
             )
         self._database.execute("PRAGMA journal_mode = WAL")
-        # With WAL a crash of the process loses nothing; a power cut at most the last batch,
-        # whose users are then sent again with the same effect.
-        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("PRAGMA synchronous = FULL")
         # The largest run's WAL would otherwise keep its size for good.
         self._database.execute("PRAGMA journal_size_limit = 16777216")
         self._database.create_function("fingerprint", 1, fingerprint, deterministic=True)

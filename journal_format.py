@@ -73,6 +73,7 @@ CREATE TABLE last_sent (
 # Columns without a type keep a customer's id as it is; INTEGER made 7 of the text 007, and a
 # REAL of one with many digits. `named_by` tells whether an event's id was made from a
 # customer's: a user whose id was changed is known by the email, as a BLOB, from then on.
+# `updated_at`: the run's last sign of life; SQLite syncs no transaction that changes nothing.
 _VERSION_3 = """
 CREATE TABLE exact_users (
     run INTEGER NOT NULL,
@@ -101,6 +102,7 @@ CREATE TABLE exact_last_sent (
 INSERT INTO exact_last_sent SELECT * FROM last_sent WHERE typeof(customer_id) != 'real';
 DROP TABLE last_sent;
 ALTER TABLE exact_last_sent RENAME TO last_sent;
+ALTER TABLE runs ADD COLUMN updated_at TEXT;
 """
 # From an empty file to version 1, from version 1 to version 2, …
 MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)

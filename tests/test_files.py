@@ -316,3 +316,41 @@ class TestOpenFiles:
         """Before the first call, not in the middle of a run."""
         with pytest.raises(FileError, match=r"ulimit -n.*lower MAX_WORKERS"):
             allow_open_files(most + 1)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_is_written_to_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """There is nothing more that can be done for the file's name."""
+    let_folders_fail(monkeypatch, number)
+
+    with written_beside(tmp_path / "results.json") as file:
+        file.write("{}")
+
+    assert (tmp_path / "results.json").read_text(encoding="utf-8") == "{}"
+
+
+def test_a_folder_whose_disk_fails_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails is told of, whatever fails on it."""
+    let_folders_fail(monkeypatch, errno.EIO)
+
+    with (
+        pytest.raises(FileError, match="Input/output error"),
+        written_beside(tmp_path / "results.json"),
+    ):
+        pass
+
+
+def let_folders_fail(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let a folder's sync end in this error; files are synced as ever."""
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
