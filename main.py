@@ -1,12 +1,16 @@
-"""Tell Iterable about recently engaged pro customers: the run, step by step."""
+"""Tell Iterable about recently engaged pro customers: the run, step by step.
 
-from __future__ import annotations
+Python 3.6 understands the grammar of this file, so that it can say which Python is needed.
+"""
 
 import signal
+
+from system_check import exit_if_unfit
 
 if __name__ == "__main__":
     # A Ctrl-C while the rest is still being loaded ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    exit_if_unfit()
 
 import logging
 import sys
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("main")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: "Sequence[str] | None" = None) -> int:
     """Do what the command line asks and return the exit code; an expected failure is one line."""
     options = parse_arguments(arguments)
     log_to_console(options.console_level or "INFO", SecretMask())
@@ -75,17 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_integration(
-    settings: Settings, options: Options, stop: Stop, signals: SignalWatch
+    settings: "Settings", options: "Options", stop: Stop, signals: SignalWatch
 ) -> ExitCode:
     """The run: database, Query 2, client, CSV, delivery, summary."""
     logger.info("Starting Iterable Integration")
     logger.info("[STEP 1] Loading environment variables...")
     logger.info("Environment variables loaded successfully")
     logger.info("Log file: %s", shown(settings.log_file))
-    with (
-        open_journal(settings.journal_file, dry_run=options.dry_run) as journal,
-        ExitStack() as cleanup,
-    ):
+    with ExitStack() as cleanup:
+        # The claim on the names of files is given up while the journal is still locked.
+        journal = cleanup.enter_context(
+            open_journal(settings.journal_file, dry_run=options.dry_run)
+        )
         run = open_run(settings, options, journal, cleanup)
         if run is None:
             return ExitCode.DELIVERED
@@ -106,7 +111,7 @@ def run_integration(
         return summarise(journal, run, stop, dry_run=options.dry_run)
 
 
-def export_csv(journal: Journal, run: int) -> None:
+def export_csv(journal: "Journal", run: int) -> None:
     """Step 4.5: the list of users, as the journal has it."""
     path = Path(past_run(journal, run).record.header.csv_file)
     if is_there(path):
@@ -117,7 +122,7 @@ def export_csv(journal: Journal, run: int) -> None:
 
 
 def deliver(
-    settings: Settings, journal: Journal, run: int, client: IterableClient, stop: Stop
+    settings: "Settings", journal: "Journal", run: int, client: "IterableClient", stop: Stop
 ) -> None:
     """Step 5: send every pending user and note what became of each."""
     quiet = settings.log_level not in {"DEBUG", "INFO"}
@@ -142,7 +147,7 @@ def deliver(
         client.close()
 
 
-def decide_mode(settings: Settings, journal: Journal, run: int) -> Mode:
+def decide_mode(settings: "Settings", journal: "Journal", run: int) -> "Mode":
     """Single or bulk calls; without a wish, a resumed run or a retry keeps what there was.
 
     For one user in a short time Iterable wants one kind of call.
@@ -157,7 +162,7 @@ def decide_mode(settings: Settings, journal: Journal, run: int) -> Mode:
     return mode
 
 
-def show_payloads(journal: Journal, run: int, stop: Stop) -> None:
+def show_payloads(journal: "Journal", run: int, stop: Stop) -> None:
     """Step 5 of a dry run: what would be sent, on the console for the first users."""
     for user in journal.pending(run):
         if stop.requested():
@@ -167,7 +172,7 @@ def show_payloads(journal: Journal, run: int, stop: Stop) -> None:
         logger.log(level, "Would send events/track: %s", user.event.decode())
 
 
-def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitCode:
+def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> ExitCode:
     """Step 6: close the run in the journal, write the results file, tell the summary."""
     past = past_run(journal, run)
     header = past.record.header
@@ -200,7 +205,7 @@ def summarise(journal: Journal, run: int, stop: Stop, *, dry_run: bool) -> ExitC
     return ExitCode.SOME_FAILED if past.open_users and not dry_run else ExitCode.DELIVERED
 
 
-def show_status(settings: StatusSettings) -> ExitCode:
+def show_status(settings: "StatusSettings") -> ExitCode:
     """`--status`: the last runs, what is open, what to do."""
     path = settings.journal_file
     if not journal_exists(path):
@@ -212,7 +217,7 @@ def show_status(settings: StatusSettings) -> ExitCode:
     return ExitCode.DELIVERED
 
 
-def verify_delivered(settings: Settings, options: Options, stop: Stop) -> ExitCode:
+def verify_delivered(settings: "Settings", options: "Options", stop: Stop) -> ExitCode:
     """`--verify`: read delivered users back from Iterable and compare."""
     most = None if options.verify == "all" else options.verify
     client = make_client(settings, stop)
