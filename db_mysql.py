@@ -13,6 +13,7 @@ import mysql.connector
 
 from call_thread import CallThread
 from db_errors import DatabaseError, connect_error, one_line, query_error
+from db_settings import address_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,7 +54,7 @@ class MySQLSession:
 
     def __init__(self, settings: DatabaseSettings, host: str, timeout_seconds: float) -> None:
         self._facts = {
-            "host": f"{host}:{settings.port}",
+            "host": address_text(host, settings.port),
             "user": settings.user,
             "name": settings.name,
         }

@@ -26,6 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
+from db_settings import parse_hosts
 from files import FileError, is_there
 from masking import SecretMask
 
@@ -38,9 +39,7 @@ class ConfigurationError(Exception):
 
 
 def _split_hosts(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return tuple(host.strip() for host in value.split(",") if host.strip())
+    return parse_hosts(value) if isinstance(value, str) else value
 
 
 def _header_safe(key: SecretStr) -> SecretStr:
@@ -93,7 +92,10 @@ class Settings(BaseModel):
         "mysql", description="mysql or sqlite"
     )
     db_host: Annotated[tuple[str, ...], BeforeValidator(_split_hosts)] = Field(
-        (), min_length=1, description="a host, or several separated by commas"
+        (),
+        min_length=1,
+        description="a host, or several separated by commas, without a port:"
+        " set DB_PORT, which is for all",
     )
     db_port: int = Field(3306, ge=1, le=65535, description="a whole number from 1 to 65535")
     db_user: str = Field("", description="a user of the database")

@@ -17,10 +17,11 @@ LONGEST_STEP_SECONDS = 0.05
 class StallingProxy:
     """Forwards between its own loopback port and another one."""
 
-    def __init__(self, target_port: int, sockets: ExitStack) -> None:
+    def __init__(self, target_port: int, host: str, sockets: ExitStack) -> None:
         self._target_port = target_port
         self._sockets = sockets
-        self._listener = sockets.enter_context(socket.create_server(("127.0.0.1", 0)))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = sockets.enter_context(socket.create_server((host, 0), family=family))
         self._stalled = threading.Event()
         self._closed = threading.Event()
         self.port: int = self._listener.getsockname()[1]
@@ -67,10 +68,10 @@ class StallingProxy:
 
 
 @contextmanager
-def stalling_proxy(target_port: int) -> Iterator[StallingProxy]:
+def stalling_proxy(target_port: int, host: str = "127.0.0.1") -> Iterator[StallingProxy]:
     """A proxy in a thread of its own."""
     with ExitStack() as sockets:
-        proxy = StallingProxy(target_port, sockets)
+        proxy = StallingProxy(target_port, host, sockets)
         thread = threading.Thread(target=proxy.serve)
         thread.start()
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ plans = st.lists(fates, min_size=10, max_size=10)
 # After how many users the run ends, and how; a killed run forgets its last answers.
 ends = st.sampled_from(["whole", "interrupted", "killed"])
 reaches = st.integers(0, 4)
-MORNING = datetime(2026, 1, 13, 4, tzinfo=timezone.utc)
+MORNING = datetime(2026, 1, 13, 4, tzinfo=UTC)
 # How many days go by before a run, and by how many days the clock is wrong.
 pauses = st.sampled_from([40, 1, 20])
 errors = st.sampled_from([-20_000, -400, -40, 0, 40, 400])

@@ -27,10 +27,12 @@ from db_connection import (
     QueryFailed,
     load_query,
 )
+from db_settings import parse_hosts
 from records import PageView
 from tests.conftest import QUERIES_SQL, load_seed
 from tests.fake_mysql import GREETING, fake_mysql
 from tests.mysql_server import MySQLServer, find_server, is_mariadb, private_server
+from tests.stalling_proxy import stalling_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -483,6 +485,18 @@ def test_a_server_that_comes_back_is_connected_to(
     )
     with database:
         assert len(list(database.stream_page_views(QUERY_2))) == 3
+
+
+@pytest.mark.parametrize("text", ["::1", "[::1]"])
+def test_an_ipv6_address_is_connected_to(seeded_database: DatabaseSettings, text: str) -> None:
+    """With brackets or without, and named with them in messages."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with stalling_proxy(seeded_database.port, "::1") as proxy:
+        settings = dataclasses.replace(seeded_database, hosts=parse_hosts(text), port=proxy.port)
+        with DatabaseConnection(settings) as database:
+            assert len(list(database.stream_page_views(QUERY_2))) == 3
+    assert f"at [::1]:{proxy.port}" in str(connect_failure(settings))
 
 
 def test_an_unknown_host_is_told_so(seeded_database: DatabaseSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from records import PageView
 
-NOW = datetime(2026, 1, 13, 14, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 13, 14, tzinfo=UTC)
 VIEWS = [page_view(number) for number in (1, 2, 3)]
 
 

@@ -42,6 +42,9 @@ def from_file(path: Path, content: str | bytes) -> dict[str, str]:
     return read_variables({}, path)
 
 
+HOSTS = "a host, or several separated by commas, without a port: set DB_PORT, which is for all"
+
+
 class TestWhereAValueComesFrom:
     """The environment goes first, then one file."""
 
@@ -228,6 +231,19 @@ class TestValues:
         assert (settings.log_level, settings.delivery_mode) == ("WARNING", "bulk")
         assert (settings.rate_limit_share, settings.request_timeout) == (1.5, 2.5)
 
+    @pytest.mark.parametrize(
+        ("text", "hosts"),
+        [
+            ("[::1]", ("::1",)),
+            ("::1", ("::1",)),
+            ("fe80::1%eth0", ("fe80::1%eth0",)),
+            ("[2001:db8::7], db2, 10.0.0.3", ("2001:db8::7", "db2", "10.0.0.3")),
+        ],
+    )
+    def test_a_host_may_be_an_ipv6_address(self, text: str, hosts: tuple[str, ...]) -> None:
+        """In brackets, as in a URL, or without."""
+        assert load_settings({**REQUIRED, "DB_HOST": text}).db_host == hosts
+
     @pytest.mark.parametrize("name", ["ITERABLE_JWT_SECRET", "DB_PASSWORD", "OUTPUT_DIR"])
     def test_what_is_no_text_is_refused_and_not_shown(self, name: str) -> None:
         """Bytes that are no UTF-8 would end a run in its middle."""
@@ -237,7 +253,12 @@ class TestValues:
         ("name", "value", "expected"),
         [
             ("DB_ENGINE", "oracle", "mysql or sqlite"),
-            ("DB_HOST", " , ", "a host, or several separated by commas"),
+            ("DB_HOST", " , ", HOSTS),
+            ("DB_HOST", "db.example.com:3307", HOSTS),
+            ("DB_HOST", "one,two:3307", HOSTS),
+            ("DB_HOST", "[::1]:3307", HOSTS),
+            ("DB_HOST", "[one]", HOSTS),
+            ("DB_HOST", "::g", HOSTS),
             ("DB_PORT", "0", "a whole number from 1 to 65535"),
             ("DB_PORT", "65536", "a whole number from 1 to 65535"),
             ("DB_PORT", "3306x", "a whole number from 1 to 65535"),
