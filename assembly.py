@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from authentication import ApiKeyAuthentication, JwtAuthentication, SecretError
 from command_line import __version__
 from db_connection import DatabaseSettings
-from files import allow_open_files, claimed_stamp, make_writable_folder
+from files import allow_open_files, claimed_stamp, is_same_file, make_writable_folder
 from iterable_client import IterableClient, Pause
-from logger_config import log_to_console, log_to_file
+from logger_config import BACKUPS, log_to_console, log_to_file
 from masking import SecretMask
 from moments import local_now, now_text
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
@@ -58,6 +58,7 @@ def prepare(options: Options, cleanup: ExitStack) -> Settings:
     settings = with_absolute_paths(settings, working_dir)
     mask = SecretMask(settings.secrets())
     log_to_console(settings.log_level, mask)
+    check_log_and_journal(settings.log_file, settings.journal_file)
     log_to_file(settings.log_file, mask)
     make_writable_folder(settings.output_dir)
     make_authentication(settings)  # a secret that can be none is told of before the first row
@@ -105,6 +106,22 @@ def run_header(
         kind=kind,
         project=project_of(settings),
     )
+
+
+def check_log_and_journal(log: Path, journal: Path) -> None:
+    """See that neither is the other, nor a file that the other has beside it.
+
+    Raises:
+        ConfigurationError: one would destroy the other.
+    """
+    logs = [log, *(Path(f"{log}.{number}") for number in range(1, BACKUPS + 1))]
+    beside = os.path.realpath(journal)
+    journals = [journal, *(Path(beside + end) for end in ("-wal", "-shm", "-journal", ".lock"))]
+    if any(is_same_file(one, other) for one in logs for other in journals):
+        raise ConfigurationError(
+            f"JOURNAL_FILE and LOG_FILE must be two files: {journal} and {log} are one,"
+            " or one of them is a file that the other needs beside it; change either"
+        )
 
 
 def project_of(settings: Settings) -> str:

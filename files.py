@@ -103,6 +103,13 @@ def shown(path: Path) -> Path:
     return Path(os.fsencode(relative).decode(errors="backslashreplace"))
 
 
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths name one file, by whatever spelling or link; it may not be there yet."""
+    with suppress(OSError):
+        return one.samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
 def allow_open_files(needed: int) -> None:
     """Raise this process's limit of open files if it is lower.
 

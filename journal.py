@@ -63,8 +63,14 @@ class _UserRow(NamedTuple):
 class Journal(JournalFile):
     """The open journal of the run that holds its lock. Every method may raise JournalError."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(path)
+    def __init__(
+        self,
+        path: Path,
+        copy_of: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(path, copy_of)
         self._clock = clock
         self._sync_due = clock()
         self._buffered: dict[Call, list[tuple[object, ...]]] = {call: [] for call in CALLS}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from files import FileError, is_there, sync_folder
-from journal_format import MIGRATIONS, SCHEMA_VERSION, advice, is_damage
+from journal_format import MIGRATIONS, SCHEMA_VERSION, SQLITE_HEADER, advice, is_damage
 from payloads import is_named_by
 
 if TYPE_CHECKING:
@@ -44,28 +44,55 @@ def fingerprint(payload: bytes) -> bytes:
     return hashlib.blake2b(payload, digest_size=FINGERPRINT_BYTES).digest()
 
 
+def refuse_other_files(path: Path) -> None:
+    """Leave alone what is neither empty nor SQLite's: it is somebody's, but no journal.
+
+    Raises:
+        JournalError: it is such a file, or cannot be read.
+    """
+    try:
+        # Reading a pipe would wait for a writer.
+        is_file = path.is_file()
+        start = _first_bytes(path) if is_file else b""
+        is_there = is_file or path.exists()
+    except OSError as error:
+        raise JournalError(advice(path, error)) from error
+    if is_there and not (is_file and start in {b"", SQLITE_HEADER}):
+        raise JournalError(
+            f"{path} is not a journal and stays as it is: set JOURNAL_FILE to another file"
+        )
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(SQLITE_HEADER))
+
+
 class JournalFile:
     """An open journal; a context manager that closes it. Every method may raise JournalError.
 
     Args:
         path: the file; made, for its owner only, when it is missing.
+        copy_of: the journal that errors name, if `path` is a copy of it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, copy_of: Path | None = None) -> None:
+        self._path = copy_of or path
+        refuse_other_files(path)
         try:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            sync_folder(path.resolve().parent)
-            self._database = sqlite3.connect(path, isolation_level=None)
+            sync_folder(path.absolute().parent)
+            # SQLite gives some relative names a meaning of their own: `:memory:`, `file:…`.
+            self._database = sqlite3.connect(path.absolute(), isolation_level=None)
         except (OSError, sqlite3.Error) as error:
-            raise JournalError(advice(path, error)) from error
+            raise JournalError(advice(self._path, error)) from error
         try:
             self._set_up()
         except sqlite3.Error as error:
             self._database.close()
-            if is_damage(error):
+            if is_damage(error) and copy_of is None:
                 raise JournalError(self._set_aside(error)) from error
-            raise JournalError(advice(path, error)) from error
+            raise JournalError(advice(self._path, error)) from error
         except BaseException:
             self._database.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION = 3
+# What every SQLite file begins with: https://www.sqlite.org/fileformat.html
+SQLITE_HEADER = b"SQLite format 3\0"
+# Primary result codes: https://www.sqlite.org/rescode.html
+_SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 10, 11, 13, 26
 
 # Payloads and outcomes stand apart: outcomes are rewritten and counted, and are small.
 _VERSION_1 = """
@@ -234,19 +239,32 @@ def add_up(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> 
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether the file holds something else than a journal."""
-    text = str(error)
-    return any(sign in text for sign in ("not a database", "malformed"))
+    """Whether SQLite found that the file is not, or no longer, what it wrote."""
+    return _sqlite_code(error) in {_SQLITE_CORRUPT, _SQLITE_NOTADB}
+
+
+def is_full_disk(error: Exception) -> bool:
+    """Whether there is no room to write, for the system or for SQLite."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    return _sqlite_code(error) == _SQLITE_FULL
 
 
 def advice(path: Path, error: Exception) -> str:
     """What happened to the journal and what to do about it, in one line."""
-    text = str(error)
-    if "full" in text or "No space" in text:
+    if is_full_disk(error):
         return (
             f"The disk is full: the journal {path} cannot be written."
             " Make room, then go on with --resume"
         )
     if is_damage(error):
-        return f"The journal {path} is damaged ({text}): move it away and run again"
-    return f"Cannot use the journal {path}: {text}; check JOURNAL_FILE and its folder"
+        return f"The journal {path} is damaged ({error}): move it away and run again"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    cure = "its disk" if _sqlite_code(error) == _SQLITE_IOERR else "its folder"
+    return f"Cannot use the journal {path}: {text}; check JOURNAL_FILE and {cure}"
+
+
+def _sqlite_code(error: Exception) -> int | None:
+    """SQLite's primary result code; the sqlite3 module's own errors have none."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

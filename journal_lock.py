@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from journal import Journal, JournalError
-from journal_file import journal_exists
+from journal_file import journal_exists, refuse_other_files
+from journal_format import advice, is_full_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,7 @@ def open_journal(path: Path, *, dry_run: bool) -> Iterator[Journal]:
     Raises:
         LockedError: another run holds the lock.
     """
+    refuse_other_files(path)
     with ExitStack() as cleanup:
         if dry_run:
             yield cleanup.enter_context(_opened_copy(path))
@@ -90,10 +92,19 @@ def _opened_copy(path: Path) -> Journal:
         if journal_exists(path):
             try:
                 with (
-                    closing(sqlite3.connect(path)) as there,
+                    closing(sqlite3.connect(path.absolute())) as there,
                     closing(sqlite3.connect(copy)) as here,
                 ):
                     there.backup(here)
             except sqlite3.Error as error:
-                raise JournalError(f"Cannot read the journal {path}: {error}") from error
-        return Journal(copy)
+                raise JournalError(_copying_advice(path, copy, error)) from error
+        return Journal(copy, copy_of=path)
+
+
+def _copying_advice(path: Path, copy: Path, error: sqlite3.Error) -> str:
+    if is_full_disk(error):
+        return (
+            f"The disk is full: no room for a copy of the journal {path} in {copy.parent.parent};"
+            " make room, or set TMPDIR to another folder"
+        )
+    return advice(path, error)

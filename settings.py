@@ -68,6 +68,13 @@ def _readable_file(path: Path) -> Path:
     return path
 
 
+def _not_in_memory(path: Path) -> Path:
+    # SQLite's name for a database that ends with the process.
+    if str(path) == ":memory:":
+        raise ValueError(path)
+    return path
+
+
 _Model = TypeVar("_Model", bound=BaseModel)
 MOST_WORKERS = 1024
 # As many as a run without a number of its own has at most.
@@ -76,6 +83,7 @@ _ORIGIN = re.compile(r"https?://[^\s/?#@]+/?", re.IGNORECASE)
 
 ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
 Origin = Annotated[str, AfterValidator(_only_an_origin)]
+JournalPath = Annotated[Path, AfterValidator(_not_in_memory)]
 DEFAULT_BASE_URL = "https://api.iterable.com"
 DEFAULT_JOURNAL_FILE = Path("iterable_journal.db")
 
@@ -119,7 +127,7 @@ class Settings(BaseModel):
     ] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
     log_file: Path = Field(Path("iterable_integration.log"), description="a path")
     output_dir: Path = Field(Path(), description="a folder")
-    journal_file: Path = Field(DEFAULT_JOURNAL_FILE, description="a path")
+    journal_file: JournalPath = Field(DEFAULT_JOURNAL_FILE, description="the path of a file")
 
     delivery_mode: Annotated[Literal["auto", "single", "bulk"], BeforeValidator(str.lower)] = Field(
         "auto", description="auto, single or bulk"
@@ -156,7 +164,7 @@ class StatusSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore")
 
-    journal_file: Path = DEFAULT_JOURNAL_FILE
+    journal_file: JournalPath = DEFAULT_JOURNAL_FILE
     iterable_api_key: ApiKey | None = None
     iterable_api_base_url: Origin = DEFAULT_BASE_URL
 

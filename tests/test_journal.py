@@ -18,7 +18,7 @@ from backlog import unfinished
 from history import last_sent, past_run, past_runs, settle_crashed_runs
 from journal import Journal, JournalError
 from journal_file import fingerprint
-from journal_format import MIGRATIONS, add_up
+from journal_format import MIGRATIONS, SQLITE_HEADER, add_up
 from payloads import RecordError, event_payload, is_named_by, profile_payload
 from records import CALLS, CallResult, Counts, PageView, Retries, RunHeader
 from tests.users import page_view
@@ -171,17 +171,18 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path, journal: Journal) -> Non
     assert modes == {0o600}
 
 
-def test_a_file_that_is_no_journal_is_set_aside_as_it_is(tmp_path: Path) -> None:
+def test_a_damaged_journal_is_set_aside_as_it_is(tmp_path: Path) -> None:
     """One line that says where it went; its bytes are kept, a second one beside the first."""
     path = tmp_path / "journal.db"
     for number in (1, 2):
-        path.write_bytes(b"garbage" * 1000 * number)
+        damaged = SQLITE_HEADER + b"garbage" * 1000 * number
+        path.write_bytes(damaged)
 
         with pytest.raises(JournalError, match=rf"damaged .*set aside as .*damaged-{number}"):
             Journal(path)
 
         aside = tmp_path / f"journal.db.damaged-{number}"
-        assert aside.read_bytes() == b"garbage" * 1000 * number
+        assert aside.read_bytes() == damaged
     with Journal(path) as journal:
         assert begin(journal, 1) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ import pytest
 
 import journal_file
 from journal_file import JournalError, JournalFile
-from journal_format import MIGRATIONS
+from journal_format import MIGRATIONS, SQLITE_HEADER, advice
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,3 +36,44 @@ def test_a_migration_that_fails_at_its_end_leaves_the_version_before_it(
         columns = [row[1] for row in database.execute("PRAGMA table_info(runs)")]
     assert "run_id" in columns
     assert "settled" not in columns
+
+
+def sqlite_error(path: Path, statement: str) -> sqlite3.Error:
+    """What SQLite says of a statement that fails."""
+    with pytest.raises(sqlite3.Error) as caught, closing(sqlite3.connect(path)) as database:
+        database.execute(statement)
+    return caught.value
+
+
+def too_full(path: Path) -> sqlite3.Error:
+    """SQLite's word for a database that may not grow."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(sqlite3.Error) as caught:
+            database.execute("CREATE TABLE more (x)")
+    return caught.value
+
+
+def test_the_diagnosis_comes_from_the_code_and_not_from_words(tmp_path: Path) -> None:
+    """A full disk is ENOSPC, EDQUOT or SQLITE_FULL; damage is SQLITE_CORRUPT or SQLITE_NOTADB."""
+    path = tmp_path / "full of malformed things, not a database"
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(SQLITE_HEADER + b"\xff" * 5000)
+    missing = OSError(errno.ENOENT, "No such file or directory", str(path / "No space left"))
+    told: dict[str, list[Exception]] = {
+        "disk is full": [
+            OSError(errno.ENOSPC, "whatever"),
+            OSError(errno.EDQUOT, "whatever"),
+            too_full(tmp_path / "full"),
+        ],
+        "is damaged": [sqlite_error(garbage, "SELECT 1 FROM sqlite_master")],
+        "Cannot use the journal": [
+            missing,
+            sqlite_error(tmp_path / "new", "SELECT 'full' FROM malformed"),
+            sqlite_error(path / "missing", "SELECT 1"),
+            sqlite3.ProgrammingError("a disk that is full, not a database, malformed"),
+        ],
+    }
+    for said, errors in told.items():
+        for error in errors:
+            assert said in advice(tmp_path / "journal.db", error)
