@@ -19,8 +19,13 @@ LONGEST_TEST_SECONDS = 60
 # but no TLS.
 CAPABILITIES = 0x0000_0001 | 0x0000_0080 | 0x0000_0200 | 0x0000_8000 | 0x0008_0000 | 0x0000_2008
 OK = b"\x00\x00\x00\x02\x00\x00\x00"
-COM_QUIT = 0x01
+EOF = b"\xfe\x00\x00\x02\x00"
 COM_QUERY = 0x03
+LOCAL_INFILE = b"\xfb"
+# One column of text named "a".
+COLUMN = (
+    b"\x03def\x00\x00\x00\x01a\x00\x0c" + b"\x2d\x00" + bytes([255, 0, 0, 0]) + b"\xfd" + bytes(5)
+)
 GREETING = (
     b"\x0a8.0.99-fake\x00"
     + (7).to_bytes(4, "little")  # the connection's number
@@ -67,6 +72,19 @@ class Peer:
         self.send(GREETING)
         self.receive()
         self.send(OK)
+
+    def send_no_rows(self) -> None:
+        """Answer a query with a result that is empty."""
+        for packet in (b"\x01", COLUMN, EOF, EOF):
+            self.send(packet)
+
+    def ask_for_file(self, path: str) -> bytes:
+        """Answer a query with the wish for a file of the client's machine; what it sends."""
+        self.send(LOCAL_INFILE + path.encode())
+        content = b""
+        while packet := self.receive():
+            content += packet
+        return content
 
 
 @dataclass

@@ -30,7 +30,7 @@ from db_connection import (
 from db_settings import parse_hosts
 from records import PageView
 from tests.conftest import QUERIES_SQL, load_seed
-from tests.fake_mysql import GREETING, fake_mysql
+from tests.fake_mysql import GREETING, OK, fake_mysql
 from tests.mysql_server import MySQLServer, find_server, is_mariadb, private_server
 from tests.stalling_proxy import stalling_proxy
 
@@ -378,6 +378,46 @@ def test_without_the_c_extension_it_still_reads_and_warns_once(
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "OPENSSL_3.2.0" in warning
     assert "9.7.0" in warning
+
+
+@pytest.fixture(params=["C extension", "pure Python"])
+def either_driver(request: pytest.FixtureRequest) -> None:
+    """Both halves of the driver, one after the other."""
+    if request.param == "pure Python":
+        request.getfixturevalue("without_c_extension")
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["SELECT id FROM customers", "LOAD DATA LOCAL INFILE '{}' INTO TABLE t -- FROM customers"],
+    ids=["select", "load"],
+)
+def test_a_rogue_server_gets_no_file_of_this_machine(
+    tmp_path: Path, either_driver: None, query: str
+) -> None:
+    """A server may answer any query with LOCAL INFILE: nothing of the file leaves this machine."""
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the content of a file")
+    received: list[bytes] = []
+
+    def answer_with_a_wish(peer: Peer) -> None:
+        peer.sign_in()
+        while True:
+            command = peer.receive()
+            if b"FROM customers" in command:
+                received.append(b"asked")
+                received.append(peer.ask_for_file(str(secret)))
+            elif command[1:].startswith(b"SHOW"):
+                peer.send_no_rows()
+                continue
+            peer.send(OK)
+
+    with fake_mysql(NOBODY, 0, answer_with_a_wish) as fake:
+        settings = DatabaseSettings("mysql", (NOBODY,), fake.port, "reader", "secret", "shop")
+        with DatabaseConnection(settings) as database, pytest.raises(DatabaseError):
+            next(database.stream_page_views(query.format(secret)))
+    assert received[0] == b"asked"
+    assert b"".join(received[1:]) == b""
 
 
 def test_a_wrong_password_is_refused_at_once(seeded_database: DatabaseSettings) -> None:
