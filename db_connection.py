@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from db_errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, QueryFailed
-from db_settings import DatabaseSettings
+from db_settings import DatabaseSettings, Engine, parse_hosts
 from row_check import page_views, wrong_columns
 from sql_file import SqlFileError, find_query
 
@@ -80,25 +80,76 @@ def load_query(path: Path, number: int) -> str:
 
 
 class DatabaseConnection:
-    """A connection that reads page views; a context manager that connects and closes.
+    """A connection to MySQL, MariaDB or SQLite; a context manager that connects and closes.
+
+        with DatabaseConnection(
+            host="db1,db2", user="reader", password="…", database="shop"
+        ) as connection:
+            rows = connection.execute_query("SELECT id, email FROM customers")
+
+    It reads only: the session is read-only and in UTC. A MySQL database is connected to when the
+    `with` begins, three times at most; its errors are those at the top of this module.
 
     Args:
-        settings: Which database.
+        database: The database; for SQLite its file.
+        host: A host, several separated by commas, or a sequence of them: tried in order. The
+            server's arguments, from this one to `ssl_ca`, mean nothing to SQLite.
+        user: The database user.
+        password: May be empty.
+        port: The same for all hosts.
+        ssl_ca: PEM file; when given, TLS is required, certificate and host name verified.
+        engine: "mysql" (MariaDB too) or "sqlite".
         sleep: Waits between the tries; takes seconds.
         connect_timeout_seconds: Until signed in, for each try at each host.
+
+    Raises:
+        ValueError: no host, or one with a port in it.
     """
 
     def __init__(
         self,
+        *,
+        database: str,
+        host: str | Sequence[str] = (),
+        user: str = "",
+        password: str = "",
+        port: int = 3306,
+        ssl_ca: str | None = None,
+        engine: Engine = "mysql",
+        sleep: Callable[[float], object] = time.sleep,
+        connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
+    ) -> None:
+        hosts = parse_hosts(host if isinstance(host, str) else ",".join(host))
+        if engine == "mysql" and not hosts:
+            raise ValueError("a MySQL database needs a host")
+        self._settings = DatabaseSettings(engine, hosts, port, user, password, database, ssl_ca)
+        self._sleep = sleep
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._session: Session | None = None
+
+    @classmethod
+    def from_settings(
+        cls,
         settings: DatabaseSettings,
         *,
         sleep: Callable[[float], object] = time.sleep,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-    ) -> None:
-        self._settings = settings
-        self._sleep = sleep
-        self._connect_timeout_seconds = connect_timeout_seconds
-        self._session: Session | None = None
+    ) -> Self:
+        """The same, for settings that were read already."""
+        return cls(
+            database=settings.name,
+            host=settings.hosts,
+            user=settings.user,
+            password=settings.password,
+            port=settings.port,
+            ssl_ca=settings.ssl_ca,
+            engine=settings.engine,
+            sleep=sleep,
+            connect_timeout_seconds=connect_timeout_seconds,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._settings!r})"
 
     def __enter__(self) -> Self:
         self.connect()
@@ -163,17 +214,48 @@ class DatabaseConnection:
             QueryFailed: the query cannot be run, or returns other columns or types.
             DatabaseUnavailable: not connected, or the connection was lost on the way.
         """
-        if self._session is None:
-            raise DatabaseUnavailable("Not connected to the database")
-        problem = wrong_columns(self._session.execute(query, limit))
+        session = self._open_session()
+        problem = wrong_columns(session.execute(query, limit))
         if problem:
             raise QueryFailed(problem)
         count = 0
-        views = chain.from_iterable(map(page_views, self._session.batches()))
+        views = chain.from_iterable(map(page_views, session.batches()))
         for page_view in islice(views, limit):
             count += 1
             yield page_view
         logger.info("Query executed successfully, returned %d rows", count)
+
+    def execute_query(self, sql: str) -> list[dict[str, object]]:
+        """Run one statement and return all its rows.
+
+        Args:
+            sql: In MySQL's dialect, for SQLite too.
+
+        Returns:
+            A dict for each row, column name to value, in the query's order; empty for a statement
+            that returns no rows. Values are what the database has: str, int, float, Decimal,
+            bytes, date, timedelta, None; a DATETIME or TIMESTAMP is a datetime in UTC without a
+            zone (in SQLite: the column `event_time`). All rows are in memory at once.
+
+        Raises:
+            QueryFailed: the statement cannot be run, or two of its columns have one name.
+            DatabaseUnavailable: not connected, or the connection was lost on the way.
+        """
+        session = self._open_session()
+        columns = session.execute(sql)
+        rows = [row for batch in session.batches() for row in batch]
+        if len(set(columns)) < len(columns):
+            raise QueryFailed(
+                f"The query returns the columns {', '.join(columns)}: "
+                "give each a name of its own with AS"
+            )
+        logger.info("Query executed successfully, returned %d rows", len(rows))
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def _open_session(self) -> Session:
+        if self._session is None:
+            raise DatabaseUnavailable("Not connected to the database")
+        return self._session
 
     def close(self) -> None:
         """Let go of the database; safe to call twice and with unread rows."""

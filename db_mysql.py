@@ -10,9 +10,10 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
 import mysql.connector
+from mysql.connector.constants import ClientFlag
 
 from call_thread import CallThread
-from db_errors import DatabaseError, connect_error, one_line, query_error
+from db_errors import DatabaseError, QueryFailed, connect_error, one_line, query_error
 from db_settings import address_text
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class MySQLSession:
 
     def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
         """Start a query and return the names of its columns; see `_start` for the limit."""
+        if self._is_reading:
+            raise QueryFailed("The rows of the query before this one were not all read")
         self._is_reading = True
         with self._translated(query_error):
             self._driver.run(partial(self._start, query, limit))
@@ -198,6 +201,7 @@ def _connect_arguments(
         "autocommit": True,
         "connection_timeout": ceil(timeout_seconds),
         "read_timeout": READ_TIMEOUT_SECONDS,
+        "client_flags": [-ClientFlag.MULTI_STATEMENTS],  # one call, one statement
         "allow_local_infile": False,  # else a rogue server could ask for this machine's files
         "use_pure": not _has_c_extension(),
         **_tls_arguments(settings.ssl_ca),

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Literal
 
+Engine = Literal["mysql", "sqlite"]
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
@@ -21,7 +23,7 @@ class DatabaseSettings:
         ssl_ca: PEM file; when given, TLS is required, certificate and host name verified.
     """
 
-    engine: Literal["mysql", "sqlite"]
+    engine: Engine
     hosts: tuple[str, ...]
     port: int
     user: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -20,6 +20,7 @@ from db_errors import DatabaseRefused, QueryFailed
 from files import FileError, is_there
 
 ROWS_PER_BATCH = 1_000
+TIME_COLUMN = "event_time"
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -113,19 +114,21 @@ class SQLiteSession:
         """
         with _translated_errors():
             self._cursor.execute(";".join(to_sqlite(query)))
+        return self._columns
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
         return tuple(column[0] for column in self._cursor.description or ())
 
     def batches(self) -> Iterator[list[tuple[object, ...]]]:
-        """Yield the rows; their last column is the time of the view, text in SQLite."""
+        """Yield the rows. SQLite has no type for times: `event_time` is a text that holds one."""
+        times = [place for place, name in enumerate(self._columns) if name == TIME_COLUMN]
         while True:
             with _translated_errors():
-                batch = [
-                    (*row[:-1], datetime.fromisoformat(row[-1]))
-                    for row in self._cursor.fetchmany(ROWS_PER_BATCH)
-                ]
+                batch = self._cursor.fetchmany(ROWS_PER_BATCH)
             if not batch:
                 break
-            yield batch
+            yield [_with_times(row, times) for row in batch]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -150,12 +153,30 @@ def _is_file(path: Path) -> bool:
         raise DatabaseRefused(f"{error}: check DB_NAME") from error
 
 
+def _with_times(row: tuple[object, ...], places: Sequence[int]) -> tuple[object, ...]:
+    values = list(row)
+    for place in places:
+        values[place] = _as_time(values[place])
+    return tuple(values)
+
+
+def _as_time(value: object) -> object:
+    """The moment that a text holds, in UTC without a zone; what holds none stays as it is."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        return value
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
 @contextmanager
 def _translated_errors() -> Iterator[None]:
-    """Turn SQLite's errors, and those of a time that is none, into ours."""
+    """Turn SQLite's errors into ours."""
     try:
         yield
-    except (sqlite3.Error, ValueError, TypeError) as error:
+    except (sqlite3.Error, sqlite3.Warning) as error:
         raise QueryFailed(
             f"The SQLite database cannot run the query ({error}): check DB_NAME, "
             "or make the file anew with python -m sandbox.database FILE"

@@ -13,6 +13,7 @@ from records import PageView
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+MAX_SHOWN = 40  # characters
 _TEXT = ("text", (str, NoneType))
 _EXPECTED: dict[str, tuple[str, tuple[type, ...]]] = {
     **dict.fromkeys(PageView._fields, _TEXT),
@@ -53,6 +54,8 @@ def wrong_type(row: Sequence[object]) -> str | None:
         expected, types = _EXPECTED[column]
         if type(value) not in types:
             found = _SQL_NAMES.get(type(value), type(value).__name__)
+            if column == "event_time" and isinstance(value, str):
+                found += f" {value[:MAX_SHOWN]!r}"
             return (
                 f"Customer {row[0]}: {column} is {found}, expected {expected}: "
                 "check Query 2 and compare the tables with database_setup.sql"

@@ -126,7 +126,7 @@ def fetch_users(settings: Settings, options: Options, journal: Journal, cleanup:
     kind: RunKind = "limited" if options.limit else "full"
     header = run_header(settings, kind, cleanup, dry_run=options.dry_run)
     logger.info("[STEP 2] Connecting to database...")
-    with DatabaseConnection(database_settings(settings)) as database:
+    with DatabaseConnection.from_settings(database_settings(settings)) as database:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
         views = database.stream_page_views(query, options.limit)
         run = journal.begin(header, views, incremental=options.incremental)

@@ -60,7 +60,7 @@ def no_sleep(seconds: float) -> None:
 def open_quickly(settings: DatabaseSettings, **changes: Any) -> DatabaseConnection:
     """A connection to the same database but for the changes, whose retries do not wait."""
     changed = dataclasses.replace(settings, **changes)
-    return DatabaseConnection(changed, sleep=no_sleep, connect_timeout_seconds=5)
+    return DatabaseConnection.from_settings(changed, sleep=no_sleep, connect_timeout_seconds=5)
 
 
 def connect_failure(settings: DatabaseSettings, **changes: Any) -> DatabaseError:
@@ -143,7 +143,7 @@ def test_a_semicolon_in_a_comment_does_not_change_who_is_sent(
     file = tmp_path / "queries.sql"
     where = "FROM ranked_views"
     file.write_text(QUERIES_SQL.read_text(encoding="utf-8").replace(where, f"{where} {comment}\n"))
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         rows = list(database.stream_page_views(load_query(file, 2)))
     assert [row.id for row in rows] == [1, 2, 3]
 
@@ -153,7 +153,7 @@ def test_the_rows_of_query_2_are_page_views(
 ) -> None:
     """Connecting, reading and the number of rows are logged in the documented words."""
     caplog.set_level(logging.INFO, logger="db_connection")
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         rows = list(database.stream_page_views(QUERY_2))
     assert [(row.id, row.email, row.page) for row in rows] == [
         (1, "delgadoalex10@gmail.com", "pricing"),
@@ -172,7 +172,7 @@ def test_times_are_utc_whatever_the_servers_zone(
     """The session's zone is UTC: a view of an hour ago reads as an hour ago in UTC."""
     view = (datetime.now(UTC) - timedelta(hours=1)).replace(tzinfo=None, microsecond=0)
     set_view(mysql_server, seeded_database.name, event_time=str(view))
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         assert list(database.stream_page_views(QUERY_2))[2].event_time == view
 
 
@@ -193,7 +193,7 @@ def test_values_arrive_as_they_are_stored(
 ) -> None:
     """Nothing on the way from the table to a PageView changes a value."""
     set_view(mysql_server, seeded_database.name, **{column: value})
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         assert getattr(list(database.stream_page_views(QUERY_2))[2], column) == value
 
 
@@ -202,7 +202,7 @@ def test_a_limit_bounds_the_rows(
     seeded_database: DatabaseSettings, limit: int, ids: list[int]
 ) -> None:
     """At most `limit` rows come, the first ones."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         assert [row.id for row in database.stream_page_views(QUERY_2, limit)] == ids
 
 
@@ -221,13 +221,13 @@ def test_a_limit_bounds_any_query_and_keeps_its_order(
     seeded_database: DatabaseSettings, query: str, limit: int, ids: list[int]
 ) -> None:
     """Also one with a LIMIT of its own: the smaller of the two counts."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         assert [row.id for row in database.stream_page_views(query, limit)] == ids
 
 
 def test_a_limit_is_for_one_query_only(seeded_database: DatabaseSettings) -> None:
     """The next one on the same connection returns everything again."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         assert len(list(database.stream_page_views(QUERY_2, 1))) == 1
         assert len(list(database.stream_page_views(QUERY_2))) == 3
 
@@ -236,7 +236,7 @@ def test_with_a_limit_the_server_does_not_send_the_rest(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
     """Nothing is left to be read or stopped after the first rows of a huge result."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         assert len(list(database.stream_page_views(HUGE_QUERY, 5))) == 5
         assert sends(mysql_server, seeded_database.name) == 0
 
@@ -249,7 +249,11 @@ def test_with_a_limit_the_server_does_not_send_the_rest(
         ("id", "CAST(id AS BINARY)", "id is binary"),
         ("first_name", "CAST(first_name AS BINARY)", "first_name is binary .* expected text"),
         ("last_name", "LENGTH(last_name)", "last_name is an integer, expected text"),
-        ("event_time", "CAST(event_time AS CHAR)", "event_time is text, expected DATETIME or"),
+        (
+            "event_time",
+            "CAST(event_time AS CHAR)",
+            "event_time is text '20.*', expected DATETIME or",
+        ),
         ("event_time", "DATE(event_time)", "event_time is DATE, expected DATETIME or TIMESTAMP"),
         ("event_time", "NULL", "event_time is NULL, expected DATETIME or TIMESTAMP"),
     ],
@@ -261,7 +265,7 @@ def test_a_column_of_a_wrong_type_is_named(
     columns = ", ".join(PageView._fields).replace(column, f"{instead} AS {column}", 1)
     query = f"SELECT {columns} FROM ({QUERY_2}) AS q"
     with (
-        DatabaseConnection(seeded_database) as database,
+        DatabaseConnection.from_settings(seeded_database) as database,
         pytest.raises(QueryFailed, match=rf"^Customer (b')?1.*: {words}.*check Query 2"),
     ):
         list(database.stream_page_views(query))
@@ -271,7 +275,7 @@ def test_rows_arrive_while_the_server_still_sends(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
     """Rows are streamed: the first is here before the last has left, so none need be kept."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         next(database.stream_page_views(HUGE_QUERY))
         assert sends(mysql_server, seeded_database.name) == 1
 
@@ -286,7 +290,7 @@ def test_closing_does_not_read_the_rows_that_are_left(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
     """With millions of rows unread, close ends at once and the server stops working."""
-    database = DatabaseConnection(seeded_database)
+    database = DatabaseConnection.from_settings(seeded_database)
     database.connect()
     next(database.stream_page_views(HUGE_QUERY + ", page_views w"))
     started = time.monotonic()
@@ -297,7 +301,7 @@ def test_closing_does_not_read_the_rows_that_are_left(
 
 def test_closing_twice_is_harmless(seeded_database: DatabaseSettings) -> None:
     """Close may be called by the run and by the context manager."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         database.close()
         database.close()
 
@@ -306,7 +310,7 @@ def test_a_close_that_fails_is_no_failure_of_the_run(
     seeded_database: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Everything was read by then; what the driver says goes to the debug log."""
-    database = DatabaseConnection(seeded_database)
+    database = DatabaseConnection.from_settings(seeded_database)
     database.connect()
     connection = database._session._connection  # type: ignore[union-attr]
     really_close = connection.close
@@ -321,7 +325,7 @@ def test_a_close_that_fails_is_no_failure_of_the_run(
 
 def test_reading_without_a_connection_is_an_error(seeded_database: DatabaseSettings) -> None:
     """After close there is nothing to read from."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         pass
     with pytest.raises(DatabaseUnavailable, match="Not connected"):
         next(database.stream_page_views(QUERY_2))
@@ -329,7 +333,7 @@ def test_reading_without_a_connection_is_an_error(seeded_database: DatabaseSetti
 
 def test_one_connection_runs_several_queries(seeded_database: DatabaseSettings) -> None:
     """A query that was read to its end leaves the connection ready for the next."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         for _ in range(2):
             assert len(list(database.stream_page_views(QUERY_2))) == 3
 
@@ -339,7 +343,7 @@ def test_the_session_can_only_read(
 ) -> None:
     """Even an account that may write cannot do so through this connection."""
     with (
-        DatabaseConnection(seeded_database) as database,
+        DatabaseConnection.from_settings(seeded_database) as database,
         pytest.raises(QueryFailed, match="READ ONLY"),
     ):
         next(database.stream_page_views("DELETE FROM page_views"))
@@ -348,7 +352,7 @@ def test_the_session_can_only_read(
 
 def test_the_c_extension_reads_the_rows(seeded_database: DatabaseSettings) -> None:
     """The pinned driver has its fast half here."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         assert type(database._session._connection).__name__ == "CMySQLConnection"  # type: ignore[union-attr]
 
 
@@ -373,7 +377,7 @@ def test_without_the_c_extension_it_still_reads_and_warns_once(
 ) -> None:
     """The slow path works; one warning names the cause and the cure."""
     for _ in range(2):
-        with DatabaseConnection(seeded_database) as database:
+        with DatabaseConnection.from_settings(seeded_database) as database:
             assert len(list(database.stream_page_views(QUERY_2))) == 3
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "OPENSSL_3.2.0" in warning
@@ -414,7 +418,7 @@ def test_a_rogue_server_gets_no_file_of_this_machine(
 
     with fake_mysql(NOBODY, 0, answer_with_a_wish) as fake:
         settings = DatabaseSettings("mysql", (NOBODY,), fake.port, "reader", "secret", "shop")
-        with DatabaseConnection(settings) as database, pytest.raises(DatabaseError):
+        with DatabaseConnection.from_settings(settings) as database, pytest.raises(DatabaseError):
             next(database.stream_page_views(query.format(secret)))
     assert received[0] == b"asked"
     assert b"".join(received[1:]) == b""
@@ -425,7 +429,7 @@ def test_a_wrong_password_is_refused_at_once(seeded_database: DatabaseSettings) 
     waits: list[float] = []
     wrong = dataclasses.replace(seeded_database, password="not-the-password")
     with pytest.raises(DatabaseRefused, match="check DB_USER and DB_PASSWORD") as caught:
-        DatabaseConnection(wrong, sleep=waits.append).connect()
+        DatabaseConnection.from_settings(wrong, sleep=waits.append).connect()
     assert waits == []
     assert "not-the-password" not in str(caught.value)
 
@@ -507,7 +511,7 @@ def test_an_unreachable_server_is_tried_three_times(
     waits: list[float] = []
     dead = dataclasses.replace(seeded_database, hosts=(NOBODY,))
     with pytest.raises(DatabaseUnavailable, match=rf"{NOBODY}:{dead.port}.*DB_HOST, DB_PORT"):
-        DatabaseConnection(dead, sleep=waits.append).connect()
+        DatabaseConnection.from_settings(dead, sleep=waits.append).connect()
     assert waits == [1, 2]
     assert [message[-17:] for message in caplog.messages] == [
         "Trying again in 1 s"[-17:],
@@ -519,7 +523,7 @@ def test_a_server_that_comes_back_is_connected_to(
     seeded_database: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retry that succeeds is a success."""
-    database = DatabaseConnection(
+    database = DatabaseConnection.from_settings(
         dataclasses.replace(seeded_database, hosts=(NOBODY,)),
         sleep=lambda _: setattr(database, "_settings", seeded_database),
     )
@@ -534,7 +538,7 @@ def test_an_ipv6_address_is_connected_to(seeded_database: DatabaseSettings, text
         pytest.skip("this machine has no IPv6")
     with stalling_proxy(seeded_database.port, "::1") as proxy:
         settings = dataclasses.replace(seeded_database, hosts=parse_hosts(text), port=proxy.port)
-        with DatabaseConnection(settings) as database:
+        with DatabaseConnection.from_settings(settings) as database:
             assert len(list(database.stream_page_views(QUERY_2))) == 3
     assert f"at [::1]:{proxy.port}" in str(connect_failure(settings))
 
@@ -611,7 +615,7 @@ def test_a_host_that_stalls_after_its_greeting_gives_way_to_the_next(
     hosts = (NOBODY, *seeded_database.hosts)
     with fake_mysql(NOBODY, seeded_database.port, stall) as fake:
         settings = dataclasses.replace(seeded_database, hosts=hosts)
-        with DatabaseConnection(settings, connect_timeout_seconds=0.5) as database:
+        with DatabaseConnection.from_settings(settings, connect_timeout_seconds=0.5) as database:
             assert len(list(database.stream_page_views(QUERY_2))) == 3
         assert len(fake.peers) == 1
 
@@ -624,7 +628,9 @@ def test_a_host_that_stalls_is_said_to_be_silent(
     with fake_mysql(NOBODY, 0, greet_and_wait) as fake:
         stalled = dataclasses.replace(seeded_database, hosts=(NOBODY,), port=fake.port)
         with pytest.raises(DatabaseUnavailable, match=r"not signed in within 0\.2 s"):
-            DatabaseConnection(stalled, sleep=waits.append, connect_timeout_seconds=0.2).connect()
+            DatabaseConnection.from_settings(
+                stalled, sleep=waits.append, connect_timeout_seconds=0.2
+            ).connect()
     assert waits == [1, 2]
 
 
@@ -661,7 +667,7 @@ def test_a_query_that_cannot_run_says_what_to_check(
 ) -> None:
     """Each kind of SQL error is one line that names the next step."""
     with (
-        DatabaseConnection(seeded_database) as database,
+        DatabaseConnection.from_settings(seeded_database) as database,
         pytest.raises(QueryFailed, match=message) as caught,
     ):
         next(database.stream_page_views(query))
@@ -671,7 +677,7 @@ def test_a_query_that_cannot_run_says_what_to_check(
 def test_missing_tables_name_the_setup_file(empty_database: DatabaseSettings) -> None:
     """An empty database says how to make the tables."""
     with (
-        DatabaseConnection(empty_database) as database,
+        DatabaseConnection.from_settings(empty_database) as database,
         pytest.raises(QueryFailed, match=r"mysql -u root -p < database_setup\.sql"),
     ):
         next(database.stream_page_views(QUERY_2))
@@ -681,7 +687,7 @@ def test_a_connection_that_the_server_ends_is_lost(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
     """An administrator's KILL in mid-stream is a lost connection, not fewer rows."""
-    with DatabaseConnection(seeded_database) as database:
+    with DatabaseConnection.from_settings(seeded_database) as database:
         rows = database.stream_page_views(HUGE_QUERY)
         next(rows)
         thread = mysql_server.run(
@@ -707,7 +713,7 @@ def _seed(server: MySQLServer) -> DatabaseSettings:
 def test_a_server_killed_in_mid_stream_is_a_lost_connection() -> None:
     """The server gets kill -9 while rows stream: one error, and closing does not hang."""
     with private_server() as server:
-        database = DatabaseConnection(_seed(server))
+        database = DatabaseConnection.from_settings(_seed(server))
         database.connect()
         rows = database.stream_page_views(HUGE_QUERY)
         next(rows)
@@ -722,7 +728,7 @@ def test_a_server_killed_in_mid_stream_is_a_lost_connection() -> None:
 def test_closing_after_the_server_died_is_silent() -> None:
     """With rows unread and nobody to stop sending them, close just ends."""
     with private_server() as server:
-        database = DatabaseConnection(_seed(server), connect_timeout_seconds=2)
+        database = DatabaseConnection.from_settings(_seed(server), connect_timeout_seconds=2)
         database.connect()
         next(database.stream_page_views(HUGE_QUERY))
         assert server.process is not None
@@ -740,7 +746,10 @@ def _skip_unless(*, mariadb: bool) -> None:
 def test_mariadb_takes_a_password_without_tls() -> None:
     """A MariaDB that has no certificate, as Debian's, is connected to in plain text."""
     _skip_unless(mariadb=True)
-    with private_server("--skip-ssl") as server, DatabaseConnection(_seed(server)) as database:
+    with (
+        private_server("--skip-ssl") as server,
+        DatabaseConnection.from_settings(_seed(server)) as database,
+    ):
         assert len(list(database.stream_page_views(QUERY_2))) == 3
 
 

@@ -44,7 +44,7 @@ def _run(settings: DatabaseSettings, *statements: str) -> None:
 
 
 def _ids(settings: DatabaseSettings, limit: int | None = None) -> list[int | str]:
-    with DatabaseConnection(settings) as database:
+    with DatabaseConnection.from_settings(settings) as database:
         return [row.id for row in database.stream_page_views(QUERY_2, limit)]
 
 
@@ -53,7 +53,7 @@ def test_query_2_reads_the_three_customers_from_sqlite(
 ) -> None:
     """The same class, query and log lines as for MySQL, and times that are datetimes."""
     caplog.set_level(logging.INFO, logger="db_connection")
-    with DatabaseConnection(settings) as database:
+    with DatabaseConnection.from_settings(settings) as database:
         rows = list(database.stream_page_views(QUERY_2))
     assert [row.email for row in rows] == [
         "delgadoalex10@gmail.com",
@@ -80,7 +80,7 @@ def test_comments_in_the_query_are_translated_with_it(settings: DatabaseSettings
     """They stay in the statement that is read from the file."""
     comments = " -- all; pro\n# it's them; all\n/* ; of them */\n"
     query = QUERY_2.replace("FROM ranked_views", f"FROM ranked_views{comments}")
-    with DatabaseConnection(settings) as database:
+    with DatabaseConnection.from_settings(settings) as database:
         assert len(list(database.stream_page_views(query))) == 3
 
 
@@ -109,7 +109,7 @@ def test_a_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
     file = tmp_path / "gone.db"
     settings = DatabaseSettings("sqlite", (), 0, "", "", str(file))
     with pytest.raises(DatabaseRefused, match=r"no SQLite database .*gone\.db: check DB_NAME"):
-        DatabaseConnection(settings).connect()
+        DatabaseConnection.from_settings(settings).connect()
     assert not file.exists()
 
 
@@ -119,12 +119,15 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     file.write_text("not a database, but long enough to be looked at as one" * 20)
     settings = DatabaseSettings("sqlite", (), 0, "", "", str(file))
     with pytest.raises(DatabaseRefused, match="not a database"):
-        DatabaseConnection(settings).connect()
+        DatabaseConnection.from_settings(settings).connect()
 
 
 def test_the_sqlite_file_is_only_read(settings: DatabaseSettings) -> None:
     """A statement that writes is refused, as in MySQL."""
-    with DatabaseConnection(settings) as database, pytest.raises(QueryFailed, match="readonly"):
+    with (
+        DatabaseConnection.from_settings(settings) as database,
+        pytest.raises(QueryFailed, match="readonly"),
+    ):
         next(database.stream_page_views("DELETE FROM page_views"))
     assert _ids(settings) == [1, 2, 3]
 
@@ -133,7 +136,7 @@ def test_missing_tables_name_the_command_that_makes_them(settings: DatabaseSetti
     """A database without the tables says how to get them."""
     _run(settings, "DROP TABLE page_views")
     with (
-        DatabaseConnection(settings) as database,
+        DatabaseConnection.from_settings(settings) as database,
         pytest.raises(QueryFailed, match=r"no such table.*python -m sandbox\.database"),
     ):
         next(database.stream_page_views(QUERY_2))
@@ -142,7 +145,10 @@ def test_missing_tables_name_the_command_that_makes_them(settings: DatabaseSetti
 def test_a_time_that_is_none_is_a_failed_query(settings: DatabaseSettings) -> None:
     """SQLite stores any text as a time; one that is none ends the run in one line."""
     _run(settings, "UPDATE page_views SET event_time = 'tomorrow' WHERE id = 1")
-    with DatabaseConnection(settings) as database, pytest.raises(QueryFailed, match="tomorrow"):
+    with (
+        DatabaseConnection.from_settings(settings) as database,
+        pytest.raises(QueryFailed, match="tomorrow"),
+    ):
         list(database.stream_page_views(QUERY_2))
 
 
@@ -150,7 +156,7 @@ def test_a_time_that_is_none_is_a_failed_query(settings: DatabaseSettings) -> No
 def test_other_columns_are_a_failed_query(settings: DatabaseSettings, query: str) -> None:
     """A query that was edited to return other columns is said so."""
     with (
-        DatabaseConnection(settings) as database,
+        DatabaseConnection.from_settings(settings) as database,
         pytest.raises(QueryFailed, match="it must return id, email"),
     ):
         next(database.stream_page_views(query))
@@ -159,7 +165,7 @@ def test_other_columns_are_a_failed_query(settings: DatabaseSettings, query: str
 def test_sql_that_cannot_be_parsed_is_a_failed_query(settings: DatabaseSettings) -> None:
     """A broken query is one line, whichever program finds it broken."""
     with (
-        DatabaseConnection(settings) as database,
+        DatabaseConnection.from_settings(settings) as database,
         pytest.raises(QueryFailed, match="cannot be translated") as caught,
     ):
         next(database.stream_page_views("SELECT FROM WHERE ("))
