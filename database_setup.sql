@@ -9,6 +9,13 @@
 -- it on a server where `iterable_challenge` holds customers that you want to keep.
 --
 -- Needs MySQL 8.0+ or MariaDB 10.2+ (the queries use CTEs and window functions).
+--
+-- The program only reads. An account that can do this and nothing else, once the tables exist
+-- (choose a password of your own, and the host that the program runs on instead of '%'):
+--
+--   CREATE USER 'iterable_reader'@'%' IDENTIFIED BY 'choose-a-password';
+--   GRANT SELECT ON iterable_challenge.customers TO 'iterable_reader'@'%';
+--   GRANT SELECT ON iterable_challenge.page_views TO 'iterable_reader'@'%';
 
 SET NAMES utf8mb4;
 SET time_zone = '+00:00';

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from db_connection import load_query
+from db_connection import DatabaseConnection, load_query
 from records import PageView
-from tests.conftest import QUERIES_SQL, SETUP_SQL
+from tests.conftest import QUERIES_SQL, ROOT, SETUP_SQL
 
 if TYPE_CHECKING:
     from db_connection import DatabaseSettings
@@ -46,6 +49,42 @@ def test_the_setup_file_runs_twice_in_the_real_client_with_the_same_result(
             )
         )
     assert seen == [[(15, 40, 40)]] * 2
+
+
+def account_statements(text: str) -> list[str]:
+    """The statements that make an account that only reads, as a reader would copy them."""
+    return re.findall(r"^(?:--)? *((?:CREATE USER|GRANT) .*;)$", text, flags=re.MULTILINE)
+
+
+def test_the_account_of_the_comments_can_read_and_nothing_else(
+    mysql_server: MySQLServer, seeded_database: DatabaseSettings
+) -> None:
+    """Copied from database_setup.sql as they stand there, the statements are enough for Query 2."""
+    user = f"reader_{time.monotonic_ns() % 10**9}"
+    statements = account_statements(SETUP_SQL.read_text(encoding="utf-8"))
+    mysql_server.client(
+        "\n".join(statements).replace("iterable_reader", user), seeded_database.name
+    ).check_returncode()
+    account = dataclasses.replace(seeded_database, user=user, password="choose-a-password")
+    try:
+        with DatabaseConnection.from_settings(account) as database:
+            views = list(database.stream_page_views(load_query(QUERIES_SQL, 2)))
+        grants = [row[0] for row in mysql_server.run(f"SHOW GRANTS FOR '{user}'@'%'")]
+    finally:
+        mysql_server.run(f"DROP USER '{user}'@'%'")
+    assert [view.id for view in views] == [1, 2, 3]
+    assert sorted(re.sub(r" (TO|IDENTIFIED) .*", "", grant) for grant in grants) == [
+        f"GRANT SELECT ON `{seeded_database.name}`.`customers`",
+        f"GRANT SELECT ON `{seeded_database.name}`.`page_views`",
+        "GRANT USAGE ON *.*",
+    ]
+
+
+def test_the_documents_show_the_same_account() -> None:
+    """Three statements, in the file's comments and in docs/sql.md."""
+    statements = account_statements(SETUP_SQL.read_text(encoding="utf-8"))
+    assert len(statements) == 3
+    assert account_statements((ROOT / "docs" / "sql.md").read_text(encoding="utf-8")) == statements
 
 
 def test_the_setup_file_leaves_other_tables_alone(
