@@ -36,6 +36,7 @@ class Answer:
     """One request's outcome as the wire showed it.
 
     Without a `status` there was no HTTP answer: `error` and `reason` say what happened.
+    With a `stop_reason` no call can succeed before somebody has done what it says.
     """
 
     status: int | None
@@ -43,6 +44,7 @@ class Answer:
     retry_after: str | None = None
     error: ErrorKind | None = None
     reason: str = ""
+    stop_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ def judge(answer: Answer, expected: Expected = "code") -> Verdict:
     reading call with what it read.
     """
     if answer.status is None:
-        again: Again = "no" if answer.error == "invalid_response" else "after backoff"
+        definite = answer.error == "invalid_response" or answer.stop_reason
+        again: Again = "no" if definite else "after backoff"
         return Verdict(answer.error or "connection_error", again, answer.reason)
     response, is_json = _decode(answer.body)
     if 200 <= answer.status < 300:

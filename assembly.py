@@ -15,11 +15,12 @@ from db_connection import DatabaseSettings
 from files import allow_open_files, claimed_stamp, is_same_file, make_writable_folder
 from iterable_client import IterableClient, Pause
 from logger_config import BACKUPS, log_to_console, log_to_file
-from masking import SecretMask
+from masking import SecretMask, proxy_secrets
 from moments import local_now, now_text
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from records import RunHeader
 from reports import CSV_NAME, RESULTS_NAME
+from route import RouteError, route_to
 from settings import (
     ConfigurationError,
     Settings,
@@ -56,10 +57,11 @@ def prepare(options: Options, cleanup: ExitStack) -> Settings:
         variables = _variables(options, working_dir)
     settings = load_settings({**variables, **options.overrides()})
     settings = with_absolute_paths(settings, working_dir)
-    mask = SecretMask(settings.secrets())
+    mask = SecretMask({*settings.secrets(), *proxy_secrets(os.environ)})
     log_to_console(settings.log_level, mask)
     check_log_and_journal(settings.log_file, settings.journal_file)
     log_to_file(settings.log_file, mask)
+    check_route(settings)
     make_writable_folder(settings.output_dir)
     make_authentication(settings)  # a secret that can be none is told of before the first row
     # A connection for each worker, and what else the run has open.
@@ -171,7 +173,7 @@ def make_client(settings: Settings, stop: Stop) -> IterableClient:
         endpoint: RateLimiter(limit * settings.rate_limit_share, stopping=stop.requested)
         for endpoint, limit in PUBLISHED_LIMITS.items()
     }
-    pause = Pause(stop.wait, stop.requested)
+    pause = Pause(stop.wait, stop.requested, stop.request)
     return IterableClient(
         transport,
         make_authentication(settings),
@@ -207,6 +209,18 @@ def make_authentication(settings: Settings) -> Authentication:
         return JwtAuthentication(key, settings.iterable_jwt_secret.get_secret_value())
     except SecretError as error:
         raise ConfigurationError(f"ITERABLE_JWT_SECRET {error}") from error
+
+
+def check_route(settings: Settings) -> None:
+    """Whether the environment's proxy and CA bundle can be used at all.
+
+    Raises:
+        ConfigurationError: names the variable.
+    """
+    try:
+        route_to(settings.iterable_api_base_url)
+    except RouteError as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _digest(text: str) -> str:

@@ -15,9 +15,11 @@ from urllib.parse import quote
 
 from answers import Answer, Verdict, asked_wait_seconds, judge
 from bulk import attribute, bulk_body, filtered_out_fields
+from exit_codes import ExitCode
 from moments import utc_now
 from records import ENDPOINTS, NOT_ATTEMPTED, Call, CallResult, Retries
 from retry import Tries, after_rate_limit, wait_after_failure, wait_after_rate_limit
+from stopping import StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,11 +60,13 @@ class BulkRefusedError(Exception):
 class Pause:
     """How the client waits and learns that the run stops; a test passes its own.
 
-    `wait(seconds)` returns early, and True, when the run is to stop.
+    `wait(seconds)` returns early, and True, when the run is to stop. `request_stop` is told
+    when no call can succeed any more.
     """
 
     wait: Callable[[float], bool]
     stopping: Callable[[], bool]
+    request_stop: Callable[[StopReason], None] = lambda _: None
 
 
 class RetryCounter:
@@ -219,6 +223,10 @@ class IterableClient:
             verdict = judge(answer, request.expected)
             tries = _advance(tries, verdict, limiter.now())
             result = _result(answer, verdict, tries.attempts)
+            if answer.stop_reason:
+                self._pause.request_stop(
+                    StopReason("stopped", answer.stop_reason, ExitCode.UNAVAILABLE)
+                )
             if verdict.again == "no":
                 return result
             wait = self._wait_before_next(answer, verdict, tries, limiter, sent_at)

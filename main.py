@@ -226,7 +226,11 @@ def verify_delivered(settings: "Settings", options: "Options", stop: Stop) -> Ex
         cleanup.callback(client.close)
         file = cleanup.enter_context(JournalFile(settings.journal_file))
         code = verify(file, client, most, partial(wait_in_main_thread, stop))
-    return stop.reason.exit_code if stop.reason else code
+    if stop.reason is None:
+        return code
+    if stop.reason.status == "stopped":
+        logger.error("%s", stop.reason.text)
+    return stop.reason.exit_code
 
 
 EXIT_CODES: dict[type[Exception], ExitCode] = {

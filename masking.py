@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
 MASK = "***"
 # Shorter values stand in too many innocent words to be masked, and are no secrets.
@@ -41,6 +43,42 @@ class SecretMask:
 
     def __repr__(self) -> str:
         return "SecretMask()"
+
+
+def proxy_secrets(environment: Mapping[str, str]) -> set[str]:
+    """The passwords of all proxies, alone and with their user, as a header has them too."""
+    found: set[str] = set()
+    for user, password in _proxy_logins(environment):
+        login = f"{user}:{password}"
+        found |= {password, login, *_basic_credentials(login)}
+    return found
+
+
+def proxy_users(environment: Mapping[str, str]) -> set[str]:
+    """The users of all proxies; names may be common words, so mask only what a proxy says."""
+    return {user for user, _ in _proxy_logins(environment)}
+
+
+def _proxy_logins(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """User and password of each proxy, as they are written and as they are meant."""
+    for name, value in environment.items():
+        if not name.lower().endswith("_proxy"):
+            continue
+        login, at_sign, _ = value.split("://", 1)[-1].rpartition("@")
+        if at_sign:
+            user, _, password = login.partition(":")
+            yield user, password
+            yield unquote(user), unquote(password)
+
+
+def _basic_credentials(login: str) -> set[str]:
+    """What follows `Basic` in a header. RFC 7617, section 2, leaves the character set open."""
+    encoded = [login.encode("utf-8", "surrogateescape")]
+    with suppress(UnicodeEncodeError):
+        encoded.append(login.encode("latin-1"))
+    # Who shows it may leave out the padding.
+    padded = {base64.b64encode(form).decode() for form in encoded}
+    return padded | {form.rstrip("=") for form in padded}
 
 
 def _written_forms(secret: str) -> set[str]:

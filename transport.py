@@ -6,8 +6,9 @@ No exception of requests or urllib3 leaves this module: what went wrong is the a
 from __future__ import annotations
 
 import http.client
+import os
+import ssl
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import orjson
 import requests
@@ -16,13 +17,14 @@ from requests.structures import CaseInsensitiveDict
 
 from answers import Answer
 from http_connection import OwnAnswersAdapter
-from settings import is_loopback
+from masking import SecretMask, proxy_secrets, proxy_users
+from route import route_to
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from masking import SecretMask
     from records import ErrorKind
+    from route import Route
 
 PROGRAM = "iterable-integration"
 LONGEST_REASON = 200
@@ -37,6 +39,9 @@ class Transport:
     Requests are prepared here and handed straight to requests' HTTPAdapter: what a Session
     does per request (cookies, hooks, redirects, reading the environment) costs more than
     the request itself. Proxy and CA settings of the environment are read once.
+
+    Raises:
+        RouteError: when it is made, if one of them cannot be used.
     """
 
     def __init__(
@@ -53,12 +58,8 @@ class Transport:
         self._mask = mask
         self._user_agent = user_agent
         self._adapter = OwnAnswersAdapter(pool_connections=1, pool_maxsize=connections)
-        with requests.Session() as session:
-            environment = session.merge_environment_settings(base_url, {}, None, None, None)
-        # A proxy cannot reach this machine's own loopback, where the sandbox is.
-        loopback = is_loopback(urlsplit(base_url).hostname or "")
-        self._proxies = {} if loopback else environment["proxies"]
-        self._verify = environment["verify"] or True
+        self._route = route_to(base_url)
+        self._proxy_mask = SecretMask(proxy_secrets(os.environ) | proxy_users(os.environ))
 
     def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         """POST a JSON body, or GET without one.
@@ -85,23 +86,37 @@ class Transport:
             response = self._adapter.send(
                 request,
                 timeout=(self._timeout_seconds, self._timeout_seconds),
-                verify=self._verify,
-                proxies=self._proxies,
+                verify=self._route.verify,
+                proxies=self._route.proxies,
             )
             content = _content_of(response)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            kind, reason = explain(error, self._timeout_seconds)
-            # It may name a file of the environment, whose bytes no JSON can carry.
-            masked = self._mask(reason).encode("utf-8", "backslashreplace").decode()
-            return Answer(None, error=kind, reason=masked[:LONGEST_REASON])
+            return self._no_answer(error)
         if content is None:
             reason = f"the answer is longer than {MOST_ANSWER_BYTES // 1_000_000} MB"
             return Answer(None, error="invalid_response", reason=reason)
+        status = response.status_code
         return Answer(
-            response.status_code,
-            self._mask(_plain(content).decode("utf-8", "replace")).encode(),
+            status,
+            self._masked_body(status, content),
             response.headers.get("Retry-After"),
+            stop_reason=stop_reason_of_status(status, self._route),
         )
+
+    def _no_answer(self, error: Exception) -> Answer:
+        kind, reason = explain(error, self._timeout_seconds)
+        # It may name a file of the environment, whose bytes no JSON can carry.
+        masked = self._proxy_mask(self._mask(reason)).encode("utf-8", "backslashreplace").decode()
+        stop_reason = self._proxy_mask(self._mask(stop_reason_of_error(error, self._route)))
+        return Answer(None, error=kind, reason=masked[:LONGEST_REASON], stop_reason=stop_reason)
+
+    def _masked_body(self, status: int, content: bytes) -> bytes:
+        text = self._mask(_plain(content).decode("utf-8", "replace"))
+        # A proxy's own page may repeat its login. What Iterable says of its success has to be
+        # read, and a proxy's user may well be a word of it.
+        if not (200 <= status < 300 and text.startswith("{")):
+            text = self._proxy_mask(text)
+        return text.encode()
 
 
 def _content_of(response: requests.Response) -> bytes | None:
@@ -139,6 +154,27 @@ def explain(error: Exception, timeout_seconds: float) -> tuple[ErrorKind, str]:
     if any(_is_not_http(cause) for cause in causes):
         return "invalid_response", f"the answer is not HTTP: {causes[-1]!r}"
     return "connection_error", f"{type(causes[-1]).__name__}: {causes[-1]}"
+
+
+def stop_reason_of_error(error: Exception, route: Route) -> str:
+    """Why no call at all can succeed, and what to do; empty when this one may yet."""
+    causes = _causes(error)
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"The certificate cannot be verified ({cause.verify_message}):"
+                f" check {route.ca_variable}, which names the CA bundle to trust"
+            )
+    if any("Tunnel connection failed: 407" in str(cause) for cause in causes):
+        return stop_reason_of_status(407, route)
+    return ""
+
+
+def stop_reason_of_status(status: int, route: Route) -> str:
+    """The same for an answer with this status: 407 is always a proxy's."""
+    if status != 407:
+        return ""
+    return f"The proxy wants a user and password that it accepts: check {route.proxy_variable}"
 
 
 def _is_timeout(cause: BaseException) -> bool:
