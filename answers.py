@@ -27,6 +27,8 @@ Expected = Literal["code", "counts", "object"]
 DISALLOWED = "disallowed from tracking"
 LONGEST_TEXT = 500
 LONGEST_ERROR_BYTES = 10_000
+# An answer's date is of whole seconds, and a moment old when it is read.
+CLOCK_TOLERANCE_SECONDS = 30
 # Above this a reset is a moment in unix time, not a number of seconds.
 _LONGEST_RESET_SECONDS = 10_000_000
 
@@ -42,6 +44,7 @@ class Answer:
     status: int | None
     body: bytes = b""
     retry_after: str | None = None
+    date: str | None = None
     error: ErrorKind | None = None
     reason: str = ""
     stop_reason: str = ""
@@ -103,10 +106,22 @@ def asked_wait_seconds(answer: Answer, now: datetime) -> float | None:
     """The wait that a 429 asks for: `Retry-After`, else `params.rateLimitReset`, else None.
 
     `Retry-After` is seconds or an HTTP date (RFC 9110, section 10.2.3). Iterable gives the
-    reset in seconds; a moment in unix time is understood too.
+    reset in seconds; a moment in unix time is understood too. A moment is measured against
+    the answer's own `Date`, which is of the same clock; `now` stands in for it.
     """
-    header = _retry_after_seconds(answer.retry_after, now)
-    return header if header is not None else _reset_seconds(answer.body, now)
+    server_time = _http_date(answer.date) or now
+    header = _retry_after_seconds(answer.retry_after, server_time)
+    return header if header is not None else _reset_seconds(answer.body, server_time)
+
+
+def clock_complaint(answer: Answer, now: datetime) -> str:
+    """How far this machine's clock is from the server's; empty when it is about right."""
+    server_time = _http_date(answer.date)
+    behind = round((server_time - now).total_seconds()) if server_time else 0
+    if abs(behind) < CLOCK_TOLERANCE_SECONDS:
+        return ""
+    side = "behind" if behind > 0 else "ahead of"
+    return f"this machine's clock is {abs(behind)} s {side} Iterable's"
 
 
 def _error_in_success(response: object, expected: Expected) -> ErrorKind | None:
@@ -143,13 +158,18 @@ def _retry_after_seconds(header: str | None, now: datetime) -> float | None:
     seconds = _number(header)
     if seconds is not None:
         return seconds
+    moment = _http_date(header)
+    return None if moment is None else max((moment - now).total_seconds(), 0.0)
+
+
+def _http_date(header: str | None) -> datetime | None:
+    if header is None:
+        return None
     try:
         moment = parsedate_to_datetime(header)
     except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max((moment - now).total_seconds(), 0.0)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def _reset_seconds(body: bytes, now: datetime) -> float | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from answers import Answer, Verdict, asked_wait_seconds, judge
+from answers import Answer, Verdict, asked_wait_seconds, clock_complaint, judge
 from bulk import attribute, bulk_body, filtered_out_fields
 from exit_codes import ExitCode
 from moments import utc_now
@@ -36,6 +36,8 @@ logger = logging.getLogger("iterable_client")
 _two_lines = threading.Lock()
 
 MOST_EVENTS_READ = 200
+# Iterable's code for a token that is expired, issued in the future or wrongly signed.
+REFUSED_JWT_CODE = "InvalidJwtPayload"
 BULK_ENDPOINTS: dict[Call, str] = {
     "users_update": "users/bulkUpdate",
     "events_track": "events/trackBulk",
@@ -223,10 +225,9 @@ class IterableClient:
             verdict = judge(answer, request.expected)
             tries = _advance(tries, verdict, limiter.now())
             result = _result(answer, verdict, tries.attempts)
-            if answer.stop_reason:
-                self._pause.request_stop(
-                    StopReason("stopped", answer.stop_reason, ExitCode.UNAVAILABLE)
-                )
+            stop_reason = None if result.success else _stop_reason(answer, result)
+            if stop_reason is not None:
+                self._pause.request_stop(stop_reason)
             if verdict.again == "no":
                 return result
             wait = self._wait_before_next(answer, verdict, tries, limiter, sent_at)
@@ -288,6 +289,21 @@ class IterableClient:
                 endpoint,
                 ", ".join(new),
             )
+
+
+def _stop_reason(answer: Answer, result: CallResult) -> StopReason | None:
+    """Why no further call can succeed, if this failure says so."""
+    if answer.stop_reason:
+        return StopReason("stopped", answer.stop_reason, ExitCode.UNAVAILABLE)
+    complaint = clock_complaint(answer, utc_now()) if result.code == REFUSED_JWT_CODE else ""
+    if not complaint:
+        return None
+    return StopReason(
+        "stopped",
+        f"Iterable refused the token: {complaint}. Set the clock;"
+        " if that does not help, check ITERABLE_JWT_SECRET",
+        ExitCode.KEY_REFUSED,
+    )
 
 
 def _advance(tries: Tries, verdict: Verdict, now: float) -> Tries:

@@ -100,6 +100,7 @@ class Transport:
             status,
             self._masked_body(status, content),
             response.headers.get("Retry-After"),
+            response.headers.get("Date"),
             stop_reason=stop_reason_of_status(status, self._route),
         )
 

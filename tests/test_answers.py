@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from answers import Again, Answer, asked_wait_seconds, judge
+from answers import Again, Answer, asked_wait_seconds, clock_complaint, judge
 from journal_format import result_json
 from records import CallResult
 
@@ -188,6 +188,26 @@ class TestAskedWait:
         """RFC 9110 allows both; a date that has passed asks for nothing."""
         assert asked_wait_seconds(Answer(429, b"", header), NOW) == seconds
 
+    @pytest.mark.parametrize("hours_ahead", [2, -24])
+    def test_a_moment_is_measured_against_the_answers_own_date(self, hours_ahead: int) -> None:
+        """Both are the server's clock, however wrong this machine's is."""
+        server_time = NOW + timedelta(hours=hours_ahead)
+        date = format_datetime(server_time, usegmt=True)
+        moment = server_time + timedelta(seconds=30)
+        header = format_datetime(moment, usegmt=True)
+        body = orjson.dumps({"params": {"rateLimitReset": moment.timestamp()}})
+
+        assert asked_wait_seconds(Answer(429, b"", header, date), NOW) == 30
+        assert asked_wait_seconds(Answer(429, body, None, date), NOW) == 30
+
+    @pytest.mark.parametrize("date", [None, "", "yesterday"])
+    def test_without_a_date_a_moment_is_measured_against_the_local_clock(
+        self, date: str | None
+    ) -> None:
+        """There is no better one."""
+        header = format_datetime(NOW + timedelta(seconds=30), usegmt=True)
+        assert asked_wait_seconds(Answer(429, b"", header, date), NOW) == 30
+
     @pytest.mark.parametrize(
         ("reset", "seconds"),
         [
@@ -239,8 +259,10 @@ class TestAskedWait:
     @example(b'{"params":{"rateLimitReset":1e308}}', None)
     def test_no_429_raises(self, body: bytes, header: str | None) -> None:
         """Whatever it asks for is None or a number of seconds that is not negative."""
-        seconds = asked_wait_seconds(Answer(429, body, header), NOW)
+        answer = Answer(429, body, header, date=header)
+        seconds = asked_wait_seconds(answer, NOW)
         assert seconds is None or seconds >= 0
+        assert isinstance(clock_complaint(answer, NOW), str)
 
 
 def test_a_long_error_body_is_kept_in_short() -> None:
@@ -273,3 +295,24 @@ def test_an_answer_of_any_depth_can_be_shown_and_written(
     assert orjson.loads(result_json(result))["response"] == verdict.response
     assert isinstance(verdict.response, str) is (depth > 253)
     assert len(str(verdict.response)) <= 5_000
+
+
+@pytest.mark.parametrize(
+    ("seconds_ahead", "complaint"),
+    [
+        (7200, "this machine's clock is 7200 s behind Iterable's"),
+        (-90, "this machine's clock is 90 s ahead of Iterable's"),
+        (20, ""),
+        (-20, ""),
+    ],
+)
+def test_a_clock_that_is_wrong_is_told_by_how_much(seconds_ahead: int, complaint: str) -> None:
+    """A Date is of whole seconds and a moment old: a small difference says nothing."""
+    date = format_datetime(NOW + timedelta(seconds=seconds_ahead), usegmt=True)
+    assert clock_complaint(Answer(401, b"", None, date), NOW) == complaint
+
+
+@pytest.mark.parametrize("date", [None, "", "soon"])
+def test_an_answer_without_a_date_says_nothing_of_the_clock(date: str | None) -> None:
+    """Nor one with nonsense in its place."""
+    assert clock_complaint(Answer(401, b"", None, date), NOW) == ""

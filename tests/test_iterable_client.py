@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from contextlib import closing, contextmanager
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,12 +17,15 @@ from masking import SecretMask
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
+from tests.runs import database_of, environment_for, run
+from tests.scripted_server import scripted_server
 from tests.test_rate_limit import Clock
 from tests.users import pending_user
 from transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from authentication import Authentication
     from records import Call, CallResult, PendingUser
@@ -398,3 +403,46 @@ def test_a_whole_minute_is_waited_for_even_behind_others(sandbox: SandboxProcess
     result, repeats = rate_limited_call(sandbox, 60, limiter, clock, limiter.wait_for_turn)
 
     assert (result.error, result.attempts, repeats) == ("rate_limited", 2, 1)
+
+
+def refused_token(seconds_ahead: int, code: str = "InvalidJwtPayload") -> bytes:
+    """A refusal from a server whose clock differs from this machine's."""
+    body = b'{"code":"%b","msg":"Invalid JWT: The token has expired"}' % code.encode()
+    date = formatdate(time.time() + seconds_ahead, usegmt=True).encode()
+    head = b"HTTP/1.1 401 X\r\nDate: %b\r\nContent-Length: %d\r\n\r\n" % (date, len(body))
+    return head + body
+
+
+@pytest.mark.parametrize(
+    ("seconds_ahead", "said"),
+    [(7200, " s behind Iterable's"), (-7200, " s ahead of Iterable's")],
+    ids=["behind", "ahead"],
+)
+def test_a_token_that_is_refused_for_the_clock_stops_the_run_and_says_so(
+    tmp_path: Path, seconds_ahead: int, said: str
+) -> None:
+    """Signing again would not help; the secret may well be right."""
+    database = database_of(tmp_path / "customers.sqlite", ["a@example.com", "b@example.com"])
+    token = {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": "a-jwt-secret-of-thirty-two-bytes!"}
+    with scripted_server(
+        lambda connection, _: connection.sendall(refused_token(seconds_ahead))
+    ) as server:
+        address = {"ITERABLE_API_BASE_URL": server.url}
+        ran = run(tmp_path, environment_for(tmp_path, None, database) | token | address)
+
+    assert ran.exit_code == 77
+    assert said in ran.stderr.splitlines()[-1]
+    assert re.search(r"this machine's clock is 7(19|20)\d s", ran.results["stop_reason"])
+    assert len(server.requests) == 1
+
+
+def test_another_refusal_does_not_blame_the_clock(tmp_path: Path) -> None:
+    """A wrong key is wrong at any time."""
+    database = database_of(tmp_path / "customers.sqlite", ["a@example.com"])
+    wire = refused_token(7200, "BadApiKey")
+    with scripted_server(lambda connection, _: connection.sendall(wire)) as server:
+        address = {"ITERABLE_API_BASE_URL": server.url}
+        ran = run(tmp_path, environment_for(tmp_path, None, database) | address)
+
+    assert ran.exit_code == 77
+    assert "clock" not in ran.stderr
