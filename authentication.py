@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # The secret is Iterable's choice: nobody who reads a warning about its length could change it.
 warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
-logger = logging.getLogger("iterable_client")
+logger = logging.getLogger(__name__)
 
 ISSUER = "iterable-integration"
 TOKEN_LIFETIME_SECONDS = 3600

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from journal import Journal
     from records import Call, CallResult, Mode, PendingUser
 
-logger = logging.getLogger("delivery")
+logger = logging.getLogger(__name__)
 
 BULK_FROM_USERS = 1000
 # Enough to keep both bulk limits busy at a second per call; more would only hold memory.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from records import PendingUser
     from transport import Transport
 
-logger = logging.getLogger("iterable_client")
+logger = logging.getLogger(__name__)
 
 # Held while a failure and the response to it are logged, one below the other.
 _two_lines = threading.Lock()

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from files import FileError
+from masking import SecretMask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
-    from masking import SecretMask
+logger = logging.getLogger(__name__)
 
 LINE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
@@ -91,11 +92,75 @@ class PrivateRotatingFileHandler(RotatingFileHandler):
         """A full disk is reported by the files that matter, not line by line."""
 
 
+class EarlyRecords(logging.Handler):
+    """Keeps what is logged before LOG_LEVEL and LOG_FILE are known, until both are.
+
+    A problem meanwhile is printed at once, with what came before it: it may be the last line.
+    """
+
+    def __init__(self, consoles: Sequence[logging.Handler]) -> None:
+        super().__init__()
+        self._consoles = consoles
+        self._records: list[logging.LogRecord] = []
+        self._printed = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record."""
+        self._records.append(record)
+        if record.levelno >= logging.WARNING:
+            self._print_on(self._consoles)
+
+    def hand_over_to(self, consoles: Sequence[logging.Handler]) -> None:
+        """Print the rest on these consoles, which print for themselves from now on."""
+        self._print_on(consoles)
+        self._consoles = ()
+
+    def copy_to(self, file: logging.Handler) -> None:
+        """Write all that was kept into the file."""
+        _replay(self._records, [file])
+
+    def _print_on(self, consoles: Sequence[logging.Handler]) -> None:
+        _replay(self._records[self._printed :], consoles)
+        self._printed = len(self._records)
+
+
+def _replay(records: Sequence[logging.LogRecord], handlers: Sequence[logging.Handler]) -> None:
+    for record in records:
+        for handler in handlers:
+            if record.levelno >= handler.level:
+                handler.handle(record)
+
+
+def begin_log(level: str) -> None:
+    """Keep what is logged until `log_to_console` and `log_to_file` say where it goes.
+
+    Args:
+        level: the console's, if a problem comes before.
+    """
+    logging.getLogger().addHandler(EarlyRecords(_new_consoles(level, SecretMask())))
+
+
 def log_to_console(level: str, mask: SecretMask) -> None:
     """Send INFO to stdout and problems to stderr, from `level` on; forgets other handlers.
 
     An uncaught exception becomes a line of the log, too.
     """
+    root = logging.getLogger()
+    early = _early_records()
+    consoles = _new_consoles(level, mask)
+    for records in early:
+        records.hand_over_to(consoles)
+    for handler in (*consoles, *early):
+        root.addHandler(handler)
+
+
+def _early_records() -> list[EarlyRecords]:
+    handlers = logging.getLogger().handlers
+    return [handler for handler in handlers if isinstance(handler, EarlyRecords)]
+
+
+def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
+    """The handlers of stdout and stderr, in the place of all that there were."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
@@ -115,11 +180,11 @@ def log_to_console(level: str, mask: SecretMask) -> None:
     for handler, lowest in ((ordinary, level), (problems, max(level, "WARNING", key=_number))):
         handler.setLevel(lowest)
         handler.setFormatter(formatter)
-        root.addHandler(handler)
-    sys.excepthook = _log_bug
+    sys.excepthook = _log_unexpected
     # The edges say what happens there; these would say it again, per request.
     for library in ("urllib3", "mysql.connector", "filelock"):
         logging.getLogger(library).setLevel(logging.ERROR)
+    return [ordinary, problems]
 
 
 def log_to_file(path: Path, mask: SecretMask) -> None:
@@ -139,15 +204,19 @@ def log_to_file(path: Path, mask: SecretMask) -> None:
         ) from error
     handler.setLevel(logging.DEBUG)
     handler.setFormatter(LineFormatter(mask))
-    logging.getLogger().addHandler(handler)
+    root = logging.getLogger()
+    for records in _early_records():
+        records.copy_to(handler)
+        root.removeHandler(records)
+    root.addHandler(handler)
 
 
-def _log_bug(
+def _log_unexpected(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     """An exception that nobody expected: for the file too, and free of secrets."""
-    logging.getLogger("main").critical(
-        "A bug ended the program: %s. The journal has what was sent: see --status",
+    logger.critical(
+        "Unexpected error: %s. The journal has what was sent: see --status",
         kind.__name__,
         exc_info=(kind, error, traceback),
     )

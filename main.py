@@ -29,8 +29,7 @@ from files import FileError, is_there, make_folder, shown
 from history import past_run
 from journal_file import JournalError, JournalFile, journal_exists
 from journal_lock import LockedError, is_locked, open_journal
-from logger_config import log_to_console, print_answer
-from masking import SecretMask
+from logger_config import begin_log, print_answer
 from moments import now_text
 from operator_commands import status_lines, verify
 from payloads import RecordError
@@ -55,18 +54,15 @@ logger = logging.getLogger("main")
 def main(arguments: "Sequence[str] | None" = None) -> int:
     """Do what the command line asks and return the exit code; an expected failure is one line."""
     options = parse_arguments(arguments)
-    log_to_console(options.console_level or "INFO", SecretMask())
+    begin_log(options.console_level or "INFO")
     stop = Stop()
     signals = SignalWatch(stop)
     try:
-        with ExitStack() as cleanup:
-            if options.status:
-                return show_status(prepare_status(options))
-            settings = prepare(options, cleanup)
-            if options.verify is not None:
-                signals.let_calls_finish()
-                return verify_delivered(settings, options, stop)
-            return run_integration(settings, options, stop, signals)
+        if options.status:
+            return show_status(prepare_status(options))
+        if options.verify is not None:
+            return verify_delivered(options, stop, signals)
+        return run_integration(options, stop, signals)
     except Interrupted as interruption:
         logger.warning("%s; nothing was sent", interruption)
         return interruption.reason.exit_code
@@ -78,15 +74,14 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
 
 
-def run_integration(
-    settings: "Settings", options: "Options", stop: Stop, signals: SignalWatch
-) -> ExitCode:
-    """The run: database, Query 2, client, CSV, delivery, summary."""
+def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
+    """The run: settings, database, Query 2, client, CSV, delivery, summary."""
     logger.info("Starting Iterable Integration")
     logger.info("[STEP 1] Loading environment variables...")
-    logger.info("Environment variables loaded successfully")
-    logger.info("Log file: %s", shown(settings.log_file))
     with ExitStack() as cleanup:
+        settings = prepare(options, cleanup)
+        logger.info("Environment variables loaded successfully")
+        logger.info("Log file: %s", shown(settings.log_file))
         # The claim on the names of files is given up while the journal is still locked.
         journal = cleanup.enter_context(
             open_journal(settings.journal_file, dry_run=options.dry_run)
@@ -217,12 +212,14 @@ def show_status(settings: "StatusSettings") -> ExitCode:
     return ExitCode.DELIVERED
 
 
-def verify_delivered(settings: "Settings", options: "Options", stop: Stop) -> ExitCode:
+def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
     """`--verify`: read delivered users back from Iterable and compare."""
     most = None if options.verify == "all" else options.verify
-    client = make_client(settings, stop)
-    client.names_users = True
     with ExitStack() as cleanup:
+        settings = prepare(options, cleanup)
+        signals.let_calls_finish()
+        client = make_client(settings, stop)
+        client.names_users = True
         cleanup.callback(client.close)
         file = cleanup.enter_context(JournalFile(settings.journal_file))
         code = verify(file, client, most, partial(wait_in_main_thread, stop))

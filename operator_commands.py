@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from journal_file import JournalFile
     from verification import Finding
 
-logger = logging.getLogger("main")
+logger = logging.getLogger(__name__)
 
 RUNS_SHOWN = 10
 MOST_UNREAD_USERS = 20

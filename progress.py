@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from delivery import CallDone
     from records import Call, CallResult, PendingUser
 
-logger = logging.getLogger("main")
-# A user's lines stand beside those of their calls, under the same name.
-user_logger = logging.getLogger("iterable_client")
+logger = logging.getLogger(__name__)
 
 # Up to here every user is worth a few lines at INFO; above, they go to the file only.
 MOST_USERS_SHOWN = SMALL_RUN_USERS
@@ -87,16 +85,16 @@ class DeliveryProgress:
 
     def _log_start(self, number: int, user: PendingUser) -> None:
         logger.log(self._level, "Processing record %d/%d", number, self._total)
-        user_logger.log(self._level, "Processing user: %s", user.email)
+        logger.log(self._level, "Processing user: %s", user.email)
 
     def _log_success(self, call: Call) -> None:
-        user_logger.log(self._level, "%s call successful: Success", ENDPOINTS[call])
+        logger.log(self._level, "%s call successful: Success", ENDPOINTS[call])
 
     def _log_end(self, user: PendingUser, results: dict[Call, CallResult]) -> None:
         if len(results) == len(user.calls) and all(result.success for result in results.values()):
-            user_logger.log(self._level, "✓ Successfully processed user: %s", user.email)
+            logger.log(self._level, "✓ Successfully processed user: %s", user.email)
         else:
-            user_logger.log(self._level, "✗ Not fully delivered: %s", user.email)
+            logger.log(self._level, "✗ Not fully delivered: %s", user.email)
 
 
 def results_of(user: PendingUser, outcomes: Sequence[CallDone]) -> dict[Call, CallResult]:

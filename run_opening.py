@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from records import RunKind
     from settings import Settings
 
-logger = logging.getLogger("main")
+logger = logging.getLogger(__name__)
 
 QUERY_FILE = PROGRAM_DIR / "phase2_queries.sql"
 QUERY_NUMBER = 2

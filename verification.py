@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from iterable_client import IterableClient
     from records import CallResult, DeliveredUser
 
-logger = logging.getLogger("main")
+logger = logging.getLogger(__name__)
 
 PROCESSING_SECONDS = 60.0
 SECONDS_BETWEEN_LOOKS = 5.0

@@ -61,7 +61,7 @@ def test_a_token_is_told_of_and_not_shown(caplog: pytest.LogCaptureFixture) -> N
     caplog.set_level(logging.DEBUG)
     JwtAuthentication(KEY, SECRET).headers("ada@example.com")
     assert caplog.record_tuples == [
-        ("iterable_client", logging.DEBUG, "JWT token generated successfully")
+        ("authentication", logging.DEBUG, "JWT token generated successfully")
     ]
 
 

@@ -376,7 +376,7 @@ class TestSecrets:
         )
         assert ended.returncode == 1
         for text in (ended.stderr, (tmp_path / "run.log").read_text()):
-            assert "CRITICAL - A bug ended the program: ZeroDivisionError." in text
+            assert "CRITICAL - Unexpected error: ZeroDivisionError." in text
             assert text.endswith(f"ZeroDivisionError: the key is {MASK}\n")
             assert "geheim" not in text
 

@@ -100,6 +100,65 @@ def test_the_log_tells_the_run_in_the_documented_lines_and_order(
     assert [m for m in ran.messages() if m not in ran.stdout] == []
 
 
+def test_the_log_begins_before_the_settings_are_read(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """In the file too, which is not known before; the console shows what LOG_LEVEL wants."""
+    variables = environment(tmp_path, sandbox, "ada@example.com")
+    (tmp_path / ".env").write_text("LOG_LEVEL=WARNING\n", encoding="utf-8")
+
+    ran = run(tmp_path, variables)
+
+    assert (ran.exit_code, ran.stdout, ran.stderr) == (0, "", "")
+    assert ran.messages()[:3] == [
+        "Starting Iterable Integration",
+        "[STEP 1] Loading environment variables...",
+        "Environment variables loaded successfully",
+    ]
+
+
+def test_settings_that_cannot_be_loaded_end_the_log_at_step_1(tmp_path: Path) -> None:
+    """What was begun is said, then the error, and not that it went well."""
+    ran = run(tmp_path, {})
+
+    assert ran.exit_code == 78
+    assert [line.split(" - ", 3)[3] for line in ran.stdout.splitlines()] == [
+        "Starting Iterable Integration",
+        "[STEP 1] Loading environment variables...",
+    ]
+    assert len(ran.stderr.splitlines()) == 1
+
+
+def test_a_line_of_the_env_file_that_means_nothing_is_a_warning_in_its_place(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Each line stands once, on the console and in the file."""
+    variables = environment(tmp_path, sandbox, "ada@example.com")
+    (tmp_path / ".env").write_text("LOG_LEVEL=INFO\nno = 'end\n", encoding="utf-8")
+
+    ran = run(tmp_path, variables)
+
+    assert ran.exit_code == 0
+    assert "could not parse" in ran.stderr
+    assert "could not parse" in ran.messages()[2]
+    for text in (ran.stdout, ran.log):
+        assert text.count("Starting Iterable Integration") == 1
+
+
+def test_a_line_is_named_by_the_module_that_logs_it(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Whoever looks for the code of a line finds it."""
+    ran = run(tmp_path, environment(tmp_path, sandbox, "ada@example.com"))
+
+    names = {
+        line.split(" - ", 3)[3].rstrip("."): line.split(" - ")[1] for line in ran.log.splitlines()
+    }
+    assert names["Starting Iterable Integration"] == "main"
+    assert names["[STEP 2] Connecting to database"] == "run_opening"
+    assert names["Processing user: ada@example.com"] == "progress"
+
+
 def test_iterable_stores_the_profile_and_the_event_field_by_field(
     tmp_path: Path, sandbox: SandboxProcess, seeded_database: DatabaseSettings
 ) -> None:

@@ -103,7 +103,7 @@ class TestLinesOfAUser:
     ) -> None:
         """Word by word and in order, at INFO, under the documented names."""
         DeliveryProgress(3).advance([ADA], BOTH)
-        assert [record.name for record in caplog.records] == ["main"] + ["iterable_client"] * 4
+        assert [record.name for record in caplog.records] == ["progress"] * 5
         assert lines() == [
             (logging.INFO, "Processing record 1/3"),
             (logging.INFO, "Processing user: ada@example.com"),
