@@ -10,11 +10,16 @@ No message holds a password: drivers put none in theirs, and none is added here.
 
 from __future__ import annotations
 
+from errors import AppError
+from exit_codes import ExitCode
+
 SETUP_HINT = "mysql -u root -p < database_setup.sql"
 
 
-class DatabaseError(Exception):
+class DatabaseError(AppError):
     """The database did not give what was asked; the message says what to check."""
+
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class DatabaseUnavailable(DatabaseError):  # noqa: N818  # named by what to do next

@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from errors import AppError
+from exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
@@ -25,8 +28,10 @@ MAX_STAMPS_TRIED = 30
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
 
 
-class FileError(Exception):
+class FileError(AppError):
     """A file cannot be written; the message is one line that names it."""
+
+    exit_code = ExitCode.CONFIGURATION
 
 
 @contextmanager

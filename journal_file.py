@@ -11,6 +11,8 @@ import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+from errors import AppError
+from exit_codes import ExitCode
 from files import FileError, is_there, sync_folder
 from journal_format import MIGRATIONS, SCHEMA_VERSION, SQLITE_HEADER, advice, is_damage
 from payloads import is_named_by
@@ -23,8 +25,10 @@ PAGE_SIZE = 1000
 FINGERPRINT_BYTES = 12
 
 
-class JournalError(Exception):
+class JournalError(AppError):
     """The journal cannot be used; the message is one line that says what to do."""
+
+    exit_code = ExitCode.CONFIGURATION
 
 
 def journal_exists(path: Path) -> bool:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from errors import AppError
+from exit_codes import ExitCode
 from journal import Journal, JournalError
 from journal_file import journal_exists, refuse_other_files
 from journal_format import advice, is_full_disk
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 0.2
 
 
-class LockedError(Exception):
+class LockedError(AppError):
     """Another run holds the journal's lock."""
+
+    exit_code = ExitCode.LOCKED
 
 
 @contextmanager

@@ -22,21 +22,19 @@ from typing import TYPE_CHECKING
 
 from assembly import known_project, make_client, prepare, prepare_status
 from command_line import parse_arguments
-from db_connection import DatabaseError
 from delivery import Delivery, choose_mode, choose_workers
+from errors import AppError
 from exit_codes import ExitCode
-from files import FileError, is_there, make_folder, shown
+from files import is_there, make_folder, shown
 from history import past_run
-from journal_file import JournalError, JournalFile, journal_exists
-from journal_lock import LockedError, is_locked, open_journal
+from journal_file import JournalFile, journal_exists
+from journal_lock import is_locked, open_journal
 from logger_config import begin_log, print_answer
 from moments import now_text
 from operator_commands import status_lines, verify
-from payloads import RecordError
 from progress import MOST_USERS_SHOWN, DeliveryProgress
 from reports import summary_lines, write_csv, write_results
-from run_opening import StillOpenError, open_run
-from settings import ConfigurationError
+from run_opening import open_run
 from stopping import Interrupted, SignalWatch, Stop, wait_in_main_thread
 
 if TYPE_CHECKING:
@@ -66,12 +64,12 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     except Interrupted as interruption:
         logger.warning("%s; nothing was sent", interruption)
         return interruption.reason.exit_code
-    except tuple(EXIT_CODES) as error:
+    except AppError as error:
         if signals.broken_off_by:
             logger.warning("%s; nothing was sent", signals.broken_off_by.text)
             return signals.broken_off_by.exit_code
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
-        return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
+        return error.exit_code
 
 
 def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
@@ -229,16 +227,6 @@ def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> Ex
         logger.error("%s", stop.reason.text)
     return stop.reason.exit_code
 
-
-EXIT_CODES: dict[type[Exception], ExitCode] = {
-    ConfigurationError: ExitCode.CONFIGURATION,
-    FileError: ExitCode.CONFIGURATION,
-    JournalError: ExitCode.CONFIGURATION,
-    DatabaseError: ExitCode.UNAVAILABLE,
-    LockedError: ExitCode.LOCKED,
-    RecordError: ExitCode.UNAVAILABLE,
-    StillOpenError: ExitCode.SOME_FAILED,
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from errors import AppError
+from exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from records import PageView
 
@@ -25,8 +28,10 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  the rows' times are UTC without a
 _SECOND = timedelta(seconds=1)
 
 
-class RecordError(Exception):
+class RecordError(AppError):
     """A row of Query 2 cannot be sent as it is; the message is one line that names it."""
+
+    exit_code = ExitCode.UNAVAILABLE
 
 
 def profile_payload(view: PageView) -> bytes:

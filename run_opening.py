@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from assembly import PROGRAM_DIR, database_settings, project_of, run_header
 from backlog import leave_to_later_runs, of_another_project, undelivered, unfinished
 from db_connection import DatabaseConnection, load_query
+from errors import AppError
+from exit_codes import ExitCode
 from files import make_writable_folder
 from history import past_run, settle_crashed_runs
 from moments import now_text, utc_now
@@ -34,8 +36,10 @@ QUERY_FILE = PROGRAM_DIR / "phase2_queries.sql"
 QUERY_NUMBER = 2
 
 
-class StillOpenError(Exception):
+class StillOpenError(AppError):
     """Nobody failed, but somebody was not reached yet; nothing was done."""
+
+    exit_code = ExitCode.SOME_FAILED
 
 
 def open_run(

@@ -27,6 +27,8 @@ from pydantic import (
 )
 
 from db_settings import parse_hosts
+from errors import AppError
+from exit_codes import ExitCode
 from files import FileError, is_there
 from masking import SecretMask
 
@@ -34,8 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(AppError):
     """The program cannot run as it is set up; the message names the variable and the cure."""
+
+    exit_code = ExitCode.CONFIGURATION
 
 
 def _split_hosts(value: object) -> object:
