@@ -120,7 +120,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add("--env-file", type=Path, metavar="FILE", help="read the settings from FILE, not .env")
     add("--output-dir", type=Path, metavar="DIR", help="where CSV and JSON go (OUTPUT_DIR)")
     volume = parser.add_mutually_exclusive_group()
-    volume.add_argument("--verbose", action="store_true", help="print everything, as in the file")
+    volume.add_argument(
+        "--verbose", action="store_true", help="log at DEBUG; payloads are in the file only"
+    )
     volume.add_argument("--quiet", action="store_true", help="print problems only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     options = Options(**vars(parser.parse_args(arguments)))

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from answers import Answer, Verdict, asked_wait_seconds, clock_complaint, judge
 from bulk import attribute, bulk_body, filtered_out_fields
 from exit_codes import ExitCode
+from masking import FILE_ONLY
 from moments import utc_now
 from records import ENDPOINTS, NOT_ATTEMPTED, Call, CallResult, Retries
 from retry import Tries, after_rate_limit, wait_after_failure, wait_after_rate_limit
@@ -173,6 +174,7 @@ class IterableClient:
                 continue
             whom = share.users[0].email if len(share.users) == 1 else f"{len(share.users)} users"
             _log_failure(endpoint, whom, share.result)
+            _log_refused_payloads(endpoint, call, share.users, share.result)
             yield share.users, share.result
 
     def read_user(self, email: str) -> CallResult:
@@ -334,7 +336,10 @@ def _log_request(request: Request) -> None:
     elif email is None:
         logger.debug("Calling %s with %d bytes", endpoint, len(body))
     else:
-        logger.debug("Calling %s for email: %s. Payload: %s", endpoint, email, body.decode())
+        payload = body.decode()
+        logger.debug(
+            "Calling %s for email: %s. Payload: %s", endpoint, email, payload, extra=FILE_ONLY
+        )
 
 
 def _log_failure(endpoint: str, whom: str, result: CallResult) -> None:
@@ -349,3 +354,19 @@ def _log_failure(endpoint: str, whom: str, result: CallResult) -> None:
     with _two_lines:
         logger.error("%s after %d attempt(s) for %s", problem, result.attempts, whom)
         logger.error("Response: %s", result.response)
+
+
+def _log_refused_payloads(
+    endpoint: str, call: Call, users: Sequence[PendingUser], result: CallResult
+) -> None:
+    """What of a bulk call failed, user by user; a single call logs its payload when it begins."""
+    if result.success or result.error == "not_attempted":
+        return
+    for user in users:
+        logger.debug(
+            "Failed %s call for email: %s. Payload: %s",
+            endpoint,
+            user.email,
+            user.body(call).decode(),
+            extra=FILE_ONLY,
+        )

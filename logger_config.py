@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from tqdm import tqdm
 
 from files import FileError
-from masking import SecretMask
+from masking import FILE_ONLY, SecretMask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -178,6 +178,7 @@ def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
     ordinary.addFilter(lambda record: record.levelno < logging.WARNING)
     problems = ConsoleHandler(sys.stderr)
     for handler, lowest in ((ordinary, level), (problems, max(level, "WARNING", key=_number))):
+        handler.addFilter(_is_for_consoles)
         handler.setLevel(lowest)
         handler.setFormatter(formatter)
     sys.excepthook = _log_unexpected
@@ -185,6 +186,10 @@ def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
     for library in ("urllib3", "mysql.connector", "filelock"):
         logging.getLogger(library).setLevel(logging.ERROR)
     return [ordinary, problems]
+
+
+def _is_for_consoles(record: logging.LogRecord) -> bool:
+    return not FILE_ONLY.keys() & vars(record).keys()
 
 
 def log_to_file(path: Path, mask: SecretMask) -> None:

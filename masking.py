@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MASK = "***"
+# The `extra` of a log record with personal data: it goes to the file and to no console.
+FILE_ONLY = {"file_only": True}
 # Shorter values stand in too many innocent words to be masked, and are no secrets.
 SHORTEST_SECRET = 4
 # A JSON Web Token: base64url of '{"', then two more parts. RFC 7519, section 3.

@@ -170,6 +170,29 @@ def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: Sand
     assert set(calls) == {"users/bulkUpdate", "events/trackBulk"}
 
 
+@pytest.mark.parametrize("mode", ["single", "bulk"])
+def test_a_refused_payload_is_in_the_log_file_and_nowhere_else(
+    tmp_path: Path, sandbox: SandboxProcess, mode: str
+) -> None:
+    """Endpoint, email and payload, once for each failed call, even with --verbose."""
+    bad = ["typemismatch1@example.com", "someone2@nowhere.test", "eventrefused3@example.com"]
+    emails = [*(f"user{n}@example.com" for n in range(7)), *bad]
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode", mode, "--verbose")
+
+    log = [line for line in ran.log.splitlines() if " - DEBUG - " in line]
+    for email, record in ran.records.items():
+        for call, endpoint in (("users_update", "users/"), ("events_track", "events/")):
+            lines = [
+                line for line in log if f" {endpoint}" in line and f'"email":"{email}"' in line
+            ]
+            failed = not record[call]["success"]
+            assert len(lines) == (failed or mode == "single"), (email, call)
+            assert all(f"for email: {email}. Payload: " in line for line in lines)
+    assert sum(not record["overall_success"] for record in ran.records.values()) == len(bad)
+    assert "dataFields" not in ran.stdout + ran.stderr
+
+
 def reasons(records: dict[str | None, dict[str, Any]], kind: str) -> set[tuple[str, str]]:
     """Why the profile and the event of the users of a kind failed; empty when they did not."""
     prefix = "someone" if kind == "invalid" else kind

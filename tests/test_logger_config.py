@@ -27,7 +27,7 @@ from logger_config import (
     log_to_console,
     log_to_file,
 )
-from masking import MASK, SecretMask
+from masking import FILE_ONLY, MASK, SecretMask
 from tests.runs import MAIN, database_of, environment_for
 
 if TYPE_CHECKING:
@@ -257,6 +257,17 @@ class TestFile:
         lines = (tmp_path / "run.log").read_text().splitlines()
         assert [line.rpartition(" ")[2] for line in lines] == ["debug", "info", "warning", "error"]
         assert all(LINE.fullmatch(line) for line in lines)
+
+    def test_what_is_for_the_file_only_is_on_no_console(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Payloads are personal data: not even a console at DEBUG, or cron's mail, has them."""
+        log_to_console("DEBUG", NO_SECRETS)
+        log_to_file(tmp_path / "run.log", NO_SECRETS)
+        for level in (logging.DEBUG, logging.ERROR):
+            logging.getLogger("test").log(level, "a payload", extra=FILE_ONLY)
+        assert capfd.readouterr() == ("", "")
+        assert (tmp_path / "run.log").read_text().count("a payload") == 2
 
     def test_a_new_run_goes_on_in_the_same_file(self, tmp_path: Path) -> None:
         """Yesterday's run is not overwritten; folders are made; any text is UTF-8."""
