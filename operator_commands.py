@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import closing
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 from backlog import of_another_project, undelivered, unfinished
@@ -12,7 +14,7 @@ from history import delivered_users, past_runs
 from verification import UserReader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from backlog import Backlog
     from history import PastRun
@@ -24,7 +26,12 @@ logger = logging.getLogger(__name__)
 
 RUNS_SHOWN = 10
 MOST_UNREAD_USERS = 20
-_COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>7}  {:>9}"
+_GAVE_UP = {
+    ExitCode.KEY_REFUSED: "Iterable denied read access: --verify needs a server-side API key",
+    ExitCode.UNAVAILABLE: f"Giving up: {MOST_UNREAD_USERS} users in a row could not be read;"
+    " check the network, the proxy and ITERABLE_API_BASE_URL",
+}
+_COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>8}  {:>9}"
 
 
 def status_lines(file: JournalFile, project: str | None, *, running: bool) -> list[str]:
@@ -32,7 +39,7 @@ def status_lines(file: JournalFile, project: str | None, *, running: bool) -> li
     runs = past_runs(file, RUNS_SHOWN)
     if not runs:
         return ["No run yet."]
-    heads = ("run", "started (UTC)", "status", "users", "ok", "partly", "failed", "not tr.")
+    heads = ("run", "started (UTC)", "status", "users", "ok", "partial", "failed", "not sent")
     lines = [_COLUMNS.format(*heads, "unchanged")]
     lines += [_run_line(past, running=running and past is runs[0]) for past in runs]
     return [*lines, "", *(["A run is going on."] if running else _advice(file, project))]
@@ -44,43 +51,77 @@ def verify(
     most: int | None,
     wait: Callable[[float], bool],
 ) -> ExitCode:
-    """Read delivered users of the newest run back and tell who is not confirmed."""
+    """Read delivered users of the newest run back and log which are not confirmed."""
     runs = past_runs(file, 1)
     if not runs:
         logger.warning("Nothing to verify: there was no run yet")
-        return ExitCode.DELIVERED
-    past = runs[0]
-    logger.info("Verifying users of run %s", past.record.header.run_id)
+        return ExitCode.SOME_FAILED
+    users = delivered_users(file, runs[0].run, most)
+    first = next(users, None)
+    if first is None:
+        return _nothing_delivered(runs[0])
+    logger.info("Verifying users of run %s", runs[0].record.header.run_id)
     counts: Counter[str] = Counter()
-    for finding in UserReader(client, wait).verify(delivered_users(file, past.run, most)):
+    with closing(UserReader(client, wait).verify(chain([first], users))) as findings:
+        gave_up = _log_findings(findings, counts)
+    logger.info("%s", _verify_summary(counts))
+    if gave_up:
+        logger.error("%s", _GAVE_UP[gave_up])
+    return gave_up or _verify_exit_code(counts)
+
+
+def _nothing_delivered(past: PastRun) -> ExitCode:
+    """Nothing confirmed is no success, unless there was nothing to deliver."""
+    run_id = past.record.header.run_id
+    if not past.counts.total_users:
+        logger.info("Nothing to verify: run %s had no users", run_id)
+        return ExitCode.DELIVERED
+    logger.warning("Nothing to verify: no user of run %s was delivered", run_id)
+    return ExitCode.SOME_FAILED
+
+
+def _log_findings(findings: Iterable[Finding], counts: Counter[str]) -> ExitCode | None:
+    """Log and count the findings; an exit code when reading on makes no sense."""
+    unread_in_a_row = 0
+    for finding in findings:
         if finding.unread and finding.unread.error == "not_attempted":
-            break  # the run is to stop
+            return None  # the run is to stop
         if finding.unread and finding.unread.key_refused:
-            logger.error("Iterable refused to be read: --verify needs a server-side API key")
             return ExitCode.KEY_REFUSED
-        counts[_tell(finding)] += 1
-        if counts["unread"] >= MOST_UNREAD_USERS and not counts["confirmed"]:
-            logger.error("Iterable cannot be read: giving up")
+        outcome = _log_finding(finding)
+        counts[outcome] += 1
+        unread_in_a_row = unread_in_a_row + 1 if outcome == "unread" else 0
+        if unread_in_a_row >= MOST_UNREAD_USERS:
             return ExitCode.UNAVAILABLE
-    logger.info(
-        "Verified %d user(s): %d confirmed, %d not confirmed, %d not read",
-        sum(counts.values()),
-        counts["confirmed"],
-        counts["different"],
-        counts["unread"],
-    )
-    all_confirmed = not (counts["different"] or counts["unread"])
-    return ExitCode.DELIVERED if all_confirmed else ExitCode.SOME_FAILED
+    return None
 
 
-def _tell(finding: Finding) -> Literal["confirmed", "different", "unread"]:
+def _log_finding(finding: Finding) -> Literal["confirmed", "different", "unread", "unchecked"]:
     if finding.confirmed:
         return "confirmed"
+    email = finding.user.email
     if finding.unread:
-        logger.error("Not read: %s: %s", finding.user.email, finding.unread.error)
+        logger.error("Not read: %s: %s", email, finding.unread.error)
         return "unread"
-    logger.error("Not confirmed: %s: %s", finding.user.email, ", ".join(finding.differences))
-    return "different"
+    if finding.differences:
+        logger.error("Not confirmed: %s: %s", email, ", ".join(finding.differences))
+        return "different"
+    logger.warning("Not checked: %s: %s", email, finding.unchecked)
+    return "unchecked"
+
+
+def _verify_summary(counts: Counter[str]) -> str:
+    return (
+        f"Verified {counts.total()} user(s): {counts['confirmed']} confirmed,"
+        f" {counts['different']} not confirmed, {counts['unread']} not read,"
+        f" {counts['unchecked']} not checked"
+    )
+
+
+def _verify_exit_code(counts: Counter[str]) -> ExitCode:
+    """What no read can show is no failure, but something must have been confirmed."""
+    failed = counts["different"] or counts["unread"] or not counts["confirmed"]
+    return ExitCode.SOME_FAILED if failed else ExitCode.DELIVERED
 
 
 def unfinished_notice(backlog: Backlog) -> str:
@@ -106,7 +147,7 @@ def _run_line(past: PastRun, *, running: bool) -> str:
     counts, record = past.counts, past.record
     status = record.status
     if status == "running" and not running:
-        status = "died"
+        status = "crashed"
     return _COLUMNS.format(
         record.header.run_id,
         _minute(record.header.started_at),

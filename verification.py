@@ -9,16 +9,17 @@ from __future__ import annotations
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from iterable_client import MOST_EVENTS_READ
 from moments import utc_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from iterable_client import IterableClient
     from records import CallResult, DeliveredUser
@@ -30,20 +31,27 @@ SECONDS_BETWEEN_LOOKS = 5.0
 MOST_LOOKS = 1 + int(PROCESSING_SECONDS / SECONDS_BETWEEN_LOOKS)
 USERS_AT_ONCE = 500
 READERS = 16
+OUT_OF_REACH = f"the event is older than the {MOST_EVENTS_READ} that Iterable returns"
+# A larger number is a time in milliseconds.
+LATEST_SECONDS = 100_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a look at one user found: nothing to say means confirmed."""
+    """What a look at one user found: nothing to say means confirmed.
+
+    `unread` is the read that failed; `unchecked` says what no read can show.
+    """
 
     user: DeliveredUser
     differences: tuple[str, ...] = ()
     unread: CallResult | None = None
+    unchecked: str | None = None
 
     @property
     def confirmed(self) -> bool:
         """Whether Iterable has what was sent."""
-        return not self.differences and self.unread is None
+        return not (self.differences or self.unread or self.unchecked)
 
 
 class UserReader:
@@ -65,22 +73,37 @@ class UserReader:
         self._wait = wait
         self._clock = clock
 
-    def verify(self, users: Iterable[DeliveredUser]) -> Iterator[Finding]:
-        """Look at each user until confirmed or until Iterable has had its time."""
+    def verify(self, users: Iterable[DeliveredUser]) -> Generator[Finding, None, None]:
+        """Look at each user until confirmed or until Iterable has had its time.
+
+        Yields:
+            Findings as soon as they are known. After `close`, no further user is looked at.
+        """
         waiting = iter(users)
-        with ThreadPoolExecutor(READERS) as readers:
+        readers = ThreadPoolExecutor(READERS)
+        try:
             while some := list(islice(waiting, USERS_AT_ONCE)):
-                for look in count(1):
-                    findings = list(readers.map(self._look_at, some))
-                    early = [finding for finding in findings if self._may_still_come(finding)]
-                    yield from (finding for finding in findings if finding not in early)
-                    some = [finding.user for finding in early]
-                    if look == 1 and some:
-                        self._tell_of_waiting(len(some))
-                    # By looks too, in case that the clock was set back since.
-                    if not some or look == MOST_LOOKS or self._wait(SECONDS_BETWEEN_LOOKS):
-                        yield from early
-                        break
+                yield from self._verify_some(readers, some)
+        finally:
+            readers.shutdown(cancel_futures=True)
+
+    def _verify_some(
+        self, readers: ThreadPoolExecutor, some: list[DeliveredUser]
+    ) -> Iterator[Finding]:
+        for look in count(1):
+            early: list[Finding] = []
+            for finding in readers.map(self._look_at, some):
+                if self._may_still_come(finding):
+                    early.append(finding)
+                else:
+                    yield finding
+            some = [finding.user for finding in early]
+            if look == 1 and some:
+                self._tell_of_waiting(len(some))
+            # By looks too, in case that the clock was set back since.
+            if not some or look == MOST_LOOKS or self._wait(SECONDS_BETWEEN_LOOKS):
+                yield from early
+                return
 
     def _tell_of_waiting(self, users: int) -> None:
         logger.info(
@@ -98,13 +121,11 @@ class UserReader:
         events = self._client.read_events(user.email)
         if not events.success:
             return Finding(user, unread=events)
-        return Finding(
-            user,
-            (
-                *profile_differences(user.profile, profile.response),
-                *event_differences(user.event, events.response),
-            ),
-        )
+        differences = profile_differences(user.profile, profile.response)
+        if is_out_of_reach(user.event, events.response):
+            return Finding(user, tuple(differences), unchecked=OUT_OF_REACH)
+        differences += event_differences(user.event, events.response)
+        return Finding(user, tuple(differences))
 
 
 def profile_differences(sent: bytes, answer: object) -> list[str]:
@@ -118,15 +139,43 @@ def profile_differences(sent: bytes, answer: object) -> list[str]:
 def event_differences(sent: bytes, answer: object) -> list[str]:
     """The fields of the event that Iterable has otherwise; found by its id, or its time."""
     wanted = orjson.loads(sent)
-    events = answer.get("events") if isinstance(answer, dict) else None
-    found = [
-        event
-        for event in (events if isinstance(events, list) else [])
-        if isinstance(event, dict) and _is_event(event, wanted)
-    ]
-    if not found:
+    found = _find_event(wanted, _events_in(answer))
+    if found is None:
         return ["event (there is none)"]
-    return _differing("event", wanted["dataFields"], _fields_of(found[0]))
+    return _differing("event", wanted["dataFields"], _fields_of(found))
+
+
+def is_out_of_reach(sent: bytes, answer: object) -> bool:
+    """Whether the event may stand behind those that the answer has room for.
+
+    The answer holds the newest events. An older one among them shows that it reaches far enough.
+    """
+    wanted, events = orjson.loads(sent), _events_in(answer)
+    if len(events) < MOST_EVENTS_READ or _find_event(wanted, events) is not None:
+        return False
+    times = [_created_seconds(event.get("createdAt")) for event in events]
+    return not any(time is not None and time < wanted["createdAt"] for time in times)
+
+
+def _events_in(answer: object) -> list[dict[str, Any]]:
+    events = answer.get("events") if isinstance(answer, dict) else None
+    items = events if isinstance(events, list) else []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _find_event(wanted: dict[str, Any], events: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((event for event in events if _is_event(event, wanted)), None)
+
+
+def _created_seconds(value: object) -> float | None:
+    """An event's time in unix seconds: Iterable answers "2026-01-13 14:30:45 +00:00"."""
+    if isinstance(value, (int, float)):
+        return value / 1000 if value > LATEST_SECONDS else value
+    try:
+        moment = datetime.fromisoformat(str(value).replace(" +", "+"))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _is_event(event: dict[str, Any], wanted: dict[str, Any]) -> bool:

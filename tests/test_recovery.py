@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
@@ -311,7 +312,7 @@ def test_status_tells_a_running_run_from_a_dead_one(
 
     assert " running " in running
     assert "A run is going on." in running
-    assert " died " in dead
+    assert " crashed " in dead
     assert "--resume" in dead
 
 
@@ -335,8 +336,7 @@ def test_verify_names_the_user_and_the_field_that_differ(
     """A profile changed behind the program's back, looked at a day after the delivery."""
     run(tmp_path, variables)
     sandbox.overwrite("user7@example.com", {"plan_type": "free"})
-    with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
-        journal.execute("UPDATE outcomes SET at = '2026-01-13T14:30:45.000000+00:00'")
+    delivered_long_ago(tmp_path)
 
     ran = run(tmp_path, variables, "--verify", "all")
 
@@ -344,6 +344,72 @@ def test_verify_names_the_user_and_the_field_that_differ(
     (line,) = ran.stderr.splitlines()
     assert line.endswith("Not confirmed: user7@example.com: profile plan_type")
     assert "39 confirmed, 1 not confirmed" in ran.stdout
+
+
+def test_verify_names_an_event_that_differs(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A profile that is right does not make up for an event that is not."""
+    run(tmp_path, variables)
+    delivered_long_ago(tmp_path)
+    event = track(sandbox, event_of(sandbox, EMAILS[7]), page="blog")
+
+    ran = run(tmp_path, variables, "--verify", "all")
+
+    assert (ran.exit_code, event["page"]) == (1, "blog")
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("Not confirmed: user7@example.com: event page")
+
+
+def test_verify_does_not_miss_an_event_that_it_cannot_see(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Iterable returns 200 events of a user: one behind them is neither there nor missing."""
+    run(tmp_path, variables, "--limit", "2")
+    delivered_long_ago(tmp_path)
+    sent = event_of(sandbox, EMAILS[0])
+    for number in range(1, 201):
+        newer = {"id": f"newer-{number}", "createdAt": sent["createdAt"] + number}
+        track(sandbox, sent | newer, timestamp=str(number))
+
+    ran = run(tmp_path, variables, "--verify")
+
+    assert ran.exit_code == 0
+    (line,) = ran.stderr.splitlines()
+    assert " - WARNING - Not checked: user0@example.com: " in line
+    assert line.endswith("the event is older than the 200 that Iterable returns")
+    assert (
+        "Verified 2 user(s): 1 confirmed, 0 not confirmed, 0 not read, 1 not checked" in ran.stdout
+    )
+
+
+def event_of(sandbox: SandboxProcess, email: str) -> dict[str, Any]:
+    """A user's event as Iterable has it."""
+    events = sandbox.state()["events"].items()
+    ((event_id, event),) = ((i, one) for i, one in events if one["email"] == email)
+    return dict(event) | {"id": event_id}
+
+
+def track(sandbox: SandboxProcess, event: dict[str, Any], **fields: object) -> dict[str, Any]:
+    """Send an event behind the program's back, with other fields; returns those it has then."""
+    sent = {name: event[name] for name in ("email", "eventName", "id", "createdAt")}
+    data = event["dataFields"] | fields
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(
+            f"{sandbox.url}/api/events/track",
+            json=sent | {"dataFields": data},
+            headers={"Api-Key": sandbox.options.api_key},
+            timeout=30,
+        )
+    assert answer.status_code == 200, answer.text
+    return dict(sandbox.state()["events"][event["id"]]["dataFields"])
+
+
+def delivered_long_ago(folder: Path) -> None:
+    """Make the journal say so: Iterable has had its time to process."""
+    with closing(sqlite3.connect(folder / "iterable_journal.db")) as journal, journal:
+        journal.execute("UPDATE outcomes SET at = '2026-01-13T14:30:45.000000+00:00'")
 
 
 def test_verify_needs_a_key_that_may_read(tmp_path: Path) -> None:
@@ -358,7 +424,7 @@ def test_verify_needs_a_key_that_may_read(tmp_path: Path) -> None:
         ran = run(tmp_path, environment, "--verify")
 
     assert ran.exit_code == 77
-    assert "server-side API key" in ran.stderr
+    assert "Iterable denied read access: --verify needs a server-side API key" in ran.stderr
 
 
 def interrupt(folder: Path, sandbox: SandboxProcess, variables: dict[str, str], at: str) -> None:
@@ -505,12 +571,40 @@ def test_a_key_that_loses_bulk_skips_nobody(
     assert (ran.exit_code, len(sandbox.state()["events"])) == (0, 40)
 
 
-def test_verify_of_nothing_is_no_failure(tmp_path: Path, variables: dict[str, str]) -> None:
-    """There was no run yet."""
+def test_verify_without_a_run_confirms_nothing(tmp_path: Path, variables: dict[str, str]) -> None:
+    """A mistyped JOURNAL_FILE must not look like a delivery that was confirmed."""
     ran = run(tmp_path, variables, "--verify")
 
-    assert ran.exit_code == 0
+    assert ran.exit_code == 1
     assert "Nothing to verify: there was no run yet" in ran.stderr
+
+
+def test_verify_of_a_run_that_delivered_nobody_confirms_nothing(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Nothing confirmed is not a success."""
+    refuse_everybody(sandbox)
+    run_id = run(tmp_path, variables).results["run_id"]
+
+    ran = run(tmp_path, variables, "--verify")
+
+    assert ran.exit_code == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith(f"Nothing to verify: no user of run {run_id} was delivered")
+    assert "Verified" not in ran.stdout
+
+
+def test_verify_of_a_run_without_users_is_no_failure(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """In a quiet week there was nothing to deliver, as the run's own exit code says."""
+    execute(tmp_path, "DELETE FROM page_views")
+    run_id = run(tmp_path, variables).results["run_id"]
+
+    ran = run(tmp_path, variables, "--verify")
+
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert f"Nothing to verify: run {run_id} had no users" in ran.stdout
 
 
 def test_verify_tells_whom_it_could_not_read(
@@ -524,7 +618,36 @@ def test_verify_tells_whom_it_could_not_read(
 
     assert ran.exit_code == 69
     assert "Not read: user0@example.com: connection_error" in ran.stderr
-    assert "Iterable cannot be read: giving up" in ran.stderr
+    assert "Giving up: 20 users in a row could not be read" in ran.stderr
+
+
+def test_verify_gives_up_when_iterable_goes_away_in_the_middle(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Twenty users in a row that cannot be read are enough, whatever was confirmed before."""
+    run(tmp_path, variables)
+    dead = {"endpoint": "users/getByEmail", "kind": "status", "status": 503}
+    sandbox.faults([{**dead, "email": email} for email in EMAILS[10:]])
+
+    ran = run(tmp_path, variables | {"MAX_ATTEMPTS": "1"}, "--verify", "all")
+
+    assert ran.exit_code == 69
+    assert "Verified 30 user(s): 10 confirmed, 0 not confirmed, 20 not read" in ran.stdout
+    assert "Giving up: 20 users in a row could not be read" in ran.stderr
+
+
+def test_verify_goes_on_when_users_between_can_be_read(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Thirty of forty cannot be read, but never twenty in a row: each is told of, exit code 1."""
+    run(tmp_path, variables)
+    dead = {"endpoint": "users/getByEmail", "kind": "status", "status": 503}
+    sandbox.faults([{**dead, "email": email} for n, email in enumerate(EMAILS) if n % 4])
+
+    ran = run(tmp_path, variables | {"MAX_ATTEMPTS": "1"}, "--verify", "all")
+
+    assert ran.exit_code == 1
+    assert "Verified 40 user(s): 10 confirmed, 0 not confirmed, 30 not read" in ran.stdout
 
 
 def test_a_resumed_run_keeps_the_kind_of_calls_it_began_with(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,12 @@ from tests.users import page_view, pending_user
 from verification import (
     UserReader,
     event_differences,
+    is_out_of_reach,
     profile_differences,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from iterable_client import IterableClient
@@ -174,6 +176,64 @@ FLAT = {"eventName": "page_view", "createdAt": "2026-01-13 14:30:45 +00:00", **E
 def test_an_event_is_found_by_its_id_or_time(answer: object, differences: Sequence[str]) -> None:
     """Among others of the same user, with fields nested or beside Iterable's own."""
     assert event_differences(USER.event, answer) == differences
+
+
+def newer_events(count: int, created_at: Callable[[int], object]) -> list[dict[str, Any]]:
+    """Other events of the user, the newest first, with `createdAt` as the answer writes it."""
+    return [OTHER | {"createdAt": created_at(EVENT["createdAt"] + n)} for n in range(count, 0, -1)]
+
+
+def as_text(seconds: int) -> str:
+    """As Iterable writes a time."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} +00:00"
+
+
+OLDER = OTHER | {"createdAt": as_text(EVENT["createdAt"] - 1)}
+
+
+@pytest.mark.parametrize("created_at", [int, float, lambda s: s * 1000, as_text, lambda _: None])
+def test_an_event_behind_200_newer_ones_is_out_of_reach(
+    created_at: Callable[[int], object],
+) -> None:
+    """Whatever way the answer writes its times, or if it writes none."""
+    assert is_out_of_reach(USER.event, {"events": newer_events(200, created_at)})
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        newer_events(199, as_text),
+        [*newer_events(199, as_text), OLDER],
+        [*newer_events(199, int), OTHER | {"createdAt": EVENT["createdAt"] - 1}],
+        [*newer_events(199, as_text), EVENT],
+    ],
+    ids=["fewer", "one older", "one older, as a number", "the event itself"],
+)
+def test_an_event_that_would_be_among_the_newest_is_within_reach(
+    events: list[dict[str, Any]],
+) -> None:
+    """With less than 200, or an older one among them, the answer would hold it."""
+    assert not is_out_of_reach(USER.event, {"events": events})
+
+
+def test_giving_up_looks_at_no_further_user() -> None:
+    """Who closes the findings waits for the looks under way, and not for hundreds more."""
+    answers = Answers(0, error="timeout")
+    client: IterableClient = answers  # type: ignore[assignment]
+    users = [DeliveredUser(f"user{n}@example.com", b"{}", b"{}", NOW) for n in range(500)]
+    slow_look = answers.read_user
+
+    def read_user(email: str) -> CallResult:
+        time.sleep(0.01)
+        return slow_look(email)
+
+    answers.read_user = read_user  # type: ignore[method-assign]
+    findings = UserReader(client, lambda _: False).verify(users)
+    seen = [next(findings) for _ in range(20)]
+    findings.close()
+
+    assert len(seen) == 20
+    assert answers.looks < 250
 
 
 def test_some_users_are_a_random_choice_of_the_delivered(tmp_path: Path) -> None:
