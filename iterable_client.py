@@ -345,15 +345,21 @@ def _log_request(request: Request) -> None:
 def _log_failure(endpoint: str, whom: str, result: CallResult) -> None:
     if result.success or result.error == "not_attempted":
         return
-    status = result.status_code
-    if status is None or status < 400:
-        problem = f"{result.error} from {endpoint}: {status or 'no answer'}"
-    else:
-        family = "4xx Client Error" if status < 500 else "5xx Server Error"
-        problem = f"{family} from {endpoint}: Status {status}"
     with _two_lines:
+        problem = _problem(endpoint, result)
         logger.error("%s after %d attempt(s) for %s", problem, result.attempts, whom)
-        logger.error("Response: %s", result.response)
+        if result.status_code is not None:
+            logger.error("Response: %s", result.response)
+
+
+def _problem(endpoint: str, result: CallResult) -> str:
+    status = result.status_code
+    if status is None:
+        return f"{result.error} from {endpoint}: {result.response}"
+    if status < 400:
+        return f"{result.error} from {endpoint}: Status {status}"
+    family = "4xx Client Error" if status < 500 else "5xx Server Error"
+    return f"{family} from {endpoint}: Status {status}"
 
 
 def _log_refused_payloads(

@@ -272,6 +272,20 @@ def test_the_documented_lines_are_logged(
     assert [level for level, text in lines if "dataFields" in text] == ["DEBUG"]
 
 
+def test_a_call_without_an_answer_is_one_line_with_its_reason(
+    sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no response that could stand below it."""
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+
+    sent(sandbox, Waits(), timeout_seconds=0.5, max_attempts=1)
+
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
+        "timeout from users/update: no answer within 0.5 s"
+        " after 1 attempt(s) for user1@example.com",
+    ]
+
+
 def test_each_user_gets_a_token_of_their_own() -> None:
     """In JWT mode the server compares the token's email with the body's."""
     secret = "a-jwt-secret-of-thirty-two-bytes!"
