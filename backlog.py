@@ -15,6 +15,7 @@ from journal_format import (
     IN_LATER_RUN,
     LEFT,
     LEFT_TO_LATER,
+    LOADING,
     UNCHANGED,
     left_json,
     unchanged_json,
@@ -39,7 +40,7 @@ _OPEN = (
 
 
 class Backlog(NamedTuple):
-    """A run with open users who are in no later run for these `projects`.
+    """A run with open users who are in no later run for these `projects`, or not yet loaded.
 
     `projects` is a pattern of SQLite's GLOB.
     """
@@ -55,7 +56,7 @@ def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
         if may_continue(past, project):
             backlog = _backlog(file, past, _same_projects(past, project))
             projects = project or _own_projects(past)
-            if backlog.open_users or _lacks_its_results(file, past, projects):
+            if _has_work(file, backlog) or _lacks_its_results(file, past, projects):
                 return backlog
     return None
 
@@ -80,7 +81,7 @@ def of_another_project(file: JournalFile, project: str) -> Backlog | None:
             # A wrong address that took nobody is no project: any later run counts.
             projects = past.record.header.project if past.delivered_users else "*"
             backlog = _backlog(file, past, projects)
-            if backlog.open_users:
+            if _has_work(file, backlog):
                 return backlog
     return None
 
@@ -88,7 +89,7 @@ def of_another_project(file: JournalFile, project: str) -> Backlog | None:
 def has_pending_work(file: JournalFile, past: PastRun) -> bool:
     """Whether --resume or --retry-failed may have to choose this run, with its own settings."""
     projects = _own_projects(past)
-    return bool(_backlog(file, past, projects).open_users) or _lacks_its_results(
+    return _has_work(file, _backlog(file, past, projects)) or _lacks_its_results(
         file, past, projects
     )
 
@@ -209,6 +210,22 @@ def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:
         query = f"SELECT COUNT(*) {_OPEN} AND NOT {IN_LATER_RUN}"
         (count,) = file.one(query, {"run": past.run, "projects": projects})
     return Backlog(past, projects, count)
+
+
+def _has_work(file: JournalFile, backlog: Backlog) -> bool:
+    """Whether somebody is open, or nobody knows: the run never came to have its users.
+
+    Then a later run makes up for it that loaded everybody, or as many as it was to load.
+    """
+    if backlog.past.is_loaded:
+        return bool(backlog.open_users)
+    query = (
+        "SELECT 1 FROM runs WHERE run > ? AND project GLOB ? AND status != ?"
+        " AND (kind = 'full' OR user_limit >= ?)"
+    )
+    past = backlog.past
+    values = (past.run, backlog.projects, LOADING, past.record.header.limit)
+    return file.one(query, values) is None
 
 
 def _lacks_its_results(file: JournalFile, past: PastRun, projects: str) -> bool:

@@ -161,6 +161,12 @@ def make_writable_folder(folder: Path) -> None:
         ) from error
 
 
+def discard_part(path: Path) -> None:
+    """Remove what a killed run has left of a file that it had not finished."""
+    with suppress(OSError):
+        _beside(path).unlink(missing_ok=True)
+
+
 @contextmanager
 def claimed_stamp(
     folder: Path,
@@ -188,8 +194,7 @@ def claimed_stamp(
         yield stamp
     finally:
         # What ended the run may be that nothing can be written, or deleted, there any more.
-        with suppress(OSError):
-            _beside(folder / name_patterns[0].format(stamp)).unlink(missing_ok=True)
+        discard_part(folder / name_patterns[0].format(stamp))
 
 
 def _claim_stamp(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from journal_format import DELIVERED, IN_LATER_RUN, UNCHANGED, add_up
+from journal_format import DELIVERED, IN_LATER_RUN, LOADING, UNCHANGED, add_up
 from records import Counts, DeliveredUser, Retries, RunHeader, RunRecord
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _RUN_COLUMNS = (
     "run, run_id, started_at, authentication, csv_file, results_file, dry_run, kind, project,"
-    " finished_at, status, stop_reason, mode, retries, seconds_waited, total_users"
+    " user_limit, incremental, finished_at, status, stop_reason, mode, retries, seconds_waited,"
+    " total_users"
 )
 
 
@@ -38,6 +39,11 @@ class PastRun:
     counts: Counts
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the run came to have its users; until then it has sent nothing."""
+        return self.record.status != LOADING
+
+    @property
     def open_users(self) -> int:
         """Users with a call that did not succeed."""
         counts = self.counts
@@ -54,6 +60,22 @@ def past_runs(file: JournalFile, most: int) -> list[PastRun]:
     """The newest runs, newest first."""
     rows = file.all(f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY run DESC LIMIT ?", (most,))
     return [_past_run(file, row) for row in rows]
+
+
+def newest_loaded_run(file: JournalFile) -> PastRun | None:
+    """The newest run that came to have its users."""
+    row = file.one(
+        f"SELECT {_RUN_COLUMNS} FROM runs WHERE status != ? ORDER BY run DESC LIMIT 1", (LOADING,)
+    )
+    return _past_run(file, row) if row else None
+
+
+def files_of_dead_runs(file: JournalFile) -> list[str]:
+    """The CSV and results files that killed runs may have begun; for the lock's holder only."""
+    rows = file.all(
+        "SELECT csv_file, results_file FROM runs WHERE status IN ('running', ?)", (LOADING,)
+    )
+    return [path for paths in rows for path in paths]
 
 
 def past_run(file: JournalFile, run: int) -> PastRun:
@@ -131,7 +153,19 @@ def last_sent(
 
 def _past_run(file: JournalFile, row: tuple[Any, ...]) -> PastRun:
     run, run_id, started_at, authentication, csv_file, results_file, dry_run, *rest = row
-    kind, project, finished_at, status, stop_reason, mode, retries, seconds_waited, total = rest
+    (
+        kind,
+        project,
+        limit,
+        incremental,
+        finished_at,
+        status,
+        stop_reason,
+        mode,
+        retries,
+        seconds_waited,
+        total,
+    ) = rest
     header = RunHeader(
         run_id=run_id,
         started_at=started_at,
@@ -141,6 +175,8 @@ def _past_run(file: JournalFile, row: tuple[Any, ...]) -> PastRun:
         dry_run=bool(dry_run),
         kind=kind,
         project=project,
+        limit=limit,
+        incremental=bool(incremental),
     )
     by_status = tuple(sorted(orjson.loads(retries).items()))
     record = RunRecord(

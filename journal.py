@@ -8,6 +8,7 @@ of a run, and after every answer in batches.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,7 @@ from journal_format import (
     DELIVERED,
     DELIVERED_BEFORE,
     FAILED,
+    LOADING,
     UNCHANGED,
     UPSERT,
     path_column,
@@ -79,30 +81,46 @@ class Journal(JournalFile):
     def begin(
         self, header: RunHeader, views: Iterable[PageView], *, incremental: bool = False
     ) -> int:
-        """Store a run and all its users at once, or nothing when `views` fails.
+        """Store a run and all its users at once, or nothing when `views` fails."""
+        header = replace(header, incremental=incremental)
+        with self.transaction():
+            run = self.announce(header)
+            self.load(run, header, views)
+        return run
 
-        Args:
-            header: the run.
-            views: the rows of Query 2.
-            incremental: whether users whose profile and event were last delivered just like
-                this count as unchanged.
+    def announce(self, header: RunHeader) -> int:
+        """Store a run whose users are still to be loaded.
+
+        A run of the same id that has no users begins anew, and is the newest from then on.
 
         Returns:
             The number that the other methods know the run by.
         """
         with self.transaction():
-            run = self._add_run(header)
+            self.execute(
+                "DELETE FROM runs WHERE run_id = ? AND status = ?", (header.run_id, LOADING)
+            )
+            return self._add_run(header, status=LOADING)
+
+    def load(self, run: int, header: RunHeader, views: Iterable[PageView]) -> None:
+        """Store all users of an announced run at once, or none when `views` fails.
+
+        In an incremental run, users whose profile and event were last delivered just like this
+        count as unchanged.
+        """
+        with self.transaction():
             numbered = enumerate(views, start=1)
             total = 0
             while chunk := list(islice(numbered, PAGE_SIZE)):
                 users = [_user_row(position, view) for position, view in chunk]
                 self._add_users(run, users)
                 self._add_refused(run, header.started_at, users)
-                if incremental:
+                if header.incremental:
                     self._add_unchanged(run, header, users)
                 total += len(users)
-            self.execute("UPDATE runs SET total_users = ? WHERE run = ?", (total, run))
-        return run
+            self.execute(
+                "UPDATE runs SET total_users = ?, status = 'running' WHERE run = ?", (total, run)
+            )
 
     def begin_retry(self, header: RunHeader, source: Backlog) -> int:
         """Store a run of the users whom another left open, to be called as it did."""
@@ -243,10 +261,13 @@ class Journal(JournalFile):
             success = all(code in {DELIVERED, UNCHANGED} for code in successes)
             yield UserOutcome(email, at, profile or nothing, event or nothing, success)
 
-    def _add_run(self, header: RunHeader, retry_of: int | None = None) -> int:
+    def _add_run(
+        self, header: RunHeader, *, status: str = "running", retry_of: int | None = None
+    ) -> int:
         cursor = self.execute(
             "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file,"
-            " dry_run, kind, project, retry_of) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " dry_run, kind, project, user_limit, incremental, status, retry_of)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 header.run_id,
                 header.started_at,
@@ -256,6 +277,9 @@ class Journal(JournalFile):
                 header.dry_run,
                 header.kind,
                 header.project,
+                header.limit,
+                header.incremental,
+                status,
                 retry_of,
             ),
         )

@@ -108,9 +108,14 @@ INSERT INTO exact_last_sent SELECT * FROM last_sent WHERE typeof(customer_id) !=
 DROP TABLE last_sent;
 ALTER TABLE exact_last_sent RENAME TO last_sent;
 ALTER TABLE runs ADD COLUMN updated_at TEXT;
+ALTER TABLE runs ADD COLUMN user_limit INTEGER;
+ALTER TABLE runs ADD COLUMN incremental INTEGER NOT NULL DEFAULT 0;
 """
 # From an empty file to version 1, from version 1 to version 2, …
 MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+
+# The status of a run that has no users yet: they are being loaded, or that came to nothing.
+LOADING = "loading"
 
 # What stands in a success column: NULL is not attempted; LEFT is a user whom this run leaves to
 # a later one, which has not delivered them either.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from backlog import of_another_project, undelivered, unfinished
 from exit_codes import ExitCode
-from history import delivered_users, past_runs
+from history import delivered_users, newest_loaded_run, past_runs
+from journal_format import LOADING
 from verification import UserReader
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _GAVE_UP = {
     ExitCode.UNAVAILABLE: f"Giving up: {MOST_UNREAD_USERS} users in a row could not be read;"
     " check the network, the proxy and ITERABLE_API_BASE_URL",
 }
+_CRASHED = {"running": "crashed", LOADING: "not loaded"}
 _COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>8}  {:>9}"
 
 
@@ -52,15 +54,15 @@ def verify(
     wait: Callable[[float], bool],
 ) -> ExitCode:
     """Read delivered users of the newest run back and log which are not confirmed."""
-    runs = past_runs(file, 1)
-    if not runs:
+    past = newest_loaded_run(file)
+    if past is None:
         logger.warning("Nothing to verify: there was no run yet")
         return ExitCode.SOME_FAILED
-    users = delivered_users(file, runs[0].run, most)
+    users = delivered_users(file, past.run, most)
     first = next(users, None)
     if first is None:
-        return _nothing_delivered(runs[0])
-    logger.info("Verifying users of run %s", runs[0].record.header.run_id)
+        return _nothing_delivered(past)
+    logger.info("Verifying users of run %s", past.record.header.run_id)
     counts: Counter[str] = Counter()
     with closing(UserReader(client, wait).verify(chain([first], users))) as findings:
         gave_up = _log_findings(findings, counts)
@@ -127,18 +129,20 @@ def _verify_exit_code(counts: Counter[str]) -> ExitCode:
 def unfinished_notice(backlog: Backlog) -> str:
     """What is said of a run that did not finish."""
     header = backlog.past.record.header
-    return (
-        f"Run {header.run_id} of {_minute(header.started_at)} UTC did not finish:"
-        f" {backlog.open_users} user(s) are open"
-    )
+    run = f"Run {header.run_id} of {_minute(header.started_at)} UTC"
+    if not backlog.past.is_loaded:
+        return f"{run} did not load its users, and sent nothing"
+    return f"{run} did not finish: {backlog.open_users} user(s) are open"
 
 
 def another_project_notice(backlog: Backlog) -> str:
     """What is said of a run that only the settings it began with can go on with."""
     header = backlog.past.record.header
+    left = f"left {backlog.open_users} user(s) open"
     return (
         f"Run {header.run_id} of {_minute(header.started_at)} UTC was for another"
-        f" ITERABLE_API_BASE_URL or ITERABLE_API_KEY and left {backlog.open_users} user(s) open:"
+        " ITERABLE_API_BASE_URL or ITERABLE_API_KEY and"
+        f" {left if backlog.past.is_loaded else 'did not load its users'}:"
         " go on with those settings, or begin a new run"
     )
 
@@ -146,8 +150,8 @@ def another_project_notice(backlog: Backlog) -> str:
 def _run_line(past: PastRun, *, running: bool) -> str:
     counts, record = past.counts, past.record
     status = record.status
-    if status == "running" and not running:
-        status = "crashed"
+    if not running:
+        status = _CRASHED.get(status, status)
     return _COLUMNS.format(
         record.header.run_id,
         _minute(record.header.started_at),

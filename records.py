@@ -148,7 +148,8 @@ class Retries:
 class RunHeader:
     """What is known of a run when it begins; times are ISO 8601 in UTC.
 
-    `project` tells Iterable projects apart without naming them.
+    `project` tells Iterable projects apart without naming them; `limit` is how many users of
+    Query 2 were asked for at most, and `incremental` whether those without news are left out.
     """
 
     run_id: str
@@ -159,6 +160,8 @@ class RunHeader:
     dry_run: bool
     kind: RunKind = "full"
     project: str = ""
+    limit: int | None = None
+    incremental: bool = False
 
 
 @dataclass(frozen=True, slots=True)

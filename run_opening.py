@@ -6,6 +6,7 @@ StillOpenError    exit 1: an unfinished run comes first; nothing was done
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,8 @@ from backlog import leave_to_later_runs, of_another_project, undelivered, unfini
 from db_connection import DatabaseConnection, load_query
 from errors import AppError
 from exit_codes import ExitCode
-from files import make_writable_folder
-from history import past_run, settle_crashed_runs
+from files import discard_part, make_writable_folder
+from history import files_of_dead_runs, past_run, settle_crashed_runs
 from moments import now_text, utc_now
 from operator_commands import another_project_notice, unfinished_notice
 from progress import MOST_USERS_SHOWN
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from command_line import Options
+    from history import PastRun
     from journal import Journal
-    from records import RunKind
+    from records import RunHeader, RunKind
     from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,9 @@ def open_run(
     settings: Settings, options: Options, journal: Journal, cleanup: ExitStack
 ) -> int | None:
     """Whom to send: an earlier run's open users, or those of Query 2; None when nobody."""
+    if not options.dry_run:
+        for path in files_of_dead_runs(journal):
+            discard_part(Path(path))
     settle_crashed_runs(journal)
     run = _choose_run(settings, options, journal, cleanup)
     prune(journal, utc_now(), run)
@@ -55,11 +60,13 @@ def open_run(
 def _choose_run(
     settings: Settings, options: Options, journal: Journal, cleanup: ExitStack
 ) -> int | None:
-    if options.resume:
-        return resume_run(settings, journal)
     if options.retry_failed:
         return retry_run(settings, journal, cleanup)
     earlier = unfinished(journal, project_of(settings))
+    if options.resume:
+        if earlier and not earlier.past.is_loaded:
+            return run_from_the_start(settings, earlier.past, journal, cleanup)
+        return resume_run(settings, journal)
     if earlier and not options.dry_run:
         notice = unfinished_notice(earlier)
         logger.warning("%s. --resume goes on with it; this run begins anew", notice)
@@ -124,16 +131,38 @@ def check_project(journal: Journal, project: str) -> None:
         raise ConfigurationError(another_project_notice(elsewhere))
 
 
+def run_from_the_start(
+    settings: Settings, past: PastRun, journal: Journal, cleanup: ExitStack
+) -> int:
+    """Begin again with a run that never came to have its users: it has sent nothing."""
+    earlier = past.record.header
+    logger.info("Run %s did not load its users: it begins from the start", earlier.run_id)
+    header = run_header(settings, earlier.kind, cleanup, dry_run=False)
+    same = replace(
+        header, run_id=earlier.run_id, limit=earlier.limit, incremental=earlier.incremental
+    )
+    return load_users(settings, same, journal)
+
+
 def fetch_users(settings: Settings, options: Options, journal: Journal, cleanup: ExitStack) -> int:
-    """Steps 2 and 3: stream Query 2 into the journal and let the database go."""
-    query = load_query(QUERY_FILE, QUERY_NUMBER)
+    """A new run of the users of Query 2."""
     kind: RunKind = "limited" if options.limit else "full"
     header = run_header(settings, kind, cleanup, dry_run=options.dry_run)
+    header = replace(header, limit=options.limit, incremental=options.incremental)
+    return load_users(settings, header, journal)
+
+
+def load_users(settings: Settings, header: RunHeader, journal: Journal) -> int:
+    """Steps 2 and 3: stream Query 2 into the journal and let the database go.
+
+    The run is in the journal before, so that --resume knows of one that fails here.
+    """
+    run = journal.announce(header)
+    query = load_query(QUERY_FILE, QUERY_NUMBER)
     logger.info("[STEP 2] Connecting to database...")
     with DatabaseConnection.from_settings(database_settings(settings)) as database:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
-        views = database.stream_page_views(query, options.limit)
-        run = journal.begin(header, views, incremental=options.incremental)
+        journal.load(run, header, database.stream_page_views(query, header.limit))
     counts = past_run(journal, run).counts
     if counts.total_users:
         logger.info("Found %d pro user(s) with recent engagement", counts.total_users)
@@ -141,7 +170,7 @@ def fetch_users(settings: Settings, options: Options, journal: Journal, cleanup:
         logger.warning("No pro users with recent pricing/settings page views found")
     if counts.total_failures:
         tell_of_refused(journal, run, counts.total_failures)
-    if options.incremental:
+    if header.incremental:
         logger.info("Unchanged since they were last sent: %d user(s)", counts.unchanged)
     return run
 

@@ -363,9 +363,8 @@ def still_open(wanted: dict[str, Wanted], found: Evidence) -> set[str]:
 
 def calls_left(wanted: dict[str, Wanted], found: Evidence) -> int:
     """How many single calls the newest run still has to make; at least one."""
-    newest = (
-        found.journal[-1].users if found.journal else [(email, False, False) for email in wanted]
-    )
+    known_users = found.journal[-1].users if found.journal else []
+    newest = known_users or [(email, False, False) for email in wanted]
     known = [calls for email, *calls in newest if (email or "").lower() in wanted]
     return max(1, sum(calls.count(False) for calls in known))
 

@@ -37,7 +37,7 @@ SILENCE_SECONDS = 0.5
 def test_a_server_that_is_killed_in_mid_stream_fails_the_run_with_nothing_half_done(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """One line, exit code 69, no file, no call, no run in the journal."""
+    """One line, exit code 69, no file, no call, no user in the journal: --resume begins anew."""
     with private_server() as server:
         name = server.new_database()
         load_seed(server, name)
@@ -58,7 +58,9 @@ def test_a_server_that_is_killed_in_mid_stream_fails_the_run_with_nothing_half_d
     assert "Lost the connection" in line
     assert not list(tmp_path.glob("*_results_*"))
     assert sandbox.calls() == []
-    assert run(tmp_path, environment, "--status").stdout == "No run yet.\n"
+    status = run(tmp_path, environment, "--status").stdout
+    assert " not loaded " in status
+    assert "did not load its users, and sent nothing: python main.py --resume" in status
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
