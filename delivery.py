@@ -25,6 +25,7 @@ from stopping import Stop, StopReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from iterable_client import IterableClient
     from journal import Journal
@@ -52,6 +53,17 @@ UNREACHABLE = StopReason(
     " check the network, the proxy and ITERABLE_API_BASE_URL",
     ExitCode.UNAVAILABLE,
 )
+
+
+def journal_gone(path: Path) -> StopReason:
+    """Why the run stops when its journal is no longer what the next run will find."""
+    return StopReason(
+        "stopped",
+        f"The journal {path} was removed or replaced during the run, so that no later run knows"
+        " of this one: see its results file for what was sent, and find out what touched the"
+        " journal before you run again",
+        ExitCode.CONFIGURATION,
+    )
 
 
 class Progress(Protocol):
@@ -211,6 +223,8 @@ class Delivery:
         if time.monotonic() >= self._flush_due or self._journal.buffered >= MOST_BUFFERED:
             self._journal.flush(self._run, self._client.retried())
             self._flush_due = time.monotonic() + FLUSH_SECONDS
+            if not self._journal.is_in_place:
+                self._stop.request(journal_gone(self._journal.path))
         return report
 
     def _note(self, report: CallDone | BatchDone) -> None:

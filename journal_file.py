@@ -72,6 +72,10 @@ def _first_bytes(path: Path) -> bytes:
         return file.read(len(SQLITE_HEADER))
 
 
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
 class JournalFile:
     """An open journal; a context manager that closes it. Every method may raise JournalError.
 
@@ -84,7 +88,9 @@ class JournalFile:
         self._path = copy_of or path
         refuse_other_files(path)
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+            self._identity = _identity(os.fstat(descriptor))
+            os.close(descriptor)
             sync_folder(path.absolute().parent)
             # SQLite gives some relative names a meaning of their own: `:memory:`, `file:…`.
             self._database = sqlite3.connect(path.absolute(), isolation_level=None)
@@ -106,6 +112,19 @@ class JournalFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def path(self) -> Path:
+        """The file as it was named when it was opened."""
+        return self._path
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the name still leads to this file: it was not removed or replaced."""
+        try:
+            return _identity(self._path.stat()) == self._identity
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def close(self) -> None:
         """Close the file; what is not in a finished transaction is dropped."""

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from assembly import known_project, make_client, prepare, prepare_status
 from command_line import parse_arguments
-from delivery import Delivery, choose_mode, choose_workers
+from delivery import Delivery, choose_mode, choose_workers, journal_gone
 from errors import AppError
 from exit_codes import ExitCode
 from files import is_there, make_folder, shown
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from journal import Journal
     from records import Mode
     from settings import Settings, StatusSettings
+    from stopping import StopReason
 
 logger = logging.getLogger("main")
 
@@ -170,7 +171,7 @@ def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> Exi
     past = past_run(journal, run)
     header = past.record.header
     # A signal that came after the last answer has stopped nothing.
-    reason = stop.reason if past.open_users else None
+    reason = lost_journal(journal, dry_run=dry_run) or (stop.reason if past.open_users else None)
     record = replace(
         past.record,
         header=replace(header, csv_file=str(shown(Path(header.csv_file)))),
@@ -192,10 +193,18 @@ def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> Exi
             past.open_users,
             record.mode,
         )
-    if reason:
-        logger.error("%s%s", reason.text, "" if dry_run else ". --resume goes on with this run")
+    # It may have gone while the results were written.
+    lost = lost_journal(journal, dry_run=dry_run)
+    if reason := lost or reason:
+        hint = "" if lost or dry_run else ". --resume goes on with this run"
+        logger.error("%s%s", reason.text, hint)
         return reason.exit_code
     return ExitCode.SOME_FAILED if past.open_users and not dry_run else ExitCode.DELIVERED
+
+
+def lost_journal(journal: "Journal", *, dry_run: bool) -> "StopReason | None":
+    """Why the run does not end well though all was sent; a dry run's journal has no name."""
+    return None if dry_run or journal.is_in_place else journal_gone(journal.path)
 
 
 def show_status(settings: "StatusSettings") -> ExitCode:

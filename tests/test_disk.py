@@ -91,14 +91,18 @@ def the_error(ran: Ran, exit_code: int = 78) -> str:
 
 
 def run_with_a_change(
-    folder: Path, variables: dict[str, str], sandbox: SandboxProcess, change: Callable[[], object]
+    folder: Path,
+    variables: dict[str, str],
+    sandbox: SandboxProcess,
+    change: Callable[[], object],
+    slow_users: tuple[int, ...] = (10, 11),
 ) -> Ran:
     """Start the program and call `change` when some users are delivered.
 
     Both workers wait for an answer then, which leaves time for it.
     """
     slow = {"endpoint": "events/track", "kind": "slow", "delay_seconds": CHANGE_SECONDS}
-    sandbox.faults([{**slow, "email": f"user{number}@example.com"} for number in (10, 11)])
+    sandbox.faults([{**slow, "email": f"user{number}@example.com"} for number in slow_users])
     process = start(folder, variables)
     wait_until(process, lambda: is_script_over(sandbox))
     change()
@@ -229,6 +233,53 @@ def test_a_folder_that_becomes_read_only_stops_the_run_and_resume_goes_on(
     remount("rw")
     assert run(tmp_path, variables, "--resume").exit_code == 0
     assert len(list(disk.glob("integration_results_*.json"))) == 1
+
+
+def remove(journal: Path) -> None:
+    """Tidy up too much."""
+    for file in journal.parent.glob(f"{journal.name}*"):
+        file.unlink()
+
+
+def replace_by_a_copy(journal: Path) -> None:
+    """Bring back a backup, say."""
+    copy = journal.with_name("backup.db")
+    shutil.copy(journal, copy)
+    copy.replace(journal)
+
+
+@pytest.mark.parametrize("change", [remove, replace_by_a_copy])
+def test_a_journal_that_goes_away_stops_the_run_and_calls_under_way_are_in_the_results(
+    tmp_path: Path, sandbox: SandboxProcess, change: Callable[[Path], None]
+) -> None:
+    """No later run would know of this one: exit code 78 and one line, no word of --resume."""
+    variables = environment(tmp_path, sandbox)
+
+    ran = run_with_a_change(tmp_path, variables, sandbox, lambda: change(tmp_path / JOURNAL))
+
+    line = the_error(ran)
+    assert f"The journal {JOURNAL} was removed or replaced during the run" in line
+    assert "--resume" not in line
+    sent = calls_seen(sandbox)
+    assert sent < 2 * USERS
+    results = ran.results
+    assert results["status"] == "stopped"
+    assert results["successful"] * 2 == sent
+    assert all(ran.records[f"user{number}@example.com"]["overall_success"] for number in (10, 11))
+
+
+def test_a_journal_that_goes_away_during_the_last_call_is_told_of(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Everybody is delivered, but the next run does not know."""
+    variables = environment(tmp_path, sandbox, users=11)
+
+    ran = run_with_a_change(
+        tmp_path, variables, sandbox, lambda: remove(tmp_path / JOURNAL), slow_users=(10,)
+    )
+
+    assert "was removed or replaced during the run" in the_error(ran)
+    assert ran.results["successful"] == 11
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,22 @@ class TestDryRun:
         assert "--resume" not in caplog.text
 
 
+def test_a_journal_that_goes_away_while_the_results_are_written_is_told_of(
+    journal: Journal,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All is sent and recorded, but the next run does not know: no good end."""
+    run = ran(journal, VIEWS[:3], status="running")
+    monkeypatch.setattr("main.write_results", lambda *_: (tmp_path / "journal.db").unlink())
+
+    assert summarise(journal, run, Stop(), dry_run=False) == ExitCode.CONFIGURATION
+
+    assert "was removed or replaced during the run" in caplog.text
+    assert "--resume" not in caplog.text
+
+
 def test_a_jwt_key_that_is_asked_for_bulk_calls_says_what_it_does(tmp_path: Path) -> None:
     """It goes on with single calls, and not without a word."""
     with SandboxProcess(SandboxOptions(jwt_secret="the-secret-of-the-jwt-key-is-32-b")) as sandbox:
