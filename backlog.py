@@ -114,15 +114,21 @@ def may_continue(past: PastRun, project: str | None) -> bool:
     """Whether a run's users may be sent to `project`, an `address:key`.
 
     What one Iterable project has not got is not sent to another. A corrected key looks like
-    another project, too; then nothing was delivered yet.
+    another project, too.
     """
     theirs = past.record.header.project
     if project is None:
         return True
     address, _, _ = project.partition(":")
-    return theirs in {"", project} or (
-        not past.delivered_users and theirs.startswith(f"{address}:")
-    )
+    return theirs in {"", project} or (_had_a_wrong_key(past) and theirs.startswith(f"{address}:"))
+
+
+def _had_a_wrong_key(past: PastRun) -> bool:
+    """Whether its key was refused and delivered nothing: so it is no project's.
+
+    A run that was killed, or met no Iterable, may have had a key that is good.
+    """
+    return past.record.key_refused and not past.delivered_users
 
 
 def copy_open_users(file: JournalFile, source: Backlog, target: int) -> None:
@@ -201,7 +207,7 @@ def _own_projects(past: PastRun) -> str:
     address, _, _ = project.partition(":")
     if not project:
         return "*"
-    return project if past.delivered_users else f"{address}:*"
+    return f"{address}:*" if _had_a_wrong_key(past) else project
 
 
 def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:

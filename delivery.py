@@ -19,7 +19,7 @@ from bulk import MOST_ITEMS, next_batch
 from exit_codes import ExitCode
 from iterable_client import BulkRefusedError
 from moments import now_text
-from records import CALLS, SMALL_RUN_USERS
+from records import CALLS, KEY_REFUSED, SMALL_RUN_USERS
 from settings import AUTO_WORKERS
 from stopping import Stop, StopReason
 
@@ -124,9 +124,7 @@ def choose_workers(wanted: int | Literal["auto"], total_users: int) -> int:
 def key_refused(code: str | None) -> StopReason:
     """Why the run stops at a refused key, and which settings may be wrong, by Iterable's code."""
     settings = _TOKEN_SETTINGS.get(code or "", _KEY_SETTINGS)
-    return StopReason(
-        "stopped", f"Iterable refused the API key: check {settings}", ExitCode.KEY_REFUSED
-    )
+    return StopReason("stopped", f"{KEY_REFUSED}: check {settings}", ExitCode.KEY_REFUSED)
 
 
 class Delivery:

@@ -164,6 +164,10 @@ class RunHeader:
     incremental: bool = False
 
 
+# What the stop reason of a run begins with whose key Iterable refused: exit code 77.
+KEY_REFUSED = "Iterable refused the API key"
+
+
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run as the journal has it."""
@@ -174,6 +178,11 @@ class RunRecord:
     stop_reason: str | None
     mode: str | None
     retries: Retries
+
+    @property
+    def key_refused(self) -> bool:
+        """Whether the run stopped because Iterable refused its key."""
+        return (self.stop_reason or "").startswith(KEY_REFUSED)
 
 
 class UserOutcome(NamedTuple):

@@ -31,6 +31,7 @@ def ran(
     *,
     reached: int = MANY,
     status: str = "completed",
+    stop_reason: str | None = None,
     kind: RunKind = "full",
     project: str = HEADER.project,
     incremental: bool = False,
@@ -45,5 +46,5 @@ def ran(
             journal.record(run, [user.position], call, result, AT)
     journal.flush(run, Retries())
     if status != "running":
-        journal.finish(run, status, None, AT)
+        journal.finish(run, status, stop_reason, AT)
     return run

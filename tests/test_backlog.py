@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 OURS = HEADER.project
 VIEWS = [page_view(number) for number in (1, 2, 3)]
+REFUSED: Any = {
+    "reached": 0,
+    "status": "stopped",
+    "stop_reason": "Iterable refused the API key: check ITERABLE_API_KEY",
+}
 RETRY = replace(HEADER, run_id="retry", kind="retry")
 
 
@@ -218,13 +223,42 @@ class TestProjects:
 
     def test_a_corrected_key_goes_on_with_what_the_wrong_one_began(self, journal: Journal) -> None:
         """To the program it is another project, in which nothing was delivered yet."""
-        run = ran(journal, VIEWS, reached=0, status="stopped", project="us:wrong")
+        run = ran(journal, VIEWS, project="us:wrong", **REFUSED)
         assert seen(unfinished(journal, OURS)) == (run, 3)
         assert of_another_project(journal, OURS) is None
 
+    @pytest.mark.parametrize(
+        ("status", "stop_reason"),
+        [
+            ("running", None),
+            ("interrupted", "interrupted by SIGTERM"),
+            ("stopped", "Iterable is unreachable: 20 calls in a row used up their tries"),
+            ("completed", None),
+        ],
+    )
+    def test_only_a_refused_key_is_a_wrong_one(
+        self, journal: Journal, status: str, stop_reason: str | None
+    ) -> None:
+        """Whatever else ended the run before it delivered anything, the key may be good."""
+        project = "us:other"
+        run = ran(
+            journal, VIEWS, reached=0, status=status, stop_reason=stop_reason, project=project
+        )
+        assert unfinished(journal, OURS) is None
+        assert undelivered(journal, OURS) is None
+        assert seen(of_another_project(journal, OURS)) == (run, 3)
+
+    def test_a_key_that_delivered_before_it_was_refused_is_not_changed(
+        self, journal: Journal
+    ) -> None:
+        """It was its project's; the other key may be another's."""
+        run = ran(journal, VIEWS, project="us:other", **{**REFUSED, "reached": 1})
+        assert unfinished(journal, OURS) is None
+        assert seen(of_another_project(journal, OURS)) == (run, 2)
+
     def test_a_whole_run_with_the_corrected_key_makes_up_for_it(self, journal: Journal) -> None:
         """Also when the key is changed once more."""
-        ran(journal, VIEWS, reached=0, status="stopped", project="us:wrong")
+        ran(journal, VIEWS, project="us:wrong", **REFUSED)
         ran(journal, VIEWS)
         for key in (OURS, "us:next"):
             assert unfinished(journal, key) is None

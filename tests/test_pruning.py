@@ -171,3 +171,25 @@ def test_what_an_unfinished_runs_delivered_users_were_sent_since_is_kept(journal
     journal.finish(older, "completed", None, AT)
 
     assert last_sent(journal, HEADER.project, [1]) == before
+
+
+def test_a_wrong_keys_run_is_made_up_for_by_the_right_one(journal: Journal) -> None:
+    """It was no project's; any later run at the address counts."""
+    reason = "Iterable refused the API key: check ITERABLE_API_KEY"
+    ran_days_ago(journal, 60, status="stopped", stop_reason=reason, project="us:wrong", reached=0)
+    ran_days_ago(journal, 0, VIEWS[1:])
+    prune(journal, NOW, None)
+    assert kept(journal) == [1, 2]
+
+    ran_days_ago(journal, 0)
+    prune(journal, NOW, None)
+    assert kept(journal) == [2, 3]
+
+
+def test_a_run_that_met_no_iterable_is_kept_for_its_own_project(journal: Journal) -> None:
+    """A later run with another key says nothing of it, delivered or not."""
+    ran_days_ago(journal, 60, status="running", reached=0, project="us:other")
+    journal.execute("UPDATE runs SET settled = 1")
+    ran_days_ago(journal, 0)
+    prune(journal, NOW, None)
+    assert kept(journal) == [1, 2]

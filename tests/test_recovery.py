@@ -501,6 +501,41 @@ def test_a_corrected_key_goes_on_with_the_run_that_the_wrong_one_stopped(
     assert "Unchanged: 40" in run(tmp_path, variables, "--incremental").stdout
 
 
+@pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
+def test_a_run_that_met_no_iterable_is_not_moved_to_another_key(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
+) -> None:
+    """Nothing was delivered, but nothing says either that its key was a wrong one."""
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 200}])
+    assert run(tmp_path, variables | {"MAX_ATTEMPTS": "1"}).exit_code == 69
+    sandbox.reset()
+
+    ran = run(tmp_path, variables | {"ITERABLE_API_KEY": "another-projects-key"}, option)
+
+    assert (ran.exit_code, sandbox.calls()) == (78, [])
+    assert "was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY" in ran.stderr
+    status = run(tmp_path, variables, "--status").stdout
+    assert "40 user(s) are open: python main.py --resume" in status
+
+
+@pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
+def test_a_run_that_was_killed_before_it_delivered_is_not_moved_to_another_key(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
+) -> None:
+    """Its key was never refused."""
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+    process = start(tmp_path, variables | {"REQUEST_TIMEOUT": "600"})
+    wait_until(process, lambda: bool(sandbox.calls()))
+    process.kill()
+    finish(tmp_path, process)
+    before = len(sandbox.calls())
+
+    ran = run(tmp_path, variables | {"ITERABLE_API_KEY": "another-projects-key"}, option)
+
+    assert (ran.exit_code, len(sandbox.calls())) == (78, before)
+    assert "go on with those settings, or begin a new run" in ran.stderr
+
+
 def test_a_resumed_run_leaves_whom_a_later_one_has_sent_newer_data(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
