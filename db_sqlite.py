@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import sqlglot
 from sqlglot import exp
 
+from call_thread import CallThread
 from db_errors import DatabaseRefused, QueryFailed
 from files import FileError, is_there
 
 ROWS_PER_BATCH = 1_000
 TIME_COLUMN = "event_time"
+GOODBYE_SECONDS = 1
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -89,7 +92,7 @@ def _column(column: exp.ColumnDef) -> exp.Expression:
 
 
 class SQLiteSession:
-    """An SQLite file, opened for reading only.
+    """An SQLite file, opened for reading only. A thread of its own makes all calls to SQLite.
 
     Raises:
         DatabaseRefused: there is no such file, or it is no database.
@@ -101,11 +104,21 @@ class SQLiteSession:
                 f"There is no SQLite database {file}: check DB_NAME, "
                 f"or make one with python -m sandbox.database {file}"
             )
+        self._driver = CallThread(f"database {file}")
+        self._connection: sqlite3.Connection | None = None
         try:
-            self._connection = _opened(file)
-        except sqlite3.Error as error:
-            raise DatabaseRefused(f"Cannot read {file}: check DB_NAME ({error})") from error
+            self._driver.run(partial(self._open, file))
+        except BaseException as error:
+            self._driver.finish(self._end)
+            if isinstance(error, sqlite3.Error):
+                raise DatabaseRefused(f"Cannot read {file}: check DB_NAME ({error})") from error
+            raise
+
+    def _open(self, file: Path) -> None:
+        self._connection = sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True)
         self._cursor = self._connection.cursor()
+        # SQLite opens anything; only reading shows whether it is a database.
+        self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
 
     def execute(self, query: str, limit: int | None = None) -> Sequence[str]:  # noqa: ARG002
         """Start a MySQL query and return the names of its columns.
@@ -113,7 +126,7 @@ class SQLiteSession:
         SQLite computes rows as they are fetched: a limit is for whoever fetches them.
         """
         with _translated_errors():
-            self._cursor.execute(";".join(to_sqlite(query)))
+            self._driver.run(partial(self._cursor.execute, ";".join(to_sqlite(query))))
         return self._columns
 
     @property
@@ -123,27 +136,25 @@ class SQLiteSession:
     def batches(self) -> Iterator[list[tuple[object, ...]]]:
         """Yield the rows. SQLite has no type for times: `event_time` is a text that holds one."""
         times = [place for place, name in enumerate(self._columns) if name == TIME_COLUMN]
+        fetch = partial(self._cursor.fetchmany, ROWS_PER_BATCH)
         while True:
             with _translated_errors():
-                batch = self._cursor.fetchmany(ROWS_PER_BATCH)
+                batch = self._driver.run(fetch)
             if not batch:
                 break
             yield [_with_times(row, times) for row in batch]
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._connection.close()
+        """Let go of the file, at once even if a query is being computed."""
+        if self._connection is not None:
+            self._connection.interrupt()
+        with suppress(TimeoutError):
+            self._driver.run(self._end, GOODBYE_SECONDS)
+        self._driver.finish(lambda: None)
 
-
-def _opened(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True)
-    try:
-        # SQLite opens anything; only reading shows whether it is a database.
-        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
 
 
 def _is_file(path: Path) -> bool:

@@ -6,8 +6,9 @@ import dataclasses
 import os
 import signal
 import socket
+import sqlite3
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,16 @@ import pytest
 from stopping import SECONDS_OF_ONE_SIGNAL
 from tests.conftest import load_seed
 from tests.mysql_server import private_server
-from tests.runs import Ran, environment_for, finish, run, start, wait_until
+from tests.runs import (
+    Ran,
+    database_of,
+    environment_for,
+    finish,
+    has_logged,
+    run,
+    start,
+    wait_until,
+)
 from tests.stalling_proxy import stalling_proxy
 
 if TYPE_CHECKING:
@@ -181,6 +191,33 @@ def test_a_signal_is_obeyed_while_a_host_does_not_answer(
         process = start(tmp_path, environment)
         with listener.accept()[0]:
             ran, seconds = signalled(tmp_path, process, number)
+
+    assert (ran.exit_code, seconds < LONGEST_OBEDIENCE_SECONDS) == (128 + number, True)
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("; nothing was sent")
+
+
+ENDLESS_VIEWS = """
+DROP TABLE page_views;
+CREATE VIEW page_views AS
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers)
+SELECT n AS id, 1 AS user_id, 'pricing' AS page, 'mobile' AS device, 'Safari' AS browser,
+       'London' AS location, DATETIME('now') AS event_time FROM numbers;
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_obeyed_while_sqlite_computes(
+    tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals
+) -> None:
+    """A query that never ends is C code, too."""
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(ENDLESS_VIEWS)
+    process = start(tmp_path, environment_for(tmp_path, sandbox, database))
+    wait_until(process, lambda: has_logged(tmp_path, "[STEP 3]"))
+    time.sleep(SILENCE_SECONDS)
+    ran, seconds = signalled(tmp_path, process, number)
 
     assert (ran.exit_code, seconds < LONGEST_OBEDIENCE_SECONDS) == (128 + number, True)
     (line,) = ran.stderr.splitlines()
