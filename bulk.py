@@ -73,11 +73,11 @@ def next_batch(
 def attribute(call: Call, users: Sequence[PendingUser], result: CallResult) -> list[Share]:
     """Share out a bulk call's result to its users.
 
-    A call that was refused because of some record, or that counts more failures than it
-    names, comes back in halves without a result: only smaller calls can tell.
+    The users of a call that was refused because of some record, or that counts more failures
+    than it names, come back without a result: only smaller calls can tell.
     """
     if not result.success:
-        return _halves(users) if _is_for_one(result) and len(users) > 1 else [Share(users, result)]
+        return [Share(users, None if _is_for_one(result) and len(users) > 1 else result)]
     answer = result.response if isinstance(result.response, dict) else {}
     if call == "events_track" and EVENT_NAME in _strings(answer.get("disallowedEventNames")):
         refusal = {"disallowedEventNames": [EVENT_NAME]}
@@ -85,8 +85,7 @@ def attribute(call: Call, users: Sequence[PendingUser], result: CallResult) -> l
     failed, others = _named_failures(users, result, answer)
     missing = len(users) - _count(answer, "successCount")
     if max(_count(answer, "failCount"), missing) > len(failed) and others:
-        unknown = _halves(others) if len(others) > 1 else [Share(others, _refused(result, answer))]
-        return failed + unknown
+        return [*failed, Share(others, None if len(others) > 1 else _refused(result, answer))]
     return failed + ([Share(others, _delivered(result, answer))] if others else [])
 
 
@@ -131,11 +130,6 @@ def _is_for_one(result: CallResult) -> bool:
     if result.status_code == 413:
         return True
     return result.status_code == 400 and result.code in _REFUSED_FOR_ONE
-
-
-def _halves(users: Sequence[PendingUser]) -> list[Share]:
-    middle = (len(users) + 1) // 2
-    return [Share(users[:middle], None), Share(users[middle:], None)]
 
 
 def _refused(result: CallResult, response: object) -> CallResult:

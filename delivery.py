@@ -1,8 +1,10 @@
 """Who is sent when: the order of the calls, how many at a time, singly or in bulk, the stop.
 
-The thread that calls `deliver` hands batches of users to worker threads and is the only one
-that writes to the journal. A worker makes the profile calls of its batch, then the event
-calls, and reports each outcome. In single mode a batch is one user.
+The thread that calls `deliver` hands work to worker threads and is the only one that writes
+to the journal. A worker makes the profile calls of its work, then the event calls, and reports
+each outcome. Work is one user in single mode and a batch in bulk mode. Users of a batch that
+need single calls after all come back from the worker and are handed out one by one, before the
+next batch.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from bulk import MOST_ITEMS, next_batch
@@ -24,7 +27,7 @@ from settings import AUTO_WORKERS
 from stopping import Stop, StopReason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from iterable_client import IterableClient
@@ -91,13 +94,43 @@ class CallDone:
     result: CallResult
     at: str
 
+    def of(self, user: PendingUser) -> CallDone:
+        """The same for one of the users."""
+        return replace(self, users=(user,))
+
 
 @dataclass(frozen=True, slots=True)
-class BatchDone:
-    """A worker's report: the calls of a batch are over and the worker is free."""
+class Work:
+    """What a worker is handed: a batch for bulk calls, or one user for these single `calls`.
+
+    `outcomes` are those of the user's calls in a batch before.
+    """
 
     users: Sequence[PendingUser]
+    in_bulk: bool
+    calls: Sequence[Call] = ()
+    outcomes: Sequence[CallDone] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NeedSingleCalls:
+    """A worker's report: users of its batch that are to be sent singly, each as work of its own."""
+
+    work: Sequence[Work]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkDone:
+    """A worker's report: the calls for these users are over and the worker is free."""
+
+    work: Work
+    users: Sequence[PendingUser]
     outcomes: Sequence[CallDone]
+
+
+Report = CallDone | NeedSingleCalls | WorkDone
+# What became of a batch's users, by their positions.
+Known = dict["Call", dict[int, CallDone]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +138,13 @@ class WorkerDied:
     """A worker's last report: a bug, to be raised where somebody sees it."""
 
     error: Exception
+
+
+def single_work(user: PendingUser, known: Known) -> Work:
+    """The single calls of a user who leaves a batch whose outcomes so far are known."""
+    done = [known[call][user.position] for call in CALLS if user.position in known[call]]
+    calls = [call for call in user.calls if user.position not in known[call]]
+    return Work((user,), in_bulk=False, calls=calls, outcomes=[one.of(user) for one in done])
 
 
 def choose_mode(wanted: str, total_users: int, *, jwt: bool) -> Mode:
@@ -152,8 +192,11 @@ class Delivery:
         self._progress = progress
         self._workers = workers
         self._threads: list[threading.Thread] = []
-        self._work: queue.SimpleQueue[Sequence[PendingUser] | None] = queue.SimpleQueue()
-        self._reports: queue.SimpleQueue[CallDone | BatchDone | WorkerDied] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Report | WorkerDied] = queue.SimpleQueue()
+        self._single_work: deque[Work] = deque()
+        self._under_way = 0
+        self._batches_under_way = 0
         self._mode_lock = threading.Lock()
         self._flush_due = 0.0
 
@@ -182,36 +225,45 @@ class Delivery:
             yield batch
 
     def _pump(self, batches: Iterator[list[PendingUser]]) -> None:
-        """Keep the workers busy until no batch is left or the run is to stop."""
-        under_way = 0
+        """Keep the workers busy until no work is left or the run is to stop."""
         more = True
-        while more or under_way:
+        while more or self._single_work or self._under_way:
             if self._stop.requested():
                 more = False
-            if more and under_way < self._at_once():
+                self._single_work.clear()
+            if self._single_work and self._under_way < self._workers:
+                self._hand_out(self._single_work.popleft())
+            elif more and self._has_room_for_batch():
                 batch = next(batches, None)
                 if batch is None:
                     more = False
                 else:
-                    under_way += 1
-                    self._hand_out(batch, under_way)
-            elif under_way:
-                under_way -= isinstance(self._take_report(), BatchDone)
+                    self._progress.start(batch)
+                    self._hand_out(self._work_of(batch))
+            elif self._under_way:
+                self._take_report()
 
-    def _at_once(self) -> int:
-        return self._workers if self.mode == "single" else min(self._workers, MOST_BULK_CALLS)
+    def _work_of(self, batch: list[PendingUser]) -> Work:
+        in_bulk = self.mode == "bulk" or len(batch) > 1
+        return Work(batch, in_bulk, calls=() if in_bulk else batch[0].calls)
 
-    def _hand_out(self, batch: list[PendingUser], under_way: int) -> None:
-        if under_way > len(self._threads):
+    def _has_room_for_batch(self) -> bool:
+        if self.mode == "bulk" and self._batches_under_way >= MOST_BULK_CALLS:
+            return False
+        return self._under_way < self._workers
+
+    def _hand_out(self, work: Work) -> None:
+        self._under_way += 1
+        self._batches_under_way += work.in_bulk
+        if self._under_way > len(self._threads):
             thread = threading.Thread(target=self._serve, daemon=True)
             self._threads.append(thread)
             thread.start()
-        self._progress.start(batch)
-        self._work.put(batch)
+        self._work.put(work)
 
-    def _take_report(self) -> CallDone | BatchDone | None:
+    def _take_report(self) -> None:
         """Wait a moment for a report and note it, if there is one."""
-        report: CallDone | BatchDone | WorkerDied | None = None
+        report: Report | WorkerDied | None = None
         with suppress(queue.Empty):
             report = self._reports.get(timeout=FLUSH_SECONDS)
         if isinstance(report, WorkerDied):
@@ -223,56 +275,83 @@ class Delivery:
             self._flush_due = time.monotonic() + FLUSH_SECONDS
             if not self._journal.is_in_place:
                 self._stop.request(journal_gone(self._journal.path))
-        return report
 
-    def _note(self, report: CallDone | BatchDone) -> None:
-        if isinstance(report, BatchDone):
+    def _note(self, report: Report) -> None:
+        if isinstance(report, NeedSingleCalls):
+            self._single_work.extend(report.work)
+        elif isinstance(report, WorkDone):
+            self._under_way -= 1
+            self._batches_under_way -= report.work.in_bulk
             self._progress.advance(report.users, report.outcomes)
-            return
+        else:
+            self._note_call(report)
+
+    def _note_call(self, report: CallDone) -> None:
         positions = [user.position for user in report.users]
         self._journal.record(self._run, positions, report.call, report.result, report.at)
         if self._client.gave_up_in_a_row() >= MOST_UNREACHABLE_CALLS:
             self._stop.request(UNREACHABLE)
 
     def _serve(self) -> None:
-        while (batch := self._work.get()) is not None:
-            outcomes: list[CallDone] = []
+        while (work := self._work.get()) is not None:
+            outcomes = list(work.outcomes)
+            elsewhere: set[int] = set()
             try:
-                for done in self._send_batch(batch):
-                    outcomes.append(done)
-                    self._progress.call_done(done)
-                    self._reports.put(done)
+                for report in self._send(work):
+                    if isinstance(report, CallDone):
+                        outcomes.append(report)
+                        self._progress.call_done(report)
+                    else:
+                        elsewhere.update(one.users[0].position for one in report.work)
+                    self._reports.put(report)
             except Exception as error:  # noqa: BLE001  raised again by the delivering thread
                 self._reports.put(WorkerDied(error))
                 return
-            self._reports.put(BatchDone(batch, outcomes))
+            users = [user for user in work.users if user.position not in elsewhere]
+            self._reports.put(WorkDone(work, users, outcomes))
 
-    def _send_batch(self, batch: Sequence[PendingUser]) -> Iterator[CallDone]:
-        if self.mode == "single":
-            for user in batch:
-                yield from self._send_singly(user)
-            return
+    def _send(self, work: Work) -> Iterator[CallDone | NeedSingleCalls]:
+        if work.in_bulk:
+            return self._send_batch(work.users)
+        return self._send_singly(work.users[0], work.calls)
+
+    def _send_batch(self, batch: Sequence[PendingUser]) -> Iterator[CallDone | NeedSingleCalls]:
+        """All profiles, then all events; users that need single calls leave the batch."""
+        known: Known = {call: {} for call in CALLS}
+        users = batch
         for call in CALLS:
-            users = [user for user in batch if call in user.calls]
-            if not users:
-                continue
-            known: set[int] = set()
-            try:
-                for group, result in self._client.send_many(call, users):
-                    if result.error != "not_attempted":
-                        known.update(user.position for user in group)
-                        yield CallDone(group, call, result, now_text())
-            except BulkRefusedError:
-                self._fall_back()
-                for user in batch:
-                    # A part of the call may have gone through before another was refused.
-                    done = CALLS.index(call) + (user.position in known)
-                    yield from self._send_singly(user, CALLS[done:])
-                return
+            leaving = yield from self._send_many(call, users, known)
+            if self.mode == "single":
+                leaving = users
+            work = [one for one in (single_work(user, known) for user in leaving) if one.calls]
+            if work:
+                yield NeedSingleCalls(work)
+                gone = {one.users[0].position for one in work}
+                users = [user for user in users if user.position not in gone]
 
-    def _send_singly(self, user: PendingUser, calls: Sequence[Call] = CALLS) -> Iterator[CallDone]:
+    def _send_many(
+        self, call: Call, batch: Sequence[PendingUser], known: Known
+    ) -> Generator[CallDone, None, Sequence[PendingUser]]:
+        """Make a bulk call, note its outcomes in `known` and return who needs single calls."""
+        users = [user for user in batch if call in user.calls]
+        leaving: list[PendingUser] = []
+        if not users or self.mode == "single":
+            return leaving
+        try:
+            for group, result in self._client.send_many(call, users):
+                if result is None:
+                    leaving += group
+                elif result.error != "not_attempted":
+                    done = CallDone(group, call, result, now_text())
+                    known[call].update((user.position, done) for user in group)
+                    yield done
+        except BulkRefusedError:
+            self._fall_back()
+        return leaving
+
+    def _send_singly(self, user: PendingUser, calls: Sequence[Call]) -> Iterator[CallDone]:
         """Profile, then event. A failed profile does not stop its event, a refused key does."""
-        for call in (call for call in user.calls if call in calls):
+        for call in calls:
             result = self._client.send(call, user)
             if result.error == "not_attempted":
                 return

@@ -10,6 +10,7 @@ import random
 import threading
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
@@ -18,7 +19,8 @@ from bulk import attribute, bulk_body, filtered_out_fields
 from exit_codes import ExitCode
 from masking import FILE_ONLY
 from moments import utc_now
-from records import ENDPOINTS, NOT_ATTEMPTED, Call, CallResult, Retries
+from narrowing import BulkBudget, send_in_pieces
+from records import BULK_ENDPOINTS, CALLS, ENDPOINTS, NOT_ATTEMPTED, Call, CallResult, Retries
 from retry import Tries, after_rate_limit, wait_after_failure, wait_after_rate_limit
 from stopping import StopReason
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from answers import Expected
     from authentication import Authentication
+    from bulk import Share
     from rate_limit import RateLimiter
     from records import PendingUser
     from transport import Transport
@@ -39,10 +42,6 @@ _two_lines = threading.Lock()
 MOST_EVENTS_READ = 200
 # Iterable's code for a token that is expired, issued in the future or wrongly signed.
 REFUSED_JWT_CODE = "InvalidJwtPayload"
-BULK_ENDPOINTS: dict[Call, str] = {
-    "users_update": "users/bulkUpdate",
-    "events_track": "events/trackBulk",
-}
 
 
 class Request(NamedTuple):
@@ -141,6 +140,7 @@ class IterableClient:
         self._failures = FailuresInARow()
         self._warned_of_fields: set[str] = set()
         self.names_users = False
+        self._bulk_budgets = {call: BulkBudget(call) for call in CALLS}
 
     def send(self, call: Call, user: PendingUser) -> CallResult:
         """Make one user's call: `users/update` or `events/track`."""
@@ -150,32 +150,33 @@ class IterableClient:
         _log_failure(endpoint, user.email, result)
         return result
 
-    def send_many(
-        self, call: Call, users: Sequence[PendingUser]
-    ) -> Iterator[tuple[Sequence[PendingUser], CallResult]]:
+    def send_many(self, call: Call, users: Sequence[PendingUser]) -> Iterator[Share]:
         """Make the bulk call for these users, smaller ones where it must be taken apart.
 
         Yields:
-            Groups of users with the same result; each user is in one of them.
+            Users with the same result; without a result they need single calls, since bulk
+            calls that tell them apart would cost more. Each user is in one share.
 
         Raises:
-            BulkRefusedError: the key may not make bulk calls. Users of groups that came before
+            BulkRefusedError: the key may not make bulk calls. Users of shares that came before
                 have their result; for the others this call changed nothing.
         """
+        budget = self._bulk_budgets[call]
+        for share in send_in_pieces(users, partial(self._send_bulk_once, call), budget):
+            if share.result is not None:
+                endpoint = BULK_ENDPOINTS[call]
+                _log_failure(endpoint, _described(share.users), share.result)
+                _log_refused_payloads(endpoint, call, share.users, share.result)
+            yield share
+
+    def _send_bulk_once(self, call: Call, users: Sequence[PendingUser]) -> list[Share]:
         endpoint = BULK_ENDPOINTS[call]
         request = Request(endpoint, f"/api/{endpoint}", bulk_body(call, users), None, "counts")
         result = self._try_until_known(request)
         if result.key_refused:
             raise BulkRefusedError
         self._warn_of_dropped_fields(endpoint, filtered_out_fields(result))
-        for share in attribute(call, users, result):
-            if share.result is None:
-                yield from self.send_many(call, share.users)
-                continue
-            whom = share.users[0].email if len(share.users) == 1 else f"{len(share.users)} users"
-            _log_failure(endpoint, whom, share.result)
-            _log_refused_payloads(endpoint, call, share.users, share.result)
-            yield share.users, share.result
+        return attribute(call, users, result)
 
     def read_user(self, email: str) -> CallResult:
         """A profile as Iterable has it, in `response`; `{}` when there is none."""
@@ -340,6 +341,10 @@ def _log_request(request: Request) -> None:
         logger.debug(
             "Calling %s for email: %s. Payload: %s", endpoint, email, payload, extra=FILE_ONLY
         )
+
+
+def _described(users: Sequence[PendingUser]) -> str:
+    return users[0].email if len(users) == 1 else f"{len(users)} users"
 
 
 def _log_failure(endpoint: str, whom: str, result: CallResult) -> None:

@@ -22,6 +22,10 @@ ErrorKind = Literal[
 Call = Literal["users_update", "events_track"]
 CALLS: tuple[Call, Call] = ("users_update", "events_track")
 ENDPOINTS: dict[Call, str] = {"users_update": "users/update", "events_track": "events/track"}
+BULK_ENDPOINTS: dict[Call, str] = {
+    "users_update": "users/bulkUpdate",
+    "events_track": "events/trackBulk",
+}
 Mode = Literal["single", "bulk"]
 # Up to here a run shows one user after the other; above, it is about speed.
 SMALL_RUN_USERS = 100

@@ -12,7 +12,7 @@ import pytest
 from delivery import UNREACHABLE, Delivery, choose_mode, choose_workers, key_refused
 from history import past_run
 from journal import Journal
-from records import CallResult, Retries, RunHeader
+from records import CALLS, CallResult, Retries, RunHeader
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
 from stopping import Stop
@@ -145,7 +145,7 @@ def test_a_small_run_has_one_user_under_way(
 
 
 def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """5,000 users, 7 bad ones of each kind: each is named, nobody else is touched."""
+    """5,000 users, 7 bad ones of each kind: each is named, no other user is touched."""
     emails = crowd(5000, 7)
 
     ran = delivered(tmp_path, sandbox, emails)
@@ -155,19 +155,14 @@ def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: Sand
     records = ran.records
     failed = {email for email, record in records.items() if not record["overall_success"]}
     assert failed == {email for email in emails if not email.startswith("user")}
-    assert reasons(records, "invalid") == {("invalidEmails", "invalidEmails")}
-    assert reasons(records, "Forgotten") == {("forgottenEmails", "forgottenEmails")}
-    assert reasons(records, "forgotten") == {("forgottenEmails", "forgottenEmails")}
-    assert reasons(records, "typemismatch") == {
-        ("RequestFieldsTypesMismatched", "RequestFieldsTypesMismatched")
-    }
-    assert reasons(records, "eventrefused") == {("", "invalidEmails")}
+    for kind, names in NAMES.items():
+        assert reasons(records, kind) <= names
     assert len(sandbox.state()["users"]) == 5000 - 4 * 7
     assert len(sandbox.state()["events"]) == 5000 - 5 * 7
     calls = sandbox.stats()["calls"]
-    assert calls["users/bulkUpdate"] <= 6 + 7 * 2 * 10
-    assert calls["events/trackBulk"] <= 6 + 7 * 2 * 10
-    assert set(calls) == {"users/bulkUpdate", "events/trackBulk"}
+    # In the time of single calls; the first user goes alone.
+    assert 100 * (calls["users/bulkUpdate"] - 1) + calls["users/update"] <= 1.2 * 5000
+    assert 200 * (calls["events/trackBulk"] - 1) + calls["events/track"] <= 1.2 * 5000
 
 
 @pytest.mark.parametrize("mode", ["single", "bulk"])
@@ -193,13 +188,24 @@ def test_a_refused_payload_is_in_the_log_file_and_nowhere_else(
     assert "dataFields" not in ran.stdout + ran.stderr
 
 
-def reasons(records: dict[str | None, dict[str, Any]], kind: str) -> set[tuple[str, str]]:
-    """Why the profile and the event of the users of a kind failed; empty when they did not."""
+# What a failure is called in the answer to a bulk call, and to a single one.
+NAMES = {
+    "invalid": {"invalidEmails", "InvalidEmailAddressError"},
+    "forgotten": {"forgottenEmails", "ForgottenUserError"},
+    "Forgotten": {"forgottenEmails", "ForgottenUserError"},
+    "typemismatch": {"RequestFieldsTypesMismatched"},
+    "eventrefused": {"", "invalidEmails", "BadParams"},
+}
+
+
+def reasons(records: dict[str | None, dict[str, Any]], kind: str) -> set[str]:
+    """Why the profiles and events of the users of a kind failed; empty where they did not."""
     prefix = "someone" if kind == "invalid" else kind
     return {
-        (reason(record["users_update"]), reason(record["events_track"]))
+        reason(record[call])
         for email, record in records.items()
         if email and email.startswith(prefix)
+        for call in CALLS
     }
 
 
@@ -448,14 +454,19 @@ def test_who_waits_for_a_turn_when_the_run_stops_is_not_attempted(
     assert results["not_attempted"] == 6000 - len(sandbox.state()["users"]) > 0
 
 
-HALVED = ["first@example.com", "a1@example.com", "a2@example.com", "typemismatch@example.com"]
+# The first user goes alone; then a batch of 1,000 with a culprit in its second half.
+HALVED = [
+    *(f"user{number}@example.com" for number in range(900)),
+    "typemismatch@example.com",
+    *(f"user{number}@example.com" for number in range(900, 1000)),
+]
 
 
-def refuse_the_second_half(sandbox: SandboxProcess, *endpoints: str) -> None:
+def refuse_after_the_first_half(sandbox: SandboxProcess, *endpoints: str) -> None:
     """Of a batch that must be halved; from then on these endpoints refuse the key."""
-    whole_and_first_half = {"kind": "slow", "delay_seconds": 0.0, "times": 3}
-    sandbox.faults([{"endpoint": "users/bulkUpdate", **whole_and_first_half}])
-    refusal = {"kind": "status", "status": 401, "times": 100}
+    alone_whole_and_first_half = {"kind": "slow", "delay_seconds": 0.0, "times": 3}
+    sandbox.faults([{"endpoint": "users/bulkUpdate", **alone_whole_and_first_half}])
+    refusal = {"kind": "status", "status": 401, "times": 1000}
     sandbox.faults([{"endpoint": endpoint, **refusal} for endpoint in endpoints])
 
 
@@ -463,30 +474,28 @@ def test_a_bulk_key_refused_between_two_halves_repeats_nobody(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
     """The profiles of the half that went through are known; their events are still to be sent."""
-    refuse_the_second_half(sandbox, "users/bulkUpdate")
-    emails = [*HALVED, "a3@example.com"]
+    refuse_after_the_first_half(sandbox, "users/bulkUpdate")
 
-    ran = delivered(tmp_path, sandbox, emails, "--mode=bulk", REQUEST_TIMEOUT="60")
+    ran = delivered(tmp_path, sandbox, HALVED, "--mode=bulk", REQUEST_TIMEOUT="60")
 
     single = [call for call in sandbox.calls() if call["endpoint"] == "users/update"]
-    assert [call["email"] for call in single] == ["typemismatch@example.com", "a3@example.com"]
-    assert (ran.results["successful"], ran.results["total_failures"]) == (4, 1)
-    assert len(sandbox.state()["events"]) == 4
+    assert sorted(call["email"] for call in single) == sorted(HALVED[501:])
+    assert (ran.results["successful"], ran.results["total_failures"]) == (1000, 1)
+    assert len(sandbox.state()["events"]) == 1000
 
 
 def test_a_success_stays_one_when_the_key_is_refused_later(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
     """The half that Iterable acknowledged is not asked about again, so nothing overwrites it."""
-    refuse_the_second_half(sandbox, "users/bulkUpdate", "users/update")
-    emails = [*HALVED, "a3@example.com"]
+    refuse_after_the_first_half(sandbox, "users/bulkUpdate", "users/update")
 
-    ran = delivered(tmp_path, sandbox, emails, "--mode=bulk", REQUEST_TIMEOUT="60")
+    ran = delivered(tmp_path, sandbox, HALVED, "--mode=bulk", REQUEST_TIMEOUT="60")
 
     assert ran.exit_code == 77
     succeeded = {email for email, one in ran.records.items() if one["users_update"]["success"]}
     assert succeeded == set(sandbox.state()["users"])
-    assert succeeded == {"first@example.com", "a1@example.com", "a2@example.com"}
+    assert succeeded == set(HALVED[:501])
 
 
 class OvertakenDelivery(Delivery):
@@ -582,3 +591,27 @@ def test_a_key_in_the_place_of_the_jwt_secret_is_a_wrong_setting(
     assert "AAAAB3Nza" not in ran.stderr + ran.log
     assert sandbox.calls() == []
     assert not (tmp_path / "iterable_journal.db").exists()
+
+
+@pytest.mark.parametrize("bad_of_four", [4, 1], ids=["all", "one in four"])
+def test_a_batch_of_bad_users_is_not_halved_to_the_end(
+    tmp_path: Path, sandbox: SandboxProcess, bad_of_four: int
+) -> None:
+    """Each bulk call takes the time of 100 or 200 single ones: two refusals are enough."""
+    emails = [
+        f"{'typemismatch' if number % 4 < bad_of_four else 'user'}{number}@example.com"
+        for number in range(1001)
+    ]
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode=bulk")
+
+    calls = sandbox.stats()["calls"]
+    bad = sum(email.startswith("typemismatch") for email in emails)
+    assert (ran.exit_code, ran.results["mode"]) == (1, "bulk")
+    assert (ran.results["successful"], ran.results["total_failures"]) == (1001 - bad, bad)
+    assert calls == {
+        "users/bulkUpdate": 3,
+        "events/trackBulk": 1,
+        "users/update": 1000,
+        "events/track": 1000,
+    }
