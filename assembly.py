@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from authentication import ApiKeyAuthentication, JwtAuthentication, SecretError
+from authentication import JwtAuthentication, SecretError
 from command_line import __version__
 from db_connection import DatabaseSettings
 from files import allow_open_files, claimed_stamp, is_same_file, make_writable_folder
@@ -17,7 +17,6 @@ from iterable_client import IterableClient, Pause
 from logger_config import BACKUPS, log_to_console, log_to_file
 from masking import SecretMask, proxy_secrets
 from moments import local_now, now_text
-from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from records import RunHeader
 from reports import CSV_NAME, RESULTS_NAME
 from route import RouteError, route_to
@@ -30,14 +29,13 @@ from settings import (
     read_variables,
     with_absolute_paths,
 )
-from transport import PROGRAM, Transport
+from transport import PROGRAM
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from pydantic import SecretStr
 
-    from authentication import Authentication
     from command_line import Options
     from records import RunKind
     from settings import StatusSettings
@@ -63,7 +61,7 @@ def prepare(options: Options, cleanup: ExitStack) -> Settings:
     log_to_file(settings.log_file, mask)
     check_route(settings)
     make_writable_folder(settings.output_dir)
-    make_authentication(settings)  # a secret that can be none is told of before the first row
+    check_secret(settings)
     # A connection for each worker, and what else the run has open.
     allow_open_files(settings.connection_limit + 64)
     return settings
@@ -155,31 +153,18 @@ def database_settings(settings: Settings) -> DatabaseSettings:
 
 
 def make_client(settings: Settings, stop: Stop) -> IterableClient:
-    """The Iterable edge as the settings want it.
-
-    Raises:
-        ConfigurationError: ITERABLE_JWT_SECRET cannot be one.
-    """
-    key = settings.iterable_api_key.get_secret_value()
-    transport = Transport(
+    """The Iterable edge as the settings want it."""
+    secret = settings.iterable_jwt_secret.get_secret_value()
+    return IterableClient(
+        settings.iterable_api_key.get_secret_value(),
         settings.iterable_api_base_url,
+        secret if settings.use_jwt_auth else None,
         timeout_seconds=settings.request_timeout,
         connections=settings.connection_limit,
-        user_agent=f"{PROGRAM}/{__version__}",
-        # Not the database's password: Iterable never sees it, and it may be a word of an answer.
-        mask=SecretMask((key, settings.iterable_jwt_secret.get_secret_value())),
-    )
-    limiters = {
-        endpoint: RateLimiter(limit * settings.rate_limit_share, stopping=stop.requested)
-        for endpoint, limit in PUBLISHED_LIMITS.items()
-    }
-    pause = Pause(stop.wait, stop.requested, stop.request)
-    return IterableClient(
-        transport,
-        make_authentication(settings),
-        pause,
-        limiters,
+        rate_limit_share=settings.rate_limit_share,
         max_attempts=settings.max_attempts,
+        user_agent=f"{PROGRAM}/{__version__}",
+        pause=Pause(stop.wait, stop.requested, stop.request),
     )
 
 
@@ -196,17 +181,17 @@ def _working_dir() -> Path:
         ) from error
 
 
-def make_authentication(settings: Settings) -> Authentication:
-    """How requests show who they are from.
+def check_secret(settings: Settings) -> None:
+    """Whether tokens can be signed, if they are wanted.
 
     Raises:
         ConfigurationError: the JWT secret cannot be one.
     """
-    key = settings.iterable_api_key.get_secret_value()
     if not settings.use_jwt_auth:
-        return ApiKeyAuthentication(key)
+        return
+    key, secret = settings.iterable_api_key, settings.iterable_jwt_secret
     try:
-        return JwtAuthentication(key, settings.iterable_jwt_secret.get_secret_value())
+        JwtAuthentication(key.get_secret_value(), secret.get_secret_value())
     except SecretError as error:
         raise ConfigurationError(f"ITERABLE_JWT_SECRET {error}") from error
 

@@ -88,3 +88,17 @@ class JwtAuthentication:
 
     def _signed(self, claims: dict[str, object]) -> str:
         return jwt.encode(claims, self.secret, algorithm="HS256")
+
+
+def authentication_of(api_key: str, jwt_secret: str | None) -> Authentication:
+    """By a token too, if there is a secret to sign it with.
+
+    Raises:
+        SecretError: the secret cannot be one.
+    """
+    if jwt_secret is None:
+        return ApiKeyAuthentication(api_key)
+    try:
+        return JwtAuthentication(api_key, jwt_secret)
+    except SecretError as error:
+        raise SecretError(f"jwt_secret {error}") from None

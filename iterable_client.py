@@ -8,31 +8,40 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
+import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
+import orjson
+
 from answers import Answer, Verdict, asked_wait_seconds, clock_complaint, judge
+from authentication import authentication_of
 from bulk import attribute, bulk_body, filtered_out_fields
 from exit_codes import ExitCode
-from masking import FILE_ONLY
-from moments import utc_now
+from masking import FILE_ONLY, SecretMask
+from moments import unix_seconds, utc_now
 from narrowing import BulkBudget, send_in_pieces
+from payloads import undeliverable_reason
+from rate_limit import published_limiters
 from records import BULK_ENDPOINTS, CALLS, ENDPOINTS, NOT_ATTEMPTED, Call, CallResult, Retries
 from retry import Tries, after_rate_limit, wait_after_failure, wait_after_rate_limit
+from settings import DEFAULT_BASE_URL, checked_api_key, checked_base_url
 from stopping import StopReason
+from transport import PROGRAM, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from typing import Self
 
     from answers import Expected
-    from authentication import Authentication
     from bulk import Share
     from rate_limit import RateLimiter
     from records import PendingUser
-    from transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -105,35 +114,60 @@ class FailuresInARow:
 
 
 class IterableClient:
-    """Iterable's write calls over one `Transport`; safe to share between threads.
+    """Iterable's calls over one pool of connections; safe to share between threads.
+
+        with IterableClient(api_key) as client:
+            result = client.update_user("ada@example.com", {"plan_type": "pro"})
 
     Args:
-        transport: HTTP to Iterable.
-        authentication: the headers of each request.
-        pause: how to wait, and whether to go on at all.
-        limiters: the pace of each endpoint, shared by all threads.
+        api_key: a server-side key, or with `jwt_secret` a JWT-enabled one.
+        base_url: the data centre's address; plain http for this machine only.
+        jwt_secret: the secret of a JWT-enabled key.
+        timeout_seconds: to connect, and then for a whole answer.
+        connections: as many as there are threads.
+        rate_limit_share: of Iterable's published limits.
         max_attempts: tries of a call that fails in a way that may heal.
+        user_agent: what requests call themselves.
+        pause: how to wait, and whether to go on at all.
         random_share: jitter, from 0 to 1.
+        transport: HTTP to Iterable, in place of one to `base_url`.
+        limiters: the pace of each endpoint, in place of the published limits.
 
     Attributes:
         names_users: whether the lines of attempts and retries name their user. They need it
             when several calls are under way at once.
+
+    Raises:
+        ValueError: when it is made, if the key, the address, the secret or the environment's
+            proxy or CA bundle cannot be used; the message shows no secret.
     """
 
     def __init__(
         self,
-        transport: Transport,
-        authentication: Authentication,
-        pause: Pause,
-        limiters: Mapping[str, RateLimiter],
+        api_key: str,
+        base_url: str = DEFAULT_BASE_URL,
+        jwt_secret: str | None = None,
         *,
+        timeout_seconds: float = 10,
+        connections: int = 64,
+        rate_limit_share: float = 0.9,
         max_attempts: int = 3,
+        user_agent: str = PROGRAM,
+        pause: Pause | None = None,
         random_share: Callable[[], float] = random.random,
+        transport: Transport | None = None,
+        limiters: Mapping[str, RateLimiter] | None = None,
     ) -> None:
-        self._transport = transport
-        self._authentication = authentication
-        self._pause = pause
-        self._limiters = limiters
+        self._authentication = authentication_of(checked_api_key(api_key), jwt_secret)
+        self._transport = transport or Transport(
+            checked_base_url(base_url),
+            timeout_seconds=timeout_seconds,
+            connections=connections,
+            user_agent=user_agent,
+            mask=SecretMask((api_key, jwt_secret or "")),
+        )
+        self._pause = pause or Pause(_sleep, lambda: False)
+        self._limiters = limiters or published_limiters(rate_limit_share, self._pause.stopping)
         self._max_attempts = max_attempts
         self._random_share = random_share
         self._retries = RetryCounter()
@@ -142,13 +176,55 @@ class IterableClient:
         self.names_users = False
         self._bulk_budgets = {call: BulkBudget(call) for call in CALLS}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def update_user(self, email: str, data_fields: Mapping[str, object]) -> CallResult:
+        """Store these fields in the user's profile; others stay, a new user is made.
+
+        Returns:
+            What became of the call; `invalid_record`, with the reason, if it cannot be sent.
+        """
+        return self._send_item("users_update", {"email": email, "dataFields": dict(data_fields)})
+
+    def track_event(
+        self,
+        email: str,
+        event_name: str,
+        data_fields: Mapping[str, object],
+        *,
+        event_id: str | None = None,
+        created_at: datetime | int | None = None,
+    ) -> CallResult:
+        """Record an event of the user.
+
+        Args:
+            email: whose event it is.
+            event_name: as it is called in the project.
+            data_fields: what is known of it.
+            event_id: an event that has it already is updated; without one, each call is an
+                event of its own, and its retries are the same event.
+            created_at: when it happened, with a time zone or in unix seconds; without it,
+                when Iterable hears of it.
+
+        Returns:
+            What became of the call; `invalid_record`, with the reason, if it cannot be sent.
+
+        Raises:
+            ValueError: `created_at` has no time zone.
+        """
+        item: dict[str, object] = {"email": email, "eventName": event_name}
+        item["id"] = event_id or str(uuid.uuid4())
+        if created_at is not None:
+            item["createdAt"] = unix_seconds(created_at)
+        return self._send_item("events_track", item | {"dataFields": dict(data_fields)})
+
     def send(self, call: Call, user: PendingUser) -> CallResult:
         """Make one user's call: `users/update` or `events/track`."""
-        endpoint = ENDPOINTS[call]
-        request = Request(endpoint, f"/api/{endpoint}", user.body(call), user.email, "code")
-        result = self._try_until_known(request)
-        _log_failure(endpoint, user.email, result)
-        return result
+        return self._send_body(call, user.email, user.body(call))
 
     def send_many(self, call: Call, users: Sequence[PendingUser]) -> Iterator[Share]:
         """Make the bulk call for these users, smaller ones where it must be taken apart.
@@ -203,6 +279,25 @@ class IterableClient:
         that began later may be over.
         """
         return self._failures.length
+
+    def _send_item(self, call: Call, item: dict[str, object]) -> CallResult:
+        reason = undeliverable_reason(item["email"])
+        try:
+            body = orjson.dumps(item)
+        except orjson.JSONEncodeError as error:
+            reason = reason or f"not sent: it cannot be written as JSON: {error}"
+        email = str(item["email"])
+        if reason is None:
+            return self._send_body(call, email, body)
+        logger.error("%s: %s", email, reason)
+        return replace(NOT_ATTEMPTED, response=reason, error="invalid_record")
+
+    def _send_body(self, call: Call, email: str, body: bytes) -> CallResult:
+        endpoint = ENDPOINTS[call]
+        request = Request(endpoint, f"/api/{endpoint}", body, email, "code")
+        result = self._try_until_known(request)
+        _log_failure(endpoint, email, result)
+        return result
 
     def _try_until_known(self, request: Request) -> CallResult:
         """One call with its retries."""
@@ -307,6 +402,12 @@ def _stop_reason(answer: Answer, result: CallResult) -> StopReason | None:
         " if that does not help, check ITERABLE_JWT_SECRET",
         ExitCode.KEY_REFUSED,
     )
+
+
+def _sleep(seconds: float) -> bool:
+    """Wait where there is no run that could stop."""
+    time.sleep(seconds)
+    return False
 
 
 def _advance(tries: Tries, verdict: Verdict, now: float) -> Tries:

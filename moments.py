@@ -23,3 +23,16 @@ def text_of(moment: datetime) -> str:
 def now_text() -> str:
     """This moment, in the same form."""
     return text_of(utc_now())
+
+
+def unix_seconds(moment: datetime | int) -> int:
+    """Whole seconds since 1970.
+
+    Raises:
+        ValueError: a moment without a time zone, which could be anywhere's.
+    """
+    if isinstance(moment, int):
+        return moment
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment} has no time zone")
+    return int(moment.timestamp())

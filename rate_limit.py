@@ -152,3 +152,11 @@ class RateLimiter:
             if slot <= deadline:
                 self._next_slot = slot + 1 / self._pace.rate
             return slot
+
+
+def published_limiters(share: float, stopping: Callable[[], bool]) -> dict[str, RateLimiter]:
+    """A limiter for each endpoint, at this share of what Iterable publishes."""
+    return {
+        endpoint: RateLimiter(limit * share, stopping=stopping)
+        for endpoint, limit in PUBLISHED_LIMITS.items()
+    }

@@ -46,22 +46,46 @@ def _split_hosts(value: object) -> object:
     return parse_hosts(value) if isinstance(value, str) else value
 
 
-def _header_safe(key: SecretStr) -> SecretStr:
-    # Printable ASCII without spaces: RFC 9110, section 5.5.
-    if not all("!" <= character <= "~" for character in key.get_secret_value()):
-        raise ValueError
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine: localhost, 127.0.0.0/8 or ::1."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_api_key(key: str) -> str:
+    """The key, if a header can carry it.
+
+    Raises:
+        ValueError: it is empty or not printable ASCII without spaces (RFC 9110, section 5.5).
+    """
+    if not key or not all("!" <= character <= "~" for character in key):
+        raise ValueError("the API key is a value that is not shown, expected printable ASCII")
     return key
 
 
-def _only_an_origin(url: str) -> str:
+def checked_base_url(url: str) -> str:
+    """The address without a slash at its end.
+
+    Raises:
+        ValueError: it is no origin, or would send the key in the clear.
+    """
     if not _ORIGIN.fullmatch(url):
-        raise ValueError(url)
+        raise ValueError("the base URL has more or less than scheme, host and port")
     parts = urlsplit(url)
     # Asking for the port raises when it is none.
     host, _port = parts.hostname, parts.port
     if not host or not (parts.scheme == "https" or is_loopback(host)):
-        raise ValueError(url)
+        raise ValueError("the base URL is not https, which all but this machine needs")
     return url.rstrip("/")
+
+
+def _header_safe(key: SecretStr) -> SecretStr:
+    checked_api_key(key.get_secret_value())
+    return key
 
 
 def _readable_file(path: Path) -> Path:
@@ -86,7 +110,7 @@ AUTO_WORKERS = 64
 _ORIGIN = re.compile(r"https?://[^\s/?#@]+/?", re.IGNORECASE)
 
 ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
-Origin = Annotated[str, AfterValidator(_only_an_origin)]
+Origin = Annotated[str, AfterValidator(checked_base_url)]
 JournalPath = Annotated[Path, AfterValidator(_not_in_memory)]
 DEFAULT_BASE_URL = "https://api.iterable.com"
 DEFAULT_JOURNAL_FILE = Path("iterable_journal.db")
@@ -180,16 +204,6 @@ _AS_WRITTEN = frozenset({"DB_PASSWORD"})
 _MAY_BE_EMPTY = frozenset({"DB_PASSWORD"})
 _ALWAYS_REQUIRED = ("DB_NAME", "ITERABLE_API_KEY")
 _SERVER_REQUIRED = ("DB_HOST", "DB_USER", "DB_PASSWORD")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: localhost, 127.0.0.0/8 or ::1."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def find_env_file(named: Path | None, working_dir: Path, program_dir: Path) -> Path | None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import time
-from contextlib import closing, contextmanager
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from authentication import ApiKeyAuthentication, JwtAuthentication
 from iterable_client import BulkRefusedError, IterableClient, Pause
-from masking import SecretMask
 from rate_limit import PUBLISHED_LIMITS, RateLimiter
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
@@ -21,16 +18,14 @@ from tests.runs import database_of, environment_for, run
 from tests.scripted_server import scripted_server
 from tests.test_rate_limit import Clock
 from tests.users import pending_user
-from transport import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from authentication import Authentication
     from records import Call, CallResult, PendingUser
 
-KEY = ApiKeyAuthentication("sandbox-key")
+KEY = "sandbox-key"
 
 
 class Waits:
@@ -50,24 +45,17 @@ class Waits:
         return self.stopping()
 
 
-@contextmanager
 def client_of(
-    sandbox: SandboxProcess,
-    waits: Waits,
-    authentication: Authentication = KEY,
-    *,
-    timeout_seconds: float = 10,
-    **options: Any,
-) -> Iterator[IterableClient]:
+    sandbox: SandboxProcess, waits: Waits, jwt_secret: str | None = None, **options: Any
+) -> IterableClient:
     """A client without jitter and without a limit of its own."""
-    transport = Transport(
-        sandbox.url, timeout_seconds=timeout_seconds, connections=1, mask=SecretMask()
-    )
     limiters = {name: RateLimiter(1e6, stopping=waits.stopping) for name in PUBLISHED_LIMITS}
-    pause = Pause(waits, waits.stopping)
-    arguments: dict[str, Any] = {"random_share": lambda: 0.0} | options
-    with closing(IterableClient(transport, authentication, pause, limiters, **arguments)) as client:
-        yield client
+    arguments: dict[str, Any] = {
+        "pause": Pause(waits, waits.stopping),
+        "limiters": limiters,
+        "random_share": lambda: 0.0,
+    } | options
+    return IterableClient(KEY, sandbox.url, jwt_secret, **arguments)
 
 
 def sent(
@@ -291,10 +279,9 @@ def test_a_call_without_an_answer_is_one_line_with_its_reason(
 def test_each_user_gets_a_token_of_their_own() -> None:
     """In JWT mode the server compares the token's email with the body's."""
     secret = "a-jwt-secret-of-thirty-two-bytes!"
-    authentication = JwtAuthentication("sandbox-key", secret)
     with (
         SandboxProcess(SandboxOptions(jwt_secret=secret)) as sandbox,
-        client_of(sandbox, Waits(), authentication) as client,
+        client_of(sandbox, Waits(), secret) as client,
     ):
         results = [client.send("users_update", pending_user(number)) for number in (1, 2, 3)]
 
@@ -376,9 +363,9 @@ def rate_limited_call(
         meanwhile()
         return False
 
-    transport = Transport(sandbox.url, timeout_seconds=30, connections=1, mask=SecretMask())
     limiters = dict.fromkeys(PUBLISHED_LIMITS, limiter)
-    with closing(IterableClient(transport, KEY, Pause(pause, lambda: False), limiters)) as client:
+    seams: dict[str, Any] = {"pause": Pause(pause, lambda: False), "limiters": limiters}
+    with IterableClient(KEY, sandbox.url, **seams) as client:
         return client.send("users_update", pending_user()), client.retried().total
 
 
