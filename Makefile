@@ -18,7 +18,7 @@ test: $(VENV)/development  ## run the tests
 
 # Needs Debian's mariadb-server, galera-4 and rsync, and says so when they are missing.
 test-cluster: $(VENV)/development  ## run the tests on a Galera cluster of three (apt: galera-4)
-	TEST_CLUSTER=1 $(BIN)/python -m pytest tests/cluster
+	TEST_CLUSTER=1 $(BIN)/python -m pytest tests/end_to_end/cluster
 
 bench: $(VENV)/runtime  ## measure speed and memory; results in bench_output/
 	$(BIN)/python -m benchmarks $(BENCH)

@@ -17,16 +17,21 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
-from db_errors import DatabaseError, DatabaseRefused, DatabaseUnavailable, QueryFailed
-from db_settings import DatabaseSettings, Engine, parse_hosts
-from row_check import page_views, wrong_columns
-from sql_file import SqlFileError, find_query
+from integration.database.errors import (
+    DatabaseError,
+    DatabaseRefused,
+    DatabaseUnavailable,
+    QueryFailed,
+)
+from integration.database.query_file import SqlFileError, find_query
+from integration.database.row_check import page_views, wrong_columns
+from integration.database.settings import DatabaseSettings, Engine, parse_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
-    from records import PageView
+    from integration.core.models import PageView
 
 __all__ = [
     "DatabaseConnection",
@@ -172,7 +177,7 @@ class DatabaseConnection:
         self.close()
         if self._settings.engine == "sqlite":
             # sqlglot takes a fifth of a second to import, which MySQL's users need not wait for.
-            from db_sqlite import SQLiteSession  # noqa: PLC0415
+            from integration.database.sqlite import SQLiteSession  # noqa: PLC0415
 
             self._session = SQLiteSession(Path(self._settings.name))
         else:
@@ -191,7 +196,7 @@ class DatabaseConnection:
         return self._connect_to_any_host()
 
     def _connect_to_any_host(self) -> Session:
-        from db_mysql import MySQLSession  # noqa: PLC0415  # SQLite's users need no driver
+        from integration.database.mysql import MySQLSession  # noqa: PLC0415  # SQLite's users need no driver
 
         *first_hosts, last_host = self._settings.hosts
         for host in first_hosts:

@@ -18,37 +18,56 @@ from urllib.parse import quote
 
 import orjson
 
-from answers import Answer, Verdict, asked_wait_seconds, clock_complaint, judge
-from authentication import authentication_of
-from bulk import attribute, bulk_body, filtered_out_fields
-from exit_codes import ExitCode
-from masking import FILE_ONLY, SecretMask
-from moments import unix_seconds, utc_now
-from narrowing import BulkBudget, send_in_pieces
-from payloads import undeliverable_reason
-from rate_limit import published_limiters
-from records import BULK_ENDPOINTS, CALLS, ENDPOINTS, NOT_ATTEMPTED, Call, CallResult, Retries
-from retry import Tries, after_rate_limit, wait_after_failure, wait_after_rate_limit
-from settings import DEFAULT_BASE_URL, checked_api_key, checked_base_url
-from stopping import StopReason
-from transport import PROGRAM, Transport
+from integration.config.settings import DEFAULT_BASE_URL, checked_api_key, checked_base_url
+from integration.core.clock import unix_seconds, utc_now
+from integration.core.exit_codes import ExitCode
+from integration.core.models import (
+    BULK_ENDPOINTS,
+    CALLS,
+    ENDPOINTS,
+    NOT_ATTEMPTED,
+    Call,
+    CallResult,
+    Retries,
+)
+from integration.core.redaction import FILE_ONLY, SecretMask
+from integration.core.shutdown import StopReason
+from integration.iterable.authentication import authentication_of
+from integration.iterable.bulk import bulk_body, filtered_out_fields, split_bulk_result
+from integration.iterable.narrowing import BulkBudget, send_in_pieces
+from integration.iterable.payloads import undeliverable_reason
+from integration.iterable.rate_limit import published_limiters
+from integration.iterable.responses import (
+    Answer,
+    Verdict,
+    classify,
+    clock_complaint,
+    retry_after_seconds,
+)
+from integration.iterable.retry import (
+    Tries,
+    after_rate_limit,
+    wait_after_failure,
+    wait_after_rate_limit,
+)
+from integration.iterable.transport import PROGRAM, Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
     from typing import Self
 
-    from answers import Expected
-    from bulk import Share
-    from rate_limit import RateLimiter
-    from records import PendingUser
+    from integration.core.models import PendingUser
+    from integration.iterable.bulk import ResultGroup
+    from integration.iterable.rate_limit import RateLimiter
+    from integration.iterable.responses import Expected
 
 logger = logging.getLogger(__name__)
 
 # Held while a failure and the response to it are logged, one below the other.
 _two_lines = threading.Lock()
 
-MOST_EVENTS_READ = 200
+MAX_EVENTS_READ = 200
 # Iterable's code for a token that is expired, issued in the future or wrongly signed.
 REFUSED_JWT_CODE = "InvalidJwtPayload"
 
@@ -100,7 +119,7 @@ class RetryCounter:
             return Retries(tuple(sorted(self._by_status.items())), self._seconds_waited)
 
 
-class FailuresInARow:
+class ConsecutiveFailures:
     """Counts the calls that gave up since the last definite answer to any thread."""
 
     def __init__(self) -> None:
@@ -171,7 +190,7 @@ class IterableClient:
         self._max_attempts = max_attempts
         self._random_share = random_share
         self._retries = RetryCounter()
-        self._failures = FailuresInARow()
+        self._failures = ConsecutiveFailures()
         self._warned_of_fields: set[str] = set()
         self.names_users = False
         self._bulk_budgets = {call: BulkBudget(call) for call in CALLS}
@@ -226,7 +245,7 @@ class IterableClient:
         """Make one user's call: `users/update` or `events/track`."""
         return self._send_body(call, user.email, user.body(call))
 
-    def send_many(self, call: Call, users: Sequence[PendingUser]) -> Iterator[Share]:
+    def send_many(self, call: Call, users: Sequence[PendingUser]) -> Iterator[ResultGroup]:
         """Make the bulk call for these users, smaller ones where it must be taken apart.
 
         Yields:
@@ -245,14 +264,14 @@ class IterableClient:
                 _log_refused_payloads(endpoint, call, share.users, share.result)
             yield share
 
-    def _send_bulk_once(self, call: Call, users: Sequence[PendingUser]) -> list[Share]:
+    def _send_bulk_once(self, call: Call, users: Sequence[PendingUser]) -> list[ResultGroup]:
         endpoint = BULK_ENDPOINTS[call]
         request = Request(endpoint, f"/api/{endpoint}", bulk_body(call, users), None, "counts")
         result = self._try_until_known(request)
         if result.key_refused:
             raise BulkRefusedError
         self._warn_of_dropped_fields(endpoint, filtered_out_fields(result))
-        return attribute(call, users, result)
+        return split_bulk_result(call, users, result)
 
     def read_user(self, email: str) -> CallResult:
         """A profile as Iterable has it, in `response`; `{}` when there is none."""
@@ -261,7 +280,7 @@ class IterableClient:
 
     def read_events(self, email: str) -> CallResult:
         """A user's newest events, at most 200, in `response`."""
-        path = f"/api/events/{quote(email, safe='')}?limit={MOST_EVENTS_READ}"
+        path = f"/api/events/{quote(email, safe='')}?limit={MAX_EVENTS_READ}"
         return self._try_until_known(Request("events/get", path, None, email, "object"))
 
     def retried(self) -> Retries:
@@ -272,7 +291,7 @@ class IterableClient:
         """Close the connections."""
         self._transport.close()
 
-    def gave_up_in_a_row(self) -> int:
+    def consecutive_failures(self) -> int:
         """How many calls used up their tries since Iterable last gave a definite answer.
 
         Counted when the answer comes: by the time that a call is logged and reported, calls
@@ -320,13 +339,13 @@ class IterableClient:
             if result is not NOT_ATTEMPTED:
                 self._retries.add(_label(result), waited)
             answer = self._send_once(request, tries)
-            verdict = judge(answer, request.expected)
+            verdict = classify(answer, request.expected)
             tries = _advance(tries, verdict, limiter.now())
             result = _result(answer, verdict, tries.attempts)
             stop_reason = None if result.success else _stop_reason(answer, result)
             if stop_reason is not None:
                 self._pause.request_stop(stop_reason)
-            if verdict.again == "no":
+            if verdict.retry == "no":
                 return result
             wait = self._wait_before_next(answer, verdict, tries, limiter, sent_at)
             if wait is None or limiter.now() + wait > tries.give_up_at:
@@ -357,9 +376,9 @@ class IterableClient:
         limiter: RateLimiter,
         sent_at: float,
     ) -> float | None:
-        if verdict.again == "after backoff":
+        if verdict.retry == "after backoff":
             return wait_after_failure(tries, self._max_attempts, self._random_share())
-        asked = asked_wait_seconds(answer, utc_now())
+        asked = retry_after_seconds(answer, utc_now())
         limiter.slow_down(sent_at, asked or 0.0)
         return wait_after_rate_limit(tries, asked, self._random_share())
 
@@ -411,7 +430,7 @@ def _sleep(seconds: float) -> bool:
 
 
 def _advance(tries: Tries, verdict: Verdict, now: float) -> Tries:
-    if verdict.again == "after rate limit":
+    if verdict.retry == "after rate limit":
         return after_rate_limit(tries, now)
     return replace(tries, counted=tries.counted + 1)
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from tqdm import tqdm
 
-from files import FileError
-from masking import FILE_ONLY, SecretMask
+from integration.core.files import FileError
+from integration.core.redaction import FILE_ONLY, SecretMask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LINE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+LINE_FORMAT = "%(asctime)s - %(source)s - %(levelname)s - %(message)s"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
-LARGEST_FILE_BYTES = 10_000_000
+MAX_FILE_BYTES = 10_000_000
 BACKUPS = 5
 
 # A value from the database must not be able to write a log line of its own.
@@ -44,7 +44,8 @@ class LineFormatter(logging.Formatter):
         self._mask = mask
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-        """Mask secrets, then escape what would break the line."""
+        """Name the module without its room, mask secrets, escape what would break the line."""
+        record.source = record.name.rpartition(".")[2]
         record.message = self._mask(record.message).translate(_CONTROL_CHARACTERS)
         return super().formatMessage(record)
 
@@ -201,7 +202,7 @@ def log_to_file(path: Path, mask: SecretMask) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = PrivateRotatingFileHandler(
-            path, maxBytes=LARGEST_FILE_BYTES, backupCount=BACKUPS, encoding="utf-8"
+            path, maxBytes=MAX_FILE_BYTES, backupCount=BACKUPS, encoding="utf-8"
         )
     except OSError as error:
         raise FileError(

@@ -5,7 +5,7 @@ Python 3.6 understands the grammar of this file, so that it can say which Python
 
 import signal
 
-from system_check import exit_if_unfit
+from integration.core.system_check import exit_if_unfit
 
 if __name__ == "__main__":
     # A Ctrl-C while the rest is still being loaded ends the program without a traceback.
@@ -20,32 +20,32 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assembly import known_project, make_client, prepare, prepare_status
-from command_line import parse_arguments
-from delivery import Delivery, choose_mode, choose_workers, journal_gone
-from errors import AppError
-from exit_codes import ExitCode
-from files import is_there, make_folder, shown
-from history import past_run
-from journal_file import JournalFile, journal_exists
-from journal_lock import is_locked, open_journal
+from integration.bootstrap import known_project, make_client, prepare, prepare_status
+from integration.config.arguments import parse_arguments
+from integration.core.clock import utc_now_iso
+from integration.core.errors import AppError
+from integration.core.exit_codes import ExitCode
+from integration.core.files import display_path, is_there, make_folder
+from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
+from integration.delivery.dispatcher import Delivery, choose_mode, choose_workers, journal_gone
+from integration.delivery.operator import status_lines, verify
+from integration.delivery.progress import MAX_USERS_SHOWN, DeliveryProgress
+from integration.delivery.reports import summary_lines, write_csv, write_results
+from integration.delivery.start_run import start_run
+from integration.journal.file import JournalFile, journal_exists
+from integration.journal.lock import is_locked, open_journal
+from integration.journal.queries import past_run
 from logger_config import begin_log, print_answer
-from moments import now_text
-from operator_commands import status_lines, verify
-from progress import MOST_USERS_SHOWN, DeliveryProgress
-from reports import summary_lines, write_csv, write_results
-from run_opening import open_run
-from stopping import Interrupted, SignalWatch, Stop, wait_in_main_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from command_line import Options
+    from integration.config.arguments import Options
+    from integration.config.settings import Settings, StatusSettings
+    from integration.core.models import Mode
+    from integration.core.shutdown import StopReason
+    from integration.journal.store import Journal
     from iterable_client import IterableClient
-    from journal import Journal
-    from records import Mode
-    from settings import Settings, StatusSettings
-    from stopping import StopReason
 
 logger = logging.getLogger("main")
 
@@ -80,12 +80,12 @@ def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> Exi
     with ExitStack() as cleanup:
         settings = prepare(options, cleanup)
         logger.info("Environment variables loaded successfully")
-        logger.info("Log file: %s", shown(settings.log_file))
+        logger.info("Log file: %s", display_path(settings.log_file))
         # The claim on the names of files is given up while the journal is still locked.
         journal = cleanup.enter_context(
             open_journal(settings.journal_file, dry_run=options.dry_run)
         )
-        run = open_run(settings, options, journal, cleanup)
+        run = start_run(settings, options, journal, cleanup)
         if run is None:
             return ExitCode.DELIVERED
         logger.info("[STEP 4] Initializing Iterable API client...")
@@ -109,10 +109,10 @@ def export_csv(journal: "Journal", run: int) -> None:
     """Step 4.5: the list of users, as the journal has it."""
     path = Path(past_run(journal, run).record.header.csv_file)
     if is_there(path):
-        logger.info("The CSV is there already: %s", shown(path))
+        logger.info("The CSV is there already: %s", display_path(path))
         return
     count = write_csv(path, journal.csv_rows(run))
-    logger.info("Exported %d records to CSV: %s", count, shown(path))
+    logger.info("Exported %d records to CSV: %s", count, display_path(path))
 
 
 def deliver(
@@ -161,7 +161,7 @@ def show_payloads(journal: "Journal", run: int, stop: Stop) -> None:
     for user in journal.pending(run):
         if stop.requested():
             return
-        level = logging.INFO if user.position <= MOST_USERS_SHOWN else logging.DEBUG
+        level = logging.INFO if user.position <= MAX_USERS_SHOWN else logging.DEBUG
         logger.log(level, "Would send users/update: %s", user.profile.decode())
         logger.log(level, "Would send events/track: %s", user.event.decode())
 
@@ -174,8 +174,8 @@ def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> Exi
     reason = lost_journal(journal, dry_run=dry_run) or (stop.reason if past.open_users else None)
     record = replace(
         past.record,
-        header=replace(header, csv_file=str(shown(Path(header.csv_file)))),
-        finished_at=now_text(),
+        header=replace(header, csv_file=str(display_path(Path(header.csv_file)))),
+        finished_at=utc_now_iso(),
         status=reason.status if reason else "completed",
         stop_reason=reason.text if reason else None,
     )
@@ -186,7 +186,7 @@ def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> Exi
     journal.finish(run, record.status, record.stop_reason, record.finished_at or "")
     for line in summary_lines(record, past.counts):
         logger.info("%s", line)
-    logger.info("Results saved to: %s", shown(results_file))
+    logger.info("Results saved to: %s", display_path(results_file))
     if dry_run:
         logger.info(
             "Dry run: nothing was sent; %d user(s) would be, by %s calls",
@@ -211,7 +211,7 @@ def show_status(settings: "StatusSettings") -> ExitCode:
     """`--status`: the last runs, what is open, what to do."""
     path = settings.journal_file
     if not journal_exists(path):
-        print_answer([f"No journal at {shown(path)}: nothing was run with it yet."])
+        print_answer([f"No journal at {display_path(path)}: nothing was run with it yet."])
         return ExitCode.DELIVERED
     running = is_locked(path)
     with JournalFile(path) as file:

@@ -29,7 +29,7 @@ STOPWATCH = Path(__file__).with_name("stopwatch.py")
 LATENCY_SECONDS = 0.05
 # What stands for "no limit" on the program's side.
 ANY_SHARE = 1_000_000
-LONGEST_RUN_SECONDS = 1_800
+MAX_RUN_SECONDS = 1_800
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _timed(arguments: Sequence[str], variables: Mapping[str, str], folder: Path)
             start_new_session=True,
         )
         try:
-            process.wait(LONGEST_RUN_SECONDS)
+            process.wait(MAX_RUN_SECONDS)
         except BaseException:
             # The stopwatch and what it measures are a group of their own.
             os.killpg(process.pid, signal.SIGKILL)

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import requests
 
 from benchmarks.report import aligned
-from masking import SecretMask
+from integration.core.redaction import SecretMask
+from integration.iterable.transport import Transport
 from sandbox.options import DEFAULT_API_KEY
 from sandbox.process import SandboxProcess
-from transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

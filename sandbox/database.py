@@ -15,8 +15,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from db_errors import DatabaseError
-from db_sqlite import to_sqlite
+from integration.database.errors import DatabaseError
+from integration.database.sqlite import to_sqlite
 
 SETUP_SQL = Path(__file__).resolve().parent.parent / "database_setup.sql"
 

@@ -18,7 +18,7 @@ DEMO_OUTPUT_DIR = Path("demo_output")
 
 
 @contextmanager
-def embedded_parts(output_dir: Path | None) -> Iterator[dict[str, str]]:
+def bundled_services(output_dir: Path | None) -> Iterator[dict[str, str]]:
     """Start the parts and give the settings' variables that point at them.
 
     The environment's own settings do not count: a demo never reaches a real project. What

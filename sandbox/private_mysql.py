@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 NONE_INSTALLED = "no MySQL server: install one (Debian: apt install mariadb-server)"
 START_SECONDS = 60
-LONGEST_ANSWER_SECONDS = 5
-MOST_PORTS = 3
+MAX_ANSWER_SECONDS = 5
+MAX_PORTS = 3
 LOG = "server.log"
 PORT_IS_TAKEN = "Address already in use"
 STOP_SECONDS = 20
@@ -202,7 +202,7 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
         "GRANT ALL ON *.* TO 'tester'@'%' WITH GRANT OPTION;\n"
     )
     command = [program, *_arguments(folder, init_file), *options]
-    tries_left = MOST_PORTS
+    tries_left = MAX_PORTS
     while True:
         tries_left -= 1
         server = _start_once(command, folder, password)
@@ -266,7 +266,7 @@ def _wait_until_it_answers(server: MySQLServer, log: Path) -> None:
             break
         try:
             # Whoever else may have the port need not answer at all.
-            with server.connected(connection_timeout=LONGEST_ANSWER_SECONDS):
+            with server.connected(connection_timeout=MAX_ANSWER_SECONDS):
                 return
         except mysql.connector.Error:
             time.sleep(0.05)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from sandbox.process import SandboxProcess
-from tests.mysql_server import DEMO_NAME, MySQLServer, any_server
+from tests.support.mysql_server import DEMO_NAME, MySQLServer, any_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 settings.register_profile("values", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("values")
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 SETUP_SQL = ROOT / "database_setup.sql"
 QUERIES_SQL = ROOT / "phase2_queries.sql"
 
@@ -59,13 +59,13 @@ def load_seed(server: MySQLServer, name: str) -> None:
 
 @pytest.fixture(scope="session")
 def sandbox_process() -> Iterator[SandboxProcess]:
-    """An Iterable stand-in for all tests of this process."""
+    """An Iterable mock server for all tests of this process."""
     with SandboxProcess() as process:
         yield process
 
 
 @pytest.fixture
 def sandbox(sandbox_process: SandboxProcess) -> SandboxProcess:
-    """The stand-in with nothing in it; a test that changes its options starts its own."""
+    """The mock server with nothing in it; a test that changes its options starts its own."""
     sandbox_process.reset()
     return sandbox_process

@@ -1,0 +1,1 @@
+"""The program, room by room; CONTRIBUTING.md has the map."""

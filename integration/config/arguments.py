@@ -1,0 +1,160 @@
+"""The command line: what can be asked for, and how it changes the settings."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from integration.config.settings import MAX_WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+__version__ = "1.0.0"
+USERS_VERIFIED = 100
+
+_EXAMPLES = """\
+examples:
+  python main.py                         run with the settings of .env
+  python main.py --demo                  run on embedded parts, nothing to set up
+  python main.py --dry-run --limit 5     show what would be sent for five users
+  python main.py --env-file eu.env       run with the settings of another file
+  python main.py --quiet                 print problems only, for cron
+  python main.py --incremental           send only what changed since it was last sent
+  python main.py --resume                go on with a run that did not finish
+  python main.py --retry-failed          send again whom the last run could not deliver
+  python main.py --status                the last runs, what is open, what to do
+  python main.py --verify 500            read 500 delivered users back and compare
+
+exit codes:
+  0 all delivered, or nothing to deliver   1 some users failed   2 wrong command line
+  69 database or Iterable unavailable      75 another run holds the lock
+  77 Iterable refused the key              78 settings, folders or journal to be mended
+  130, 143 interrupted
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line of one run."""
+
+    demo: bool
+    dry_run: bool
+    resume: bool
+    retry_failed: bool
+    incremental: bool
+    status: bool
+    verify: int | Literal["all"] | None
+    limit: int | None
+    mode: str | None
+    workers: int | Literal["auto"] | None
+    env_file: Path | None
+    output_dir: Path | None
+    verbose: bool
+    quiet: bool
+
+    @property
+    def works_on_an_earlier_run(self) -> bool:
+        """Whether the database is left alone."""
+        return self.resume or self.retry_failed or self.status or self.verify is not None
+
+    @property
+    def console_level(self) -> str | None:
+        """The console's level, if the command line names one."""
+        if self.verbose:
+            return "DEBUG"
+        return "WARNING" if self.quiet else None
+
+    def overrides(self) -> dict[str, str]:
+        """The settings' variables that the command line decides."""
+        given = {
+            "DELIVERY_MODE": self.mode,
+            "MAX_WORKERS": self.workers,
+            "OUTPUT_DIR": self.output_dir,
+            "LOG_LEVEL": self.console_level,
+        }
+        return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> Options:
+    """Read the command line; a wrong one prints what is wrong and exits with 2."""
+    parser = argparse.ArgumentParser(
+        prog="main.py",
+        description="Tell Iterable which pro customers looked at the pricing or settings page"
+        " in the last seven days, and record what became of each of them.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--demo", action="store_true", help="run on an embedded database and Iterable stand-in")
+    add("--dry-run", action="store_true", help="do all but the calls; show what would be sent")
+    what = parser.add_mutually_exclusive_group()
+    add_one_of = what.add_argument
+    add_one_of("--resume", action="store_true", help="go on with the run that did not finish")
+    add_one_of(
+        "--retry-failed", action="store_true", help="send whom the last run left undelivered"
+    )
+    add_one_of(
+        "--incremental", action="store_true", help="leave out users with nothing new to send"
+    )
+    add_one_of("--status", action="store_true", help="show the last runs and what is open")
+    add_one_of(
+        "--verify",
+        type=_users_or_all,
+        nargs="?",
+        const=USERS_VERIFIED,
+        metavar="N",
+        help=f"read N delivered users back, or all (default {USERS_VERIFIED})",
+    )
+    add("--limit", type=_users, metavar="N", help="take the first N users only")
+    add("--mode", choices=("auto", "single", "bulk"), help="how to call (DELIVERY_MODE)")
+    add(
+        "--workers",
+        type=_workers_or_auto,
+        metavar="N",
+        help="maximum number of concurrent requests, or auto (MAX_WORKERS)",
+    )
+    add("--env-file", type=Path, metavar="FILE", help="read the settings from FILE, not .env")
+    add("--output-dir", type=Path, metavar="DIR", help="where CSV and JSON go (OUTPUT_DIR)")
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument(
+        "--verbose", action="store_true", help="log at DEBUG; payloads are in the file only"
+    )
+    volume.add_argument("--quiet", action="store_true", help="print problems only")
+    add("--version", action="version", version=f"%(prog)s {__version__}")
+    options = Options(**vars(parser.parse_args(arguments)))
+    if options.works_on_an_earlier_run and (options.dry_run or options.limit):
+        parser.error("--dry-run and --limit go with a new run, not with an earlier one")
+    if options.demo and options.verify is not None:
+        parser.error("--demo has nothing to verify: its Iterable stand-in ends with the run")
+    return options
+
+
+def _whole_number(limit: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not 1 <= number <= limit:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {limit}")
+        return number
+
+    parse.__name__ = "whole number"  # what argparse calls it
+    return parse
+
+
+_users = _whole_number(1_000_000_000)
+_workers = _whole_number(MAX_WORKERS)
+
+
+def _users_or_all(text: str) -> int | Literal["all"]:
+    return "all" if text == "all" else _users(text)
+
+
+def _workers_or_auto(text: str) -> int | Literal["auto"]:
+    return "auto" if text == "auto" else _workers(text)
+
+
+_workers_or_auto.__name__ = "whole number, or auto,"
+_users_or_all.__name__ = "whole number, or all,"

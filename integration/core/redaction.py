@@ -1,0 +1,100 @@
+"""Replaces secrets in any text that leaves the process: logs, errors, recorded answers."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus, unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+MASK = "***"
+# The `extra` of a log record with personal data: it goes to the file and to no console.
+FILE_ONLY = {"file_only": True}
+# Shorter values stand in too many innocent words to be masked, and are no secrets.
+MIN_SECRET = 4
+# A JSON Web Token: base64url of '{"', then two more parts. RFC 7519, section 3.
+_JSON_WEB = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
+
+
+# What stands before the host of a URL: a proxy's password, say. RFC 3986, section 3.2.1.
+_USER_INFO = r"(?<=://)[^/@\n]+(?=@)"
+
+
+class SecretMask:
+    """A function of text that puts `***` in the place of every known secret and every JWT.
+
+    A secret is found as it is and as JSON, a URL, HTML and Python write it.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        forms = {form for secret in secrets for form in _written_forms(secret)}
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self._pattern = re.compile(
+            "|".join([*map(re.escape, longest_first), _JSON_WEB, _USER_INFO])
+        )
+
+    def __call__(self, text: str) -> str:
+        """`text` without secrets."""
+        return self._pattern.sub(MASK, text)
+
+    def __repr__(self) -> str:
+        return "SecretMask()"
+
+
+def proxy_secrets(environment: Mapping[str, str]) -> set[str]:
+    """The passwords of all proxies, alone and with their user, as a header has them too."""
+    found: set[str] = set()
+    for user, password in _proxy_logins(environment):
+        login = f"{user}:{password}"
+        found |= {password, login, *_basic_credentials(login)}
+    return found
+
+
+def proxy_users(environment: Mapping[str, str]) -> set[str]:
+    """The users of all proxies; names may be common words, so mask only what a proxy says."""
+    return {user for user, _ in _proxy_logins(environment)}
+
+
+def _proxy_logins(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """User and password of each proxy, as they are written and as they are meant."""
+    for name, value in environment.items():
+        if not name.lower().endswith("_proxy"):
+            continue
+        login, at_sign, _ = value.split("://", 1)[-1].rpartition("@")
+        if at_sign:
+            user, _, password = login.partition(":")
+            yield user, password
+            yield unquote(user), unquote(password)
+
+
+def _basic_credentials(login: str) -> set[str]:
+    """What follows `Basic` in a header. RFC 7617, section 2, leaves the character set open."""
+    encoded = [login.encode("utf-8", "surrogateescape")]
+    with suppress(UnicodeEncodeError):
+        encoded.append(login.encode("latin-1"))
+    # Who shows it may leave out the padding.
+    padded = {base64.b64encode(form).decode() for form in encoded}
+    return padded | {form.rstrip("=") for form in padded}
+
+
+def _written_forms(secret: str) -> set[str]:
+    if len(secret) < MIN_SECRET:
+        return set()
+    return {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        html.escape(secret),
+        quote(secret, safe="", errors="surrogateescape"),
+        quote(secret, errors="surrogateescape"),
+        quote_plus(secret, errors="surrogateescape"),
+        repr(secret)[1:-1],
+        # Beside both kinds of quotes, repr escapes its own kind.
+        repr("'\"" + secret)[len("''\"\\") : -1],
+    }

@@ -1,0 +1,69 @@
+"""Whether this Python, system and environment can run the program; asked before its imports.
+
+Nothing here needs more than Python 3.6, so that an older Python gets a line that it can print.
+"""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+OLDEST_PYTHON = (3, 11)
+EXIT_CONFIGURATION = 78
+# What to import, and the package that has it.
+PACKAGES = {
+    "mysql.connector": "mysql-connector-python",
+    "requests": "requests",
+    "urllib3": "urllib3",
+    "dotenv": "python-dotenv",
+    "jwt": "PyJWT",
+    "pydantic": "pydantic",
+    "orjson": "orjson",
+    "filelock": "filelock",
+    "tqdm": "tqdm",
+    "sqlglot": "sqlglot",
+    "httptools": "httptools",
+}
+SYSTEM_MODULES = ("fcntl", "resource")
+
+
+def exit_if_unfit() -> None:
+    """End the program with one line that says what to do, if it cannot run here."""
+    line = problem(Path(__file__).resolve().parents[2])
+    if line is not None:
+        sys.stderr.write(f"{line}\n")
+        sys.exit(EXIT_CONFIGURATION)
+
+
+def problem(folder: Path) -> "str | None":
+    """What stands in the program's way, in one line; `folder` is the program's."""
+    if sys.version_info < OLDEST_PYTHON:
+        version = ".".join(str(part) for part in sys.version_info[:3])
+        needed = ".".join(str(part) for part in OLDEST_PYTHON)
+        return (
+            f"Python {needed} or later is needed, and {sys.executable} is {version}:"
+            " recreate .venv with a newer Python and run the program with .venv/bin/python"
+        )
+    if not all(_is_there(module) for module in SYSTEM_MODULES):
+        return f"This program runs on Linux and macOS, not on {sys.platform}"
+    missing = [package for module, package in PACKAGES.items() if not _is_there(module)]
+    if missing:
+        return f"Not installed for {sys.executable}: {', '.join(missing)}; {_advice(folder)}"
+    return None
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # the package around it is missing, or is another one
+        return False
+
+
+def _advice(folder: Path) -> str:
+    environment = folder / ".venv"
+    python = environment / "bin" / "python"
+    install = f"{python} -m pip install -r {folder / 'requirements.txt'}"
+    if Path(sys.prefix) == environment:
+        return f"run {install}"
+    if python.exists():
+        return f"run the program with {python} (to install them there: {install})"
+    return f"run python3 -m venv {environment} && {install}, then the program with {python}"

@@ -1,0 +1,235 @@
+"""MySQL and MariaDB through mysql-connector-python: the only module that knows the driver."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
+from math import ceil
+from typing import TYPE_CHECKING, Any, cast
+
+import mysql.connector
+from mysql.connector.constants import ClientFlag
+
+from integration.database.call_thread import CallThread
+from integration.database.errors import (
+    DatabaseError,
+    QueryFailed,
+    connect_error,
+    one_line,
+    query_error,
+)
+from integration.database.settings import address_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mysql.connector.abstracts import MySQLConnectionAbstract, MySQLCursorAbstract
+
+    from integration.database.settings import DatabaseSettings
+
+logger = logging.getLogger(__name__)
+
+ROWS_PER_BATCH = 1_000  # larger batches are no faster and hold more memory
+READ_TIMEOUT_SECONDS = 3_600  # without a byte; a query over a huge table may think for long
+SLOW_READER_SECONDS = 600  # the server's own patience with a reader that pauses is 60 s
+
+GOODBYE_SECONDS = 1  # what takes longer goes on behind the run's back
+HELPER_SECONDS = 10  # until a helper that meets silence gives up
+NOT_READY = 1047
+NOT_READY_MESSAGE = "WSREP has not yet prepared node for application use"
+
+# What this session is for, said to the server: it reads, in UTC, and may take its time.
+SESSION_SETUP = (
+    "SET SESSION TRANSACTION READ ONLY",
+    f"SET SESSION net_write_timeout = {SLOW_READER_SECONDS}",
+)
+
+
+class MySQLSession:
+    """One connection to one host. A thread of its own makes all calls to the driver.
+
+    Args:
+        settings: The database, user, password and TLS.
+        host: Which of the settings' hosts.
+        timeout_seconds: Until the user is signed in and the session set up.
+
+    Raises:
+        DatabaseUnavailable: the host cannot be reached, or (DatabaseRefused) says no.
+    """
+
+    def __init__(self, settings: DatabaseSettings, host: str, timeout_seconds: float) -> None:
+        self._facts = {
+            "host": address_text(host, settings.port),
+            "user": settings.user,
+            "name": settings.name,
+        }
+        self._arguments = _connect_arguments(settings, host, timeout_seconds)
+        self._is_reading = False
+        self._driver = CallThread(f"database at {host}")
+        self._connection: MySQLConnectionAbstract | None = None
+        try:
+            self._sign_in(timeout_seconds)
+        except BaseException:
+            self._driver.finish(self._end)
+            raise
+        logger.debug("Connected to %s, %s", self._facts["host"], self._server)
+
+    def _sign_in(self, timeout_seconds: float) -> None:
+        with self._translated(connect_error):
+            try:
+                self._driver.run(self._open, timeout_seconds)
+            except TimeoutError as error:
+                # The driver's read timeout would be the query's, which may think for an hour.
+                silence = f"not signed in within {timeout_seconds:g} s"
+                raise mysql.connector.InterfaceError(silence) from error
+
+    def _open(self) -> None:
+        self._connection = _connect(self._arguments)
+        self._server = self._connection.server_info
+        self._connection_id = self._connection.connection_id
+        self._cursor = self._connection.cursor(buffered=False)
+        for statement in SESSION_SETUP:
+            self._cursor.execute(statement)
+        if _has_lost_its_cluster(self._cursor):
+            raise mysql.connector.OperationalError(NOT_READY_MESSAGE, errno=NOT_READY)
+
+    @contextmanager
+    def _translated(self, translate: Callable[..., DatabaseError]) -> Iterator[None]:
+        """Turn the driver's errors into ours."""
+        try:
+            yield
+        except mysql.connector.Error as error:
+            self._is_reading = False
+            raise translate(error.errno, error.msg or str(error), **self._facts) from error
+
+    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
+        """Start a query and return the names of its columns; see `_start` for the limit."""
+        if self._is_reading:
+            raise QueryFailed("The rows of the query before this one were not all read")
+        self._is_reading = True
+        with self._translated(query_error):
+            self._driver.run(partial(self._start, query, limit))
+        columns = tuple(column[0] for column in self._cursor.description or ())
+        self._is_reading = bool(columns)
+        return columns
+
+    def _start(self, query: str, limit: int | None) -> None:
+        # The server's own way to bound any query without a change to its text or order. A LIMIT
+        # in the query overrules it: then the reader stops first, and `close` stops the server.
+        self._cursor.execute(
+            f"SET SESSION sql_select_limit = {'DEFAULT' if limit is None else int(limit)}"
+        )
+        self._cursor.execute(query)
+
+    def batches(self) -> Iterator[list[tuple[object, ...]]]:
+        """Yield the rows as the server sends them."""
+        # The next batch is fetched only when it is asked for: two threads that are busy at once
+        # would take turns at Python's lock, and the driver takes it anew for each row.
+        fetch = partial(self._cursor.fetchmany, ROWS_PER_BATCH)
+        while self._is_reading:
+            with self._translated(query_error):
+                batch = cast("list[tuple[object, ...]]", self._driver.run(fetch))
+            self._is_reading = len(batch) == ROWS_PER_BATCH
+            yield batch
+
+    def close(self) -> None:
+        """End the connection, even with millions of rows unread; returns within a second or so.
+
+        A connection that C code is using is never touched: it is closed once the call that is
+        under way has come back, by its own thread.
+        """
+        with suppress(TimeoutError):
+            goodbye = CallThread(f"goodbye to {self._facts['host']}")
+            try:
+                goodbye.run(self._say_goodbye, GOODBYE_SECONDS)
+            finally:
+                goodbye.finish(lambda: None)
+
+    def _say_goodbye(self) -> None:
+        if self._is_reading:
+            self._make_the_server_stop_sending()
+        self._driver.run(self._end)
+        self._driver.finish(lambda: None)
+
+    def _end(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.close()
+        except mysql.connector.Error as error:
+            logger.debug("The database connection did not end cleanly: %s", one_line(str(error)))
+
+    def _make_the_server_stop_sending(self) -> None:
+        """Have the server drop the connection, since the driver cannot.
+
+        The driver reads all rows that are left before it closes a connection.
+        """
+        brief = {"connection_timeout": HELPER_SECONDS, "read_timeout": HELPER_SECONDS}
+        try:
+            with _connect(self._arguments | brief) as helper:
+                helper.cmd_query(f"KILL {self._connection_id:d}")
+        except mysql.connector.Error as error:
+            logger.debug("Could not stop the query: %s", one_line(str(error)))
+
+
+def _has_lost_its_cluster(cursor: MySQLCursorAbstract) -> bool:
+    """Whether this is a Galera node that takes connections but, cut off, no queries."""
+    for statement, cut_off in (
+        ("SHOW VARIABLES LIKE 'wsrep_on'", "ON"),
+        ("SHOW STATUS LIKE 'wsrep_ready'", "OFF"),
+    ):
+        cursor.execute(statement)
+        rows = cast("list[tuple[str, str]]", cursor.fetchall())
+        if not rows or rows[0][1] != cut_off:
+            return False
+    return True
+
+
+def _connect(arguments: dict[str, Any]) -> MySQLConnectionAbstract:
+    # The driver's own type names its connection pools too, which nobody asks for here.
+    return cast("MySQLConnectionAbstract", mysql.connector.connect(**arguments))
+
+
+def _connect_arguments(
+    settings: DatabaseSettings, host: str, timeout_seconds: float
+) -> dict[str, Any]:
+    return {
+        "host": host,
+        "port": settings.port,
+        "user": settings.user,
+        "password": settings.password,
+        "database": settings.name,
+        "charset": "utf8mb4",
+        "collation": "utf8mb4_general_ci",  # known to MySQL 8 and 9 and to MariaDB
+        "time_zone": "+00:00",
+        "autocommit": True,
+        "connection_timeout": ceil(timeout_seconds),
+        "read_timeout": READ_TIMEOUT_SECONDS,
+        "client_flags": [-ClientFlag.MULTI_STATEMENTS],  # one call, one statement
+        "allow_local_infile": False,  # else a rogue server could ask for this machine's files
+        "use_pure": not _has_c_extension(),
+        **_tls_arguments(settings.ssl_ca),
+    }
+
+
+def _tls_arguments(ssl_ca: str | None) -> dict[str, Any]:
+    if not ssl_ca:
+        return {}
+    return {"ssl_ca": ssl_ca, "ssl_verify_cert": True, "ssl_verify_identity": True}
+
+
+@lru_cache(maxsize=1)
+def _has_c_extension() -> bool:
+    """Whether the driver's fast half works here; warns, once, when it does not."""
+    try:
+        importlib.import_module("_mysql_connector")
+    except ImportError as error:
+        logger.warning(
+            "mysql-connector-python runs without its C extension (%s): reading the database is "
+            "several times slower. Install the version that requirements.txt pins, 9.7.0",
+            one_line(str(error)),
+        )
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""Whether the columns and values of Query 2 are those of a `PageView`. Pure functions."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from types import NoneType
+from typing import TYPE_CHECKING
+
+from integration.core.models import PageView
+from integration.database.errors import QueryFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+MAX_SHOWN = 40  # characters
+_TEXT = ("text", (str, NoneType))
+_EXPECTED: dict[str, tuple[str, tuple[type, ...]]] = {
+    **dict.fromkeys(PageView._fields, _TEXT),
+    "id": ("an integer or text", (int, str)),
+    # A number here is one user's wrong address, since SQLite has types per value.
+    "email": ("text", (str, NoneType, int, float)),
+    "event_time": ("DATETIME or TIMESTAMP", (datetime,)),
+}
+_ALLOWED = tuple(frozenset(_EXPECTED[column][1]) for column in PageView._fields)
+_SQL_NAMES: dict[type, str] = {
+    NoneType: "NULL",
+    str: "text",
+    int: "an integer",
+    float: "FLOAT or DOUBLE",
+    Decimal: "DECIMAL",
+    bytes: "binary (BLOB, BINARY or VARBINARY)",
+    bytearray: "binary (BLOB, BINARY or VARBINARY)",
+    datetime: "DATETIME or TIMESTAMP",
+    date: "DATE",
+    timedelta: "TIME",
+    set: "SET",
+}
+
+
+def wrong_columns(columns: Sequence[str]) -> str | None:
+    """What is wrong with the query's columns, in one line, or None."""
+    if tuple(columns) == PageView._fields:
+        return None
+    return (
+        f"The query returns the columns {', '.join(columns)}; "
+        f"it must return {', '.join(PageView._fields)}: check Query 2"
+    )
+
+
+def wrong_type(row: Sequence[object]) -> str | None:
+    """Which column's value has a type that cannot be sent, in one line, or None."""
+    for column, value in zip(PageView._fields, row, strict=True):
+        expected, types = _EXPECTED[column]
+        if type(value) not in types:
+            found = _SQL_NAMES.get(type(value), type(value).__name__)
+            if column == "event_time" and isinstance(value, str):
+                found += f" {value[:MAX_SHOWN]!r}"
+            return (
+                f"Customer {row[0]}: {column} is {found}, expected {expected}: "
+                "check Query 2 and compare the tables with database_setup.sql"
+            )
+    return None
+
+
+def page_views(rows: Sequence[tuple[object, ...]]) -> Iterator[PageView]:
+    """Name the values of some rows.
+
+    Raises:
+        QueryFailed: a value has a wrong type.
+    """
+    # Whole columns first: that is C code, at a tenth of the price of a look at each value.
+    columns = zip(_ALLOWED, zip(*rows, strict=True), strict=False)
+    if not all(types.issuperset(map(type, values)) for types, values in columns):
+        raise QueryFailed(next(filter(None, map(wrong_type, rows))))
+    return map(PageView._make, rows)

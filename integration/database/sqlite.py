@@ -1,0 +1,194 @@
+"""SQLite in MySQL's place: the same SQL files, translated as they are read.
+
+The files are written for MySQL. sqlglot knows both dialects, but not how to count time in
+SQLite, which ENUMs it lacks, or what belongs to a server only; `to_sqlite` adds these.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import sqlglot
+from sqlglot import exp
+
+from integration.core.files import FileError, is_there
+from integration.database.call_thread import CallThread
+from integration.database.errors import DatabaseRefused, QueryFailed
+
+ROWS_PER_BATCH = 1_000
+TIME_COLUMN = "event_time"
+GOODBYE_SECONDS = 1
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+
+def to_sqlite(sql: str) -> list[str]:
+    """Translate a file of MySQL statements into SQLite's, one string each.
+
+    Statements about a server (CREATE DATABASE, USE, SET) have no counterpart and are left out,
+    and so are comments.
+
+    Raises:
+        QueryFailed: the SQL cannot be parsed.
+    """
+    try:
+        statements = [tree for tree in sqlglot.parse(sql, read="mysql") if tree]
+    except sqlglot.ParseError as error:
+        summary = str(error).splitlines()[0]
+        raise QueryFailed(f"The SQL cannot be translated for SQLite: {summary}") from error
+    kept = (tree for tree in statements if not _is_left_out(tree))
+    return [tree.transform(_to_sqlite_node).sql(dialect="sqlite", comments=False) for tree in kept]
+
+
+def _is_left_out(tree: exp.Expr) -> bool:
+    if isinstance(tree, exp.Create):
+        return tree.kind == "DATABASE"
+    return isinstance(tree, exp.Set | exp.Use | exp.Semicolon)
+
+
+def _to_sqlite_node(node: exp.Expression) -> exp.Expression:
+    """Translate what sqlglot passes through as it is."""
+    if isinstance(node, exp.DateSub):
+        return _date_sub(node)
+    if isinstance(node, exp.ColumnDef):
+        return _column(node)
+    if isinstance(node, exp.Create):
+        node.set("properties", None)  # ENGINE, CHARSET, COLLATE
+    return node
+
+
+def _date_sub(node: exp.DateSub) -> exp.Expression:
+    """DATE_SUB(NOW(), INTERVAL 5 HOUR) is DATETIME('now', '-5 HOUR') in SQLite.
+
+    CURDATE() too: DATETIME gives midnight, and event_time compares with it as text.
+    """
+    modifiers = ["now", f"-{node.expression.name} {node.text('unit')}"]
+    if isinstance(node.this, exp.CurrentDate):
+        modifiers.insert(1, "start of day")
+    arguments = [exp.Literal.string(text) for text in modifiers]
+    return exp.Anonymous(this="DATETIME", expressions=arguments)
+
+
+def _column(column: exp.ColumnDef) -> exp.Expression:
+    """Make an ENUM column TEXT with a CHECK, and a TIMESTAMP column plain TEXT."""
+    kind = column.args["kind"]
+    if kind.this == exp.DataType.Type.ENUM:
+        allowed = exp.column(column.this.copy()).isin(*kind.expressions)
+        column.append(
+            "constraints", exp.ColumnConstraint(kind=exp.CheckColumnConstraint(this=allowed))
+        )
+        column.set("kind", exp.DataType.build("text"))
+    elif kind.this in {exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPTZ}:
+        column.set("kind", exp.DataType.build("text"))
+    return column
+
+
+class SQLiteSession:
+    """An SQLite file, opened for reading only. A thread of its own makes all calls to SQLite.
+
+    Raises:
+        DatabaseRefused: there is no such file, or it is no database.
+    """
+
+    def __init__(self, file: Path) -> None:
+        if not _is_file(file):
+            raise DatabaseRefused(
+                f"There is no SQLite database {file}: check DB_NAME, "
+                f"or make one with python -m sandbox.database {file}"
+            )
+        self._driver = CallThread(f"database {file}")
+        self._connection: sqlite3.Connection | None = None
+        try:
+            self._driver.run(partial(self._open, file))
+        except BaseException as error:
+            self._driver.finish(self._end)
+            if isinstance(error, sqlite3.Error):
+                raise DatabaseRefused(f"Cannot read {file}: check DB_NAME ({error})") from error
+            raise
+
+    def _open(self, file: Path) -> None:
+        self._connection = sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True)
+        self._cursor = self._connection.cursor()
+        # SQLite opens anything; only reading shows whether it is a database.
+        self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
+
+    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:  # noqa: ARG002
+        """Start a MySQL query and return the names of its columns.
+
+        SQLite computes rows as they are fetched: a limit is for whoever fetches them.
+        """
+        with _translated_errors():
+            self._driver.run(partial(self._cursor.execute, ";".join(to_sqlite(query))))
+        return self._columns
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(column[0] for column in self._cursor.description or ())
+
+    def batches(self) -> Iterator[list[tuple[object, ...]]]:
+        """Yield the rows. SQLite has no type for times: `event_time` is a text that holds one."""
+        times = [place for place, name in enumerate(self._columns) if name == TIME_COLUMN]
+        fetch = partial(self._cursor.fetchmany, ROWS_PER_BATCH)
+        while True:
+            with _translated_errors():
+                batch = self._driver.run(fetch)
+            if not batch:
+                break
+            yield [_with_times(row, times) for row in batch]
+
+    def close(self) -> None:
+        """Let go of the file, at once even if a query is being computed."""
+        if self._connection is not None:
+            self._connection.interrupt()
+        with suppress(TimeoutError):
+            self._driver.run(self._end, GOODBYE_SECONDS)
+        self._driver.finish(lambda: None)
+
+    def _end(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return is_there(path) and path.is_file()
+    except FileError as error:
+        raise DatabaseRefused(f"{error}: check DB_NAME") from error
+
+
+def _with_times(row: tuple[object, ...], places: Sequence[int]) -> tuple[object, ...]:
+    values = list(row)
+    for place in places:
+        values[place] = _as_time(values[place])
+    return tuple(values)
+
+
+def _as_time(value: object) -> object:
+    """The moment that a text holds, in UTC without a zone; what holds none stays as it is."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        moment = None
+    if moment is None:
+        return value
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise QueryFailed(
+            f"The SQLite database cannot run the query ({error}): check DB_NAME, "
+            "or make the file anew with python -m sandbox.database FILE"
+        ) from error

@@ -1,0 +1,188 @@
+"""`--status` and `--verify`: what an operator asks after a run."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from contextlib import closing
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
+
+from integration.core.exit_codes import ExitCode
+from integration.delivery.verification import UserReader
+from integration.journal.backlog import of_another_project, undelivered, unfinished
+from integration.journal.queries import delivered_users, newest_loaded_run, past_runs
+from integration.journal.schema import LOADING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from integration.delivery.verification import Finding
+    from integration.journal.backlog import Backlog
+    from integration.journal.file import JournalFile
+    from integration.journal.queries import PastRun
+    from iterable_client import IterableClient
+
+logger = logging.getLogger(__name__)
+
+RUNS_SHOWN = 10
+MAX_UNREAD_USERS = 20
+_GAVE_UP = {
+    ExitCode.KEY_REFUSED: "Iterable denied read access: --verify needs a server-side API key",
+    ExitCode.UNAVAILABLE: f"Giving up: {MAX_UNREAD_USERS} users in a row could not be read;"
+    " check the network, the proxy and ITERABLE_API_BASE_URL",
+}
+_CRASHED = {"running": "crashed", LOADING: "not loaded"}
+_COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>8}  {:>9}"
+
+
+def status_lines(file: JournalFile, project: str | None, *, running: bool) -> list[str]:
+    """The newest runs, what is open for `project` (None: for any), and what to do about it."""
+    runs = past_runs(file, RUNS_SHOWN)
+    if not runs:
+        return ["No run yet."]
+    heads = ("run", "started (UTC)", "status", "users", "ok", "partial", "failed", "not sent")
+    lines = [_COLUMNS.format(*heads, "unchanged")]
+    lines += [_run_line(past, running=running and past is runs[0]) for past in runs]
+    return [*lines, "", *(["A run is going on."] if running else _advice(file, project))]
+
+
+def verify(
+    file: JournalFile,
+    client: IterableClient,
+    limit: int | None,
+    wait: Callable[[float], bool],
+) -> ExitCode:
+    """Read delivered users of the newest run back and log which are not confirmed."""
+    past = newest_loaded_run(file)
+    if past is None:
+        logger.warning("Nothing to verify: there was no run yet")
+        return ExitCode.SOME_FAILED
+    users = delivered_users(file, past.run, limit)
+    first = next(users, None)
+    if first is None:
+        return _nothing_delivered(past)
+    logger.info("Verifying users of run %s", past.record.header.run_id)
+    counts: Counter[str] = Counter()
+    with closing(UserReader(client, wait).verify(chain([first], users))) as findings:
+        gave_up = _log_findings(findings, counts)
+    logger.info("%s", _verify_summary(counts))
+    if gave_up:
+        logger.error("%s", _GAVE_UP[gave_up])
+    return gave_up or _verify_exit_code(counts)
+
+
+def _nothing_delivered(past: PastRun) -> ExitCode:
+    """Nothing confirmed is no success, unless there was nothing to deliver."""
+    run_id = past.record.header.run_id
+    if not past.counts.total_users:
+        logger.info("Nothing to verify: run %s had no users", run_id)
+        return ExitCode.DELIVERED
+    logger.warning("Nothing to verify: no user of run %s was delivered", run_id)
+    return ExitCode.SOME_FAILED
+
+
+def _log_findings(findings: Iterable[Finding], counts: Counter[str]) -> ExitCode | None:
+    """Log and count the findings; an exit code when reading on makes no sense."""
+    unread_in_a_row = 0
+    for finding in findings:
+        if finding.unread and finding.unread.error == "not_attempted":
+            return None  # the run is to stop
+        if finding.unread and finding.unread.key_refused:
+            return ExitCode.KEY_REFUSED
+        outcome = _log_finding(finding)
+        counts[outcome] += 1
+        unread_in_a_row = unread_in_a_row + 1 if outcome == "unread" else 0
+        if unread_in_a_row >= MAX_UNREAD_USERS:
+            return ExitCode.UNAVAILABLE
+    return None
+
+
+def _log_finding(finding: Finding) -> Literal["confirmed", "different", "unread", "unchecked"]:
+    if finding.confirmed:
+        return "confirmed"
+    email = finding.user.email
+    if finding.unread:
+        logger.error("Not read: %s: %s", email, finding.unread.error)
+        return "unread"
+    if finding.differences:
+        logger.error("Not confirmed: %s: %s", email, ", ".join(finding.differences))
+        return "different"
+    logger.warning("Not checked: %s: %s", email, finding.unchecked)
+    return "unchecked"
+
+
+def _verify_summary(counts: Counter[str]) -> str:
+    return (
+        f"Verified {counts.total()} user(s): {counts['confirmed']} confirmed,"
+        f" {counts['different']} not confirmed, {counts['unread']} not read,"
+        f" {counts['unchecked']} not checked"
+    )
+
+
+def _verify_exit_code(counts: Counter[str]) -> ExitCode:
+    """What no read can show is no failure, but something must have been confirmed."""
+    failed = counts["different"] or counts["unread"] or not counts["confirmed"]
+    return ExitCode.SOME_FAILED if failed else ExitCode.DELIVERED
+
+
+def unfinished_message(backlog: Backlog) -> str:
+    """What is said of a run that did not finish."""
+    header = backlog.past.record.header
+    run = f"Run {header.run_id} of {_minute(header.started_at)} UTC"
+    if not backlog.past.is_loaded:
+        return f"{run} did not load its users, and sent nothing"
+    return f"{run} did not finish: {backlog.open_users} user(s) are open"
+
+
+def other_project_message(backlog: Backlog) -> str:
+    """What is said of a run that only the settings it began with can go on with."""
+    header = backlog.past.record.header
+    left = f"left {backlog.open_users} user(s) open"
+    return (
+        f"Run {header.run_id} of {_minute(header.started_at)} UTC was for another"
+        " ITERABLE_API_BASE_URL or ITERABLE_API_KEY and"
+        f" {left if backlog.past.is_loaded else 'did not load its users'}:"
+        " go on with those settings, or begin a new run"
+    )
+
+
+def _run_line(past: PastRun, *, running: bool) -> str:
+    counts, record = past.counts, past.record
+    status = record.status
+    if not running:
+        status = _CRASHED.get(status, status)
+    return _COLUMNS.format(
+        record.header.run_id,
+        _minute(record.header.started_at),
+        status,
+        counts.total_users,
+        counts.successful,
+        counts.partial_failures,
+        counts.total_failures,
+        counts.not_attempted,
+        counts.unchanged,
+    )
+
+
+def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
+    """What is open, and what to do about it."""
+    not_finished = unfinished(file, project)
+    failed = undelivered(file, project)
+    elsewhere = of_another_project(file, project) if project else None
+    if not_finished:
+        yield f"{unfinished_message(not_finished)}: python main.py --resume"
+    if failed and not (not_finished and not_finished.past.run == failed.past.run):
+        header = failed.past.record.header
+        yield (
+            f"{failed.open_users} user(s) of run {header.run_id} were not delivered:"
+            " python main.py --retry-failed"
+        )
+    if elsewhere:
+        yield other_project_message(elsewhere)
+    if not (not_finished or failed or elsewhere):
+        yield "Nothing is open."
+
+
+def _minute(iso_time: str) -> str:
+    return iso_time[:19].replace("T", " ")

@@ -1,0 +1,109 @@
+"""What is seen of a delivery while it goes on."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from integration.core.models import CALLS, ENDPOINTS, SMALL_RUN_USERS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from integration.core.models import Call, CallResult, PendingUser
+    from integration.delivery.dispatcher import CallDone
+
+logger = logging.getLogger(__name__)
+
+# Up to here every user is worth a few lines at INFO; above, they go to the file only.
+MAX_USERS_SHOWN = SMALL_RUN_USERS
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class DeliveryProgress:
+    """Lines for each user of a small run; a bar, or now and then a line, for a large one.
+
+    Args:
+        total: the users of the run.
+        one_by_one: one user is under way at a time, so that lines can appear as it happens:
+            those that the client logs of a call stand between its user's own. Otherwise a
+            user's lines appear together, when the calls are over.
+        quiet: no bar.
+    """
+
+    def __init__(self, total: int, *, one_by_one: bool = False, quiet: bool = False) -> None:
+        self._total = total
+        self._one_by_one = one_by_one
+        self._live = False
+        self._done = 0
+        self._level = logging.INFO if total <= MAX_USERS_SHOWN else logging.DEBUG
+        self._started = time.monotonic()
+        self._line_due = self._started + SECONDS_BETWEEN_LINES
+        large = total > MAX_USERS_SHOWN
+        self._lines = large and not sys.stderr.isatty()
+        self._bar = tqdm(total=total, unit="user", disable=quiet or not large or self._lines)
+
+    def start(self, users: Sequence[PendingUser]) -> None:
+        """These users' calls begin."""
+        self._live = self._one_by_one and len(users) == 1
+        if self._live:
+            self._log_start(self._done + 1, users[0])
+
+    def call_done(self, done: CallDone) -> None:
+        """One call is over; called by the worker, before it makes the next one."""
+        if self._live and done.result.success:
+            self._log_success(done.call)
+
+    def advance(self, users: Sequence[PendingUser], outcomes: Sequence[CallDone]) -> None:
+        """These users' calls are over."""
+        if self._live:
+            self._log_end(users[0], results_of(users[0], outcomes))
+        elif self._level == logging.INFO or len(users) == 1:
+            for number, user in enumerate(users, start=self._done + 1):
+                self._log_user(number, user, results_of(user, outcomes))
+        self._done += len(users)
+        self._bar.update(len(users))
+        now = time.monotonic()
+        if self._lines and now >= self._line_due:
+            self._line_due = now + SECONDS_BETWEEN_LINES
+            logger.info(progress_line(self._done, self._total, now - self._started))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def _log_user(self, number: int, user: PendingUser, results: dict[Call, CallResult]) -> None:
+        self._log_start(number, user)
+        for call in CALLS:
+            if call in results and results[call].success:
+                self._log_success(call)
+        self._log_end(user, results)
+
+    def _log_start(self, number: int, user: PendingUser) -> None:
+        logger.log(self._level, "Processing record %d/%d", number, self._total)
+        logger.log(self._level, "Processing user: %s", user.email)
+
+    def _log_success(self, call: Call) -> None:
+        logger.log(self._level, "%s call successful: Success", ENDPOINTS[call])
+
+    def _log_end(self, user: PendingUser, results: dict[Call, CallResult]) -> None:
+        if len(results) == len(user.calls) and all(result.success for result in results.values()):
+            logger.log(self._level, "✓ Successfully processed user: %s", user.email)
+        else:
+            logger.log(self._level, "✗ Not fully delivered: %s", user.email)
+
+
+def results_of(user: PendingUser, outcomes: Sequence[CallDone]) -> dict[Call, CallResult]:
+    """What became of one user of a batch; only calls that were made are there."""
+    return {done.call: done.result for done in outcomes if user in done.users}
+
+
+def progress_line(done: int, total: int, seconds: float) -> str:
+    """How far the run is, how fast, and how long it will take."""
+    rate = done / seconds if seconds > 0 else 0.0
+    left = f"{(total - done) / rate / 60:.1f} min left" if rate else "no estimate yet"
+    return f"Progress: {done}/{total} users ({100 * done // total} %), {rate:.0f} users/s, {left}"

@@ -1,0 +1,126 @@
+"""What a run leaves behind: the CSV, the results JSON, the summary. Read from the journal."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+import orjson
+
+from integration.core.files import atomic_write
+from integration.core.models import PageView
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from integration.core.models import Counts, RunRecord, UserOutcome
+
+CSV_NAME = "query_results_{}.csv"
+RESULTS_NAME = "integration_results_{}.json"
+CSV_HEADER = PageView._fields
+# What a spreadsheet takes for the start of a formula: OWASP, "CSV Injection".
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def write_csv(path: Path, rows: Iterable[list[object]]) -> int:
+    """Write the list of users (RFC 4180, UTF-8) and return how many there are.
+
+    Raises:
+        FileError: the file cannot be written; none is left.
+    """
+    count = 0
+    with atomic_write(path) as file:
+        writer = csv.writer(file)
+        writer.writerow(CSV_HEADER)
+        for row in rows:
+            writer.writerow([escape_formula(value) for value in row])
+            count += 1
+    return count
+
+
+def escape_formula(value: object) -> object:
+    """The value, with an apostrophe before what a spreadsheet would run."""
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value
+
+
+def write_results(
+    path: Path, record: RunRecord, counts: Counts, outcomes: Iterable[UserOutcome]
+) -> None:
+    """Write the results file as a stream: the run, then a line for each user.
+
+    Raises:
+        FileError: the file cannot be written; none is left.
+    """
+    head = orjson.dumps(results_head(record, counts), option=orjson.OPT_INDENT_2).decode()
+    with atomic_write(path) as file:
+        file.write(f'{head[:-2]},\n  "records": [')
+        separator = "\n    "
+        for outcome in outcomes:
+            file.write(f"{separator}{_record_json(outcome)}")
+            separator = ",\n    "
+        file.write("\n  ]\n}\n")
+
+
+def results_head(record: RunRecord, counts: Counts) -> dict[str, object]:
+    """All of the results file but its records."""
+    header = record.header
+    return {
+        "run_id": header.run_id,
+        "started_at": header.started_at,
+        "finished_at": record.finished_at,
+        "status": record.status,
+        "stop_reason": record.stop_reason,
+        "mode": record.mode,
+        "authentication": header.authentication,
+        "csv_file": header.csv_file,
+        "dry_run": header.dry_run,
+        "total_users": counts.total_users,
+        "successful": counts.successful,
+        "partial_failures": counts.partial_failures,
+        "total_failures": counts.total_failures,
+        "not_attempted": counts.not_attempted,
+        "unchanged": counts.unchanged,
+        "retries": {
+            "total": record.retries.total,
+            "by_status": dict(record.retries.by_status),
+            "seconds_waited": round(record.retries.seconds_waited, 3),
+        },
+    }
+
+
+def summary_lines(record: RunRecord, counts: Counts) -> list[str]:
+    """The summary that ends the log of a run."""
+    rule = "=" * 70
+    lines = [
+        rule,
+        "INTEGRATION SUMMARY",
+        rule,
+        f"Total users processed: {counts.total_users}",
+        f"✓ Successful (both API calls): {counts.successful}",
+        f"⚠ Partial failures (one call failed): {counts.partial_failures}",
+        f"✗ Total failures (both calls failed): {counts.total_failures}",
+        *_line_if_any("Not attempted", counts.not_attempted),
+        *_line_if_any("Unchanged", counts.unchanged),
+        f"✓ CSV Export: {record.header.csv_file}",
+        f"✓ Authentication: {record.header.authentication}",
+        f"Retries: {record.retries.total}",
+    ]
+    if record.stop_reason:
+        lines.append(f"Stopped early: {record.stop_reason}")
+    return [*lines, rule]
+
+
+def _line_if_any(label: str, count: int) -> list[str]:
+    return [f"{label}: {count}"] if count else []
+
+
+def _record_json(outcome: UserOutcome) -> str:
+    email, at = orjson.dumps(outcome.email).decode(), orjson.dumps(outcome.at).decode()
+    success = "true" if outcome.success else "false"
+    return (
+        f'{{"email":{email},"timestamp":{at},"users_update":{outcome.users_update},'
+        f'"events_track":{outcome.events_track},"overall_success":{success}}}'
+    )

@@ -1,0 +1,1 @@
+"""What stands behind `iterable_client`: transport, responses, retry, pace, bulk."""

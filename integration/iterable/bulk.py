@@ -1,0 +1,165 @@
+"""Many users in one call: how a batch is cut, and whose failure an answer speaks of. Pure.
+
+A bulk answer of status 200 may hold failures. They are named by value and never by index,
+in lower case, so each user is in a call once. Limits and shapes: Iterable's
+`POST /api/users/bulkUpdate` and `POST /api/events/trackBulk`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from integration.core.models import CallResult
+from integration.iterable.payloads import EVENT_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from integration.core.models import Call, PendingUser
+
+MAX_ITEMS = 1000
+MAX_BYTES = 4_000_000
+_ENVELOPES: dict[Call, tuple[bytes, bytes]] = {
+    "users_update": (b'{"users":[', b"]}"),
+    "events_track": (b'{"events":[', b"]}"),
+}
+_ENVELOPE_BYTES = 16  # at least as long as any of them
+# One record can make Iterable refuse the whole call with these.
+_REFUSED_FOR_ONE = frozenset({"RequestFieldsTypesMismatched", "BadJsonBody", "BatchTooLarge"})
+
+
+class ResultGroup(NamedTuple):
+    """Users of a bulk call with the same outcome; without a result they must be told apart."""
+
+    users: Sequence[PendingUser]
+    result: CallResult | None
+
+
+def bulk_body(call: Call, users: Sequence[PendingUser]) -> bytes:
+    """The body of the bulk call: the same items that the single calls send."""
+    start, end = _ENVELOPES[call]
+    return start + b",".join([user.body(call) for user in users]) + end
+
+
+def next_batch(
+    users: Iterator[PendingUser], held_back: list[PendingUser], limit: int = MAX_ITEMS
+) -> list[PendingUser]:
+    """Take users until a limit is reached: items, bytes of either body, each email once.
+
+    Args:
+        users: whom to take from.
+        held_back: a user that was taken but did not fit any more; carried to the next call.
+        limit: items.
+    """
+    batch: list[PendingUser] = []
+    emails: set[str] = set()
+    profile_bytes = event_bytes = _ENVELOPE_BYTES
+    while len(batch) < limit:
+        user = held_back.pop() if held_back else next(users, None)
+        if user is None:
+            break
+        profile_bytes += len(user.profile) + 1
+        event_bytes += len(user.event) + 1
+        email = user.email.casefold()
+        too_large = max(profile_bytes, event_bytes) > MAX_BYTES
+        if batch and (too_large or email in emails):
+            held_back.append(user)
+            break
+        batch.append(user)
+        emails.add(email)
+    return batch
+
+
+def split_bulk_result(
+    call: Call, users: Sequence[PendingUser], result: CallResult
+) -> list[ResultGroup]:
+    """Share out a bulk call's result to its users.
+
+    The users of a call that was refused because of some record, or that counts more failures
+    than it names, come back without a result: only smaller calls can tell.
+    """
+    if not result.success:
+        return [ResultGroup(users, None if _is_for_one(result) and len(users) > 1 else result)]
+    answer = result.response if isinstance(result.response, dict) else {}
+    if call == "events_track" and EVENT_NAME in _strings(answer.get("disallowedEventNames")):
+        refusal = {"disallowedEventNames": [EVENT_NAME]}
+        return [ResultGroup(users, _refused(result, refusal))]
+    failed, others = _named_failures(users, result, answer)
+    missing = len(users) - _count(answer, "successCount")
+    if max(_count(answer, "failCount"), missing) > len(failed) and others:
+        return [*failed, ResultGroup(others, None if len(others) > 1 else _refused(result, answer))]
+    return failed + ([ResultGroup(others, _delivered(result, answer))] if others else [])
+
+
+def filtered_out_fields(result: CallResult) -> list[str]:
+    """Fields that the project dropped in silence."""
+    answer = result.response if isinstance(result.response, dict) else {}
+    return sorted(_strings(answer.get("filteredOutFields")))
+
+
+def _named_failures(
+    users: Sequence[PendingUser], result: CallResult, answer: dict[str, object]
+) -> tuple[list[ResultGroup], list[PendingUser]]:
+    """The users that the answer names, a share each, and the others."""
+    reasons = _reasons_by_email(answer)
+    if not reasons:
+        return [], list(users)
+    failed: list[ResultGroup] = []
+    others: list[PendingUser] = []
+    for user in users:
+        reason = reasons.get(user.email.casefold())
+        if reason is None:
+            others.append(user)
+        else:
+            refusal = {"failedUpdates": {reason: [user.email]}}
+            failed.append(ResultGroup([user], _refused(result, refusal)))
+    return failed, others
+
+
+def _reasons_by_email(answer: dict[str, object]) -> dict[str, str]:
+    """The list in which each failed email stands; the deprecated top-level list comes last."""
+    lists = answer.get("failedUpdates")
+    named = list(lists.items()) if isinstance(lists, dict) else []
+    named.append(("invalidEmails", answer.get("invalidEmails")))
+    reasons: dict[str, str] = {}
+    for name, emails in named:
+        for email in _strings(emails):
+            reasons.setdefault(email.casefold(), name)
+    return reasons
+
+
+def _is_for_one(result: CallResult) -> bool:
+    if result.status_code == 413:
+        return True
+    return result.status_code == 400 and result.code in _REFUSED_FOR_ONE
+
+
+def _refused(result: CallResult, response: object) -> CallResult:
+    return CallResult(
+        success=False,
+        response=response,
+        status_code=result.status_code,
+        attempts=result.attempts,
+        error="client_error",
+    )
+
+
+def _delivered(result: CallResult, answer: dict[str, object]) -> CallResult:
+    """Without the lists of the others' failures, which would be repeated for every user."""
+    counts = {name: answer[name] for name in ("successCount", "failCount") if name in answer}
+    return CallResult(
+        success=True,
+        response=counts,
+        status_code=result.status_code,
+        attempts=result.attempts,
+        error=None,
+    )
+
+
+def _count(answer: dict[str, object], name: str) -> int:
+    value = answer.get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _strings(value: object) -> Iterable[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []

@@ -1,0 +1,143 @@
+"""From a row of Query 2 to the two JSON bodies that Iterable gets. Pure functions.
+
+Shapes: Iterable's `POST /api/users/update` and `POST /api/events/track`. The same bytes are
+an item of the bulk calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import orjson
+
+from integration.core.errors import AppError
+from integration.core.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from integration.core.models import PageView
+
+EVENT_NAME = "page_view"
+# This program's own namespace for event ids. Changing it would send every event again.
+EVENT_NAMESPACE = uuid.UUID("8c0e4a52-6b1f-5d1c-9a53-2f4f0c1a7be1")
+MAX_EMAIL = 255
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  the rows' times are UTC without a zone
+_SECOND = timedelta(seconds=1)
+
+
+class RecordError(AppError):
+    """A row of Query 2 cannot be sent as it is; the message is one line that names it."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+def profile_payload(view: PageView) -> bytes:
+    """The body of `users/update`. NULL is sent as null: the database is the source of truth."""
+    return orjson.dumps(
+        {
+            "email": view.email,
+            "dataFields": {
+                "first_name": view.first_name,
+                "last_name": view.last_name,
+                "plan_type": view.plan_type,
+                "recent_page_view": True,
+                "candidate": view.candidate,
+            },
+        }
+    )
+
+
+def event_payload(view: PageView) -> bytes:
+    """The body of `events/track`; `createdAt` is the view's time in unix seconds."""
+    return orjson.dumps(
+        {
+            "email": view.email,
+            "eventName": EVENT_NAME,
+            "id": event_id(view),
+            "createdAt": (view.event_time - _EPOCH) // _SECOND,
+            "dataFields": {
+                "page": view.page,
+                "device": view.device,
+                "browser": view.browser,
+                "location": view.location,
+                "timestamp": timestamp_text(view.event_time),
+                "candidate": view.candidate,
+            },
+        }
+    )
+
+
+def event_id(view: PageView) -> str:
+    """The UUIDv5 of customer, page and time: the same view always gives the same id.
+
+    Iterable updates an event whose id it has, so that a repeat never makes a second one.
+    The customer is named by id and email, since two databases may share one project.
+    """
+    return _event_id(view.id, view.email, view.page, timestamp_text(view.event_time))
+
+
+def is_named_by(event: bytes, customer_id: object) -> bool:
+    """Whether the id of a stored event was made from this customer id."""
+    stored = orjson.loads(event)
+    page, timestamp = stored["dataFields"]["page"], stored["dataFields"]["timestamp"]
+    return bool(stored["id"] == _event_id(customer_id, stored["email"], page, timestamp))
+
+
+def _event_id(customer_id: object, email: object, page: str | None, timestamp: str) -> str:
+    name = f"{customer_id}|{str(email or '').lower()}|{page}|{timestamp}"
+    # What uuid.uuid5 does (RFC 9562, section 5.5), at a third of its price.
+    digest = bytearray(_namespace_hash(name))
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def timestamp_text(moment: datetime) -> str:
+    """`YYYY-MM-DD HH:MM:SS`, as the CSV and the event carry it; a fraction is cut off."""
+    return str(moment)[:19]
+
+
+def undeliverable_reason(email: object) -> str | None:
+    """Why no profile can be stored under this email, or None when it has a chance."""
+    if not email:
+        return "not sent: the customer has no email"
+    if not isinstance(email, str):
+        return "not sent: the email is no text"
+    if "@" not in email:
+        return "not sent: the email has no @"
+    if email.split() != [email]:
+        return "not sent: the email contains a space"
+    if len(email) > MAX_EMAIL:
+        return f"not sent: the email is longer than {MAX_EMAIL} characters"
+    return None
+
+
+def csv_cells(customer_id: int | str | bytes, profile: bytes, event: bytes) -> list[object]:
+    """The row of Query 2 that became these two payloads, in the query's order.
+
+    The id is empty where the journal of an earlier version has lost it (bytes).
+    """
+    user, view = orjson.loads(profile), orjson.loads(event)
+    fields, details = user["dataFields"], view["dataFields"]
+    return [
+        None if isinstance(customer_id, bytes) else customer_id,
+        user["email"],
+        fields["first_name"],
+        fields["last_name"],
+        fields["plan_type"],
+        fields["candidate"],
+        details["page"],
+        details["device"],
+        details["browser"],
+        details["location"],
+        details["timestamp"],
+    ]
+
+
+def _namespace_hash(name: str) -> bytes:
+    content = EVENT_NAMESPACE.bytes + name.encode()
+    return hashlib.sha1(content, usedforsecurity=False).digest()[:16]

@@ -1,0 +1,210 @@
+"""HTTP to one host through requests' connection pool: a body goes out, an `Answer` comes back.
+
+No exception of requests or urllib3 leaves this module: what went wrong is the answer.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+from typing import TYPE_CHECKING
+
+import orjson
+import requests
+import urllib3
+from requests.structures import CaseInsensitiveDict
+
+from integration.core.redaction import SecretMask, proxy_secrets, proxy_users
+from integration.iterable.http_connection import OwnAnswersAdapter
+from integration.iterable.responses import Answer
+from integration.iterable.route import route_to
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from integration.core.models import ErrorKind
+    from integration.iterable.route import Route
+
+PROGRAM = "iterable-integration"
+MAX_REASON = 200
+# A reading call's 200 events may be a few MB. A few hundred KB of gzip may be a GB.
+MAX_ANSWER_BYTES = 16_000_000
+_PART_BYTES = 65_536
+
+
+class Transport:
+    """Keep-alive connections to `base_url`, safe to use from `connections` threads at once.
+
+    Requests are prepared here and handed straight to requests' HTTPAdapter: what a Session
+    does per request (cookies, hooks, redirects, reading the environment) costs more than
+    the request itself. Proxy and CA settings of the environment are read once.
+
+    Raises:
+        RouteError: when it is made, if one of them cannot be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout_seconds: float,
+        connections: int,
+        mask: SecretMask,
+        user_agent: str = PROGRAM,
+    ) -> None:
+        self._base_url = base_url
+        self._timeout_seconds = timeout_seconds
+        self._mask = mask
+        self._user_agent = user_agent
+        self._adapter = OwnAnswersAdapter(pool_connections=1, pool_maxsize=connections)
+        self._route = route_to(base_url)
+        self._proxy_mask = SecretMask(proxy_secrets(os.environ) | proxy_users(os.environ))
+
+    def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        """POST a JSON body, or GET without one.
+
+        The answer is free of secrets, even if the server echoed them.
+        """
+        request = requests.PreparedRequest()
+        request.method = "GET" if body is None else "POST"
+        request.url = f"{self._base_url}{path}"
+        request.headers = CaseInsensitiveDict(headers)
+        request.headers["User-Agent"] = self._user_agent
+        if body is not None:
+            request.headers["Content-Type"] = "application/json"
+            request.headers["Content-Length"] = str(len(body))
+            request.body = body
+        return self._send(request)
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._adapter.close()
+
+    def _send(self, request: requests.PreparedRequest) -> Answer:
+        try:
+            response = self._adapter.send(
+                request,
+                timeout=(self._timeout_seconds, self._timeout_seconds),
+                verify=self._route.verify,
+                proxies=self._route.proxies,
+            )
+            content = _content_of(response)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            return self._no_answer(error)
+        if content is None:
+            reason = f"the answer is longer than {MAX_ANSWER_BYTES // 1_000_000} MB"
+            return Answer(None, error="invalid_response", reason=reason)
+        status = response.status_code
+        return Answer(
+            status,
+            self._masked_body(status, content),
+            response.headers.get("Retry-After"),
+            response.headers.get("Date"),
+            stop_reason=stop_reason_of_status(status, self._route),
+        )
+
+    def _no_answer(self, error: Exception) -> Answer:
+        kind, reason = explain(error, self._timeout_seconds)
+        # It may name a file of the environment, whose bytes no JSON can carry.
+        masked = self._proxy_mask(self._mask(reason)).encode("utf-8", "backslashreplace").decode()
+        stop_reason = self._proxy_mask(self._mask(stop_reason_of_error(error, self._route)))
+        return Answer(None, error=kind, reason=masked[:MAX_REASON], stop_reason=stop_reason)
+
+    def _masked_body(self, status: int, content: bytes) -> bytes:
+        text = self._mask(_plain(content).decode("utf-8", "replace"))
+        # A proxy's own page may repeat its login. What Iterable says of its success has to be
+        # read, and a proxy's user may well be a word of it.
+        if not (200 <= status < 300 and text.startswith("{")):
+            text = self._proxy_mask(text)
+        return text.encode()
+
+
+def _content_of(response: requests.Response) -> bytes | None:
+    """The body, unpacked; None if it is too long, and then the connection is closed."""
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_content(_PART_BYTES):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            response.close()
+            return None
+    return b"".join(parts)
+
+
+def _plain(content: bytes) -> bytes:
+    r"""JSON in which every character that need not be escaped stands for itself.
+
+    A server may write `=` as `\u003d` and `/` as `\/`: a secret with one of them would
+    pass the mask, and come to light when the JSON is read.
+    """
+    if b"\\" not in content:
+        return content
+    try:
+        return orjson.dumps(orjson.loads(content))
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return content
+
+
+def explain(error: Exception, timeout_seconds: float) -> tuple[ErrorKind, str]:
+    """What a failed request is called in the results, and why; not yet free of secrets."""
+    causes = _causes(error)
+    if any(_is_timeout(cause) for cause in causes):
+        return "timeout", f"no answer within {timeout_seconds:g} s"
+    if any(_is_not_http(cause) for cause in causes):
+        return "invalid_response", f"the answer is not HTTP: {causes[-1]!r}"
+    return "connection_error", f"{type(causes[-1]).__name__}: {causes[-1]}"
+
+
+def stop_reason_of_error(error: Exception, route: Route) -> str:
+    """Why no call at all can succeed, and what to do; empty when this one may yet."""
+    causes = _causes(error)
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"The certificate cannot be verified ({cause.verify_message}):"
+                f" check {route.ca_variable}, which names the CA bundle to trust"
+            )
+    if any("Tunnel connection failed: 407" in str(cause) for cause in causes):
+        return stop_reason_of_status(407, route)
+    return ""
+
+
+def stop_reason_of_status(status: int, route: Route) -> str:
+    """The same for an answer with this status: 407 is always a proxy's."""
+    if status != 407:
+        return ""
+    return f"The proxy wants a user and password that it accepts: check {route.proxy_variable}"
+
+
+def _is_timeout(cause: BaseException) -> bool:
+    # A refused connection calls itself a timeout too.
+    return isinstance(
+        cause, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+    ) and not isinstance(cause, urllib3.exceptions.NewConnectionError)
+
+
+def _is_not_http(cause: BaseException) -> bool:
+    if isinstance(cause, urllib3.exceptions.InvalidChunkLength):
+        # What is no length at all was not the end of a connection.
+        return bool(cause.length)
+    # RemoteDisconnected calls itself a bad status line, but it is a closed connection;
+    # IncompleteRead is one that was closed in the middle.
+    return isinstance(
+        cause, (http.client.HTTPException, requests.exceptions.ContentDecodingError)
+    ) and not isinstance(cause, (http.client.RemoteDisconnected, http.client.IncompleteRead))
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """The error and what lies behind it, outermost first, found in its args and its cause."""
+    found: list[BaseException] = []
+    waiting: list[BaseException] = [error]
+    while waiting and len(found) < 20:
+        current = waiting.pop(0)
+        if current in found:
+            continue
+        found.append(current)
+        behind = [*current.args, getattr(current, "reason", None), current.__cause__]
+        waiting.extend(cause for cause in behind if isinstance(cause, BaseException))
+    return found

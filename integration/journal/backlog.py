@@ -1,0 +1,244 @@
+"""Whom earlier runs left open.
+
+A customer belongs to the newest run that has them: an older run neither sends them older data
+nor counts them as open.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from integration.core.models import CALLS
+from integration.journal.queries import past_run
+from integration.journal.schema import (
+    DELIVERED_LATER,
+    IN_ANOTHER_LATER_RUN,
+    IN_LATER_RUN,
+    LOADING,
+    SUPERSEDED,
+    SUPERSEDED_REASON,
+    UNCHANGED,
+    superseded_json,
+    unchanged_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integration.journal.file import JournalFile
+    from integration.journal.queries import PastRun
+
+# A user u of run :run, with the outcome o if there is one.
+_ANY = (
+    "FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
+    " WHERE u.run = :run"
+)
+# One who has a call left.
+_OPEN = (
+    f"{_ANY} AND NOT (COALESCE(o.users_update_success, 0) AND COALESCE(o.events_track_success, 0))"
+)
+
+
+class Backlog(NamedTuple):
+    """A run with open users who are in no later run for these `projects`, or not yet loaded.
+
+    `projects` is a pattern of SQLite's GLOB.
+    """
+
+    past: PastRun
+    projects: str
+    open_users: int
+
+
+def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
+    """The newest run that did not finish, and that `project` can go on with; None is any."""
+    for past in _newest_first(file, "status != 'completed'"):
+        if may_continue(past, project):
+            backlog = _backlog(file, past, _same_projects(past, project))
+            projects = project or _own_projects(past)
+            if _has_work(file, backlog) or _lacks_its_results(file, past, projects):
+                return backlog
+    return None
+
+
+def undelivered(file: JournalFile, project: str | None) -> Backlog | None:
+    """The newest run that came to an end and left users open whom `project` can be sent.
+
+    None is any project.
+    """
+    for past in _newest_first(file, "status != 'running'"):
+        if may_continue(past, project):
+            backlog = _backlog(file, past, _same_projects(past, project))
+            if backlog.open_users:
+                return backlog
+    return None
+
+
+def of_another_project(file: JournalFile, project: str) -> Backlog | None:
+    """The newest run with open users that only the settings it began with can go on with."""
+    for past in _newest_first(file, "project NOT IN ('', ?)", project):
+        if not may_continue(past, project):
+            # A wrong address that took nobody is no project: any later run counts.
+            projects = past.record.header.project if past.delivered_users else "*"
+            backlog = _backlog(file, past, projects)
+            if _has_work(file, backlog):
+                return backlog
+    return None
+
+
+def has_pending_work(file: JournalFile, past: PastRun) -> bool:
+    """Whether --resume or --retry-failed may have to choose this run, with its own settings."""
+    projects = _own_projects(past)
+    return _has_work(file, _backlog(file, past, projects)) or _lacks_its_results(
+        file, past, projects
+    )
+
+
+def is_only_newer_run_for(file: JournalFile, earlier: PastRun, run: int) -> bool:
+    """Whether `run` alone tells that users of an earlier run were sent newer data.
+
+    An unfinished run, once it is resumed and ends, also notes anew what its delivered users were
+    last sent.
+    """
+    users = _OPEN if earlier.record.status == "completed" else _ANY
+    values = {"run": earlier.run, "projects": _own_projects(earlier), "but": run}
+    query = (
+        f"SELECT 1 {users} AND u.customer_id IN (SELECT customer_id FROM users WHERE run = :but)"
+        " AND (SELECT project FROM runs WHERE run = :but) GLOB :projects"
+        f" AND NOT {IN_ANOTHER_LATER_RUN} LIMIT 1"
+    )
+    return file.one(query, values) is not None
+
+
+def may_continue(past: PastRun, project: str | None) -> bool:
+    """Whether a run's users may be sent to `project`, an `address:key`.
+
+    What one Iterable project has not got is not sent to another. A corrected key looks like
+    another project, too.
+    """
+    theirs = past.record.header.project
+    if project is None:
+        return True
+    address, _, _ = project.partition(":")
+    return theirs in {"", project} or (_had_a_wrong_key(past) and theirs.startswith(f"{address}:"))
+
+
+def _had_a_wrong_key(past: PastRun) -> bool:
+    """Whether its key was refused and delivered nothing: so it is no project's.
+
+    A run that was killed, or met no Iterable, may have had a key that is good.
+    """
+    return past.record.key_refused and not past.delivered_users
+
+
+def copy_open_users(file: JournalFile, source: Backlog, target: int) -> None:
+    """Give a new run the open users of another, with what is done of them.
+
+    Calls that succeeded stay as they were, and so does what can never succeed.
+    """
+    values = {"run": source.past.run, "projects": source.projects, "target": target}
+    chosen = f"{_OPEN} AND NOT {IN_LATER_RUN}"
+    file.execute(
+        "INSERT INTO users"
+        f" SELECT :target, u.position, u.customer_id, u.email, u.profile, u.event {chosen}",
+        values,
+    )
+    kept = {
+        call: f"(o.{call}_success OR json_extract(o.{call}, '$.error') = 'invalid_record')"
+        for call in CALLS
+    }
+    columns = ", ".join(
+        f"CASE WHEN {kept[call]} THEN o.{column} END"
+        for call in CALLS
+        for column in (f"{call}_success", call)
+    )
+    file.execute(
+        f"INSERT INTO outcomes SELECT :target, u.position, o.at, {columns} {chosen}"
+        f" AND ({' OR '.join(kept.values())})",
+        values,
+    )
+
+
+def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
+    """Do not send those who are in a later run, which has newer data.
+
+    If one delivered them they count as unchanged, else as not attempted.
+    """
+    values = {"run": backlog.past.run, "projects": backlog.projects, "at": at}
+    results = {
+        DELIVERED_LATER: (UNCHANGED, unchanged_json(SUPERSEDED_REASON)),
+        f"{IN_LATER_RUN} AND NOT {DELIVERED_LATER}": (SUPERSEDED, superseded_json()),
+    }
+    with file.transaction():
+        for whom, (success, text) in results.items():
+            file.execute(
+                "INSERT INTO outcomes"
+                f" SELECT u.run, u.position, :at, :success, :text, :success, :text {_OPEN}"
+                f" AND {whom}"
+                " ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
+                " users_update_success = excluded.users_update_success,"
+                " users_update = excluded.users_update,"
+                " events_track_success = excluded.events_track_success,"
+                " events_track = excluded.events_track",
+                {**values, "success": success, "text": text},
+            )
+
+
+def _newest_first(file: JournalFile, condition: str, *values: str) -> Iterator[PastRun]:
+    for (run,) in file.all(f"SELECT run FROM runs WHERE {condition} ORDER BY run DESC", values):
+        yield past_run(file, run)
+
+
+def _same_projects(past: PastRun, project: str | None) -> str:
+    """Whose later runs count: those for `project`, or with None those for the run's own.
+
+    With a corrected key it may have been sent under any key of the address.
+    """
+    theirs = past.record.header.project
+    if project is None:
+        return _own_projects(past)
+    address, _, _ = project.partition(":")
+    return project if theirs in {"", project} else f"{address}:*"
+
+
+def _own_projects(past: PastRun) -> str:
+    """Whose later runs count, whatever the settings are now."""
+    project = past.record.header.project
+    address, _, _ = project.partition(":")
+    if not project:
+        return "*"
+    return f"{address}:*" if _had_a_wrong_key(past) else project
+
+
+def _backlog(file: JournalFile, past: PastRun, projects: str) -> Backlog:
+    count = 0
+    if past.open_users:
+        query = f"SELECT COUNT(*) {_OPEN} AND NOT {IN_LATER_RUN}"
+        (count,) = file.one(query, {"run": past.run, "projects": projects})
+    return Backlog(past, projects, count)
+
+
+def _has_work(file: JournalFile, backlog: Backlog) -> bool:
+    """Whether somebody is open, or nobody knows: the run never came to have its users.
+
+    Then a later run makes up for it that loaded everybody, or as many as it was to load.
+    """
+    if backlog.past.is_loaded:
+        return bool(backlog.open_users)
+    query = (
+        "SELECT 1 FROM runs WHERE run > ? AND project GLOB ? AND status != ?"
+        " AND (kind = 'full' OR user_limit >= ?)"
+    )
+    past = backlog.past
+    values = (past.run, backlog.projects, LOADING, past.record.header.limit)
+    return file.one(query, values) is None
+
+
+def _lacks_its_results(file: JournalFile, past: PastRun, projects: str) -> bool:
+    """Whether a run died after its last call, and no whole run has come to its end since."""
+    query = (
+        "SELECT 1 FROM runs WHERE run > ? AND project GLOB ?"
+        " AND status = 'completed' AND kind = 'full'"
+    )
+    died = past.record.status == "running"
+    return died and file.one(query, (past.run, projects)) is None

@@ -1,0 +1,333 @@
+"""The journal: what has to be sent and what became of it, in one SQLite file.
+
+Rows of Query 2 stream into it; the CSV, the delivery and the results file read from it page
+by page, so that no list of users is ever in memory. One thread writes: before the first call
+of a run, and after every answer in batches.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
+
+from integration.core.clock import utc_now_iso
+from integration.core.models import CALLS, NOT_ATTEMPTED, PendingUser, Retries, UserOutcome
+from integration.iterable.payloads import (
+    RecordError,
+    csv_cells,
+    event_payload,
+    profile_payload,
+    undeliverable_reason,
+)
+from integration.journal.backlog import copy_open_users
+from integration.journal.file import PAGE_SIZE, JournalError, JournalFile, fingerprint
+from integration.journal.queries import last_sent, record_last_sent
+from integration.journal.schema import (
+    DELIVERED,
+    DELIVERED_BEFORE,
+    FAILED,
+    LOADING,
+    UNCHANGED,
+    UPSERT,
+    path_column,
+    refusal_json,
+    result_json,
+    stored_id,
+    unchanged_json,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from integration.core.models import Call, CallResult, PageView, RunHeader
+    from integration.journal.backlog import Backlog
+
+__all__ = ["Journal", "JournalError"]
+
+
+# With a flush every half second, no outcome waits five seconds for the disk.
+SECONDS_BETWEEN_SYNCS = 4.0
+
+
+class _UserRow(NamedTuple):
+    position: int
+    customer_id: int | str
+    email: str | None
+    profile: bytes
+    event: bytes
+
+
+class Journal(JournalFile):
+    """The open journal of the run that holds its lock. Every method may raise JournalError."""
+
+    def __init__(
+        self,
+        path: Path,
+        copy_of: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(path, copy_of)
+        self._clock = clock
+        self._sync_due = clock()
+        self._buffered: dict[Call, list[tuple[object, ...]]] = {call: [] for call in CALLS}
+        self._earlier_retries = Retries()
+
+    def begin(
+        self, header: RunHeader, views: Iterable[PageView], *, incremental: bool = False
+    ) -> int:
+        """Store a run and all its users at once, or nothing when `views` fails."""
+        header = replace(header, incremental=incremental)
+        with self.transaction():
+            run = self.announce(header)
+            self.load(run, header, views)
+        return run
+
+    def announce(self, header: RunHeader) -> int:
+        """Store a run whose users are still to be loaded.
+
+        A run of the same id that has no users begins anew, and is the newest from then on.
+
+        Returns:
+            The number that the other methods know the run by.
+        """
+        with self.transaction():
+            self.execute(
+                "DELETE FROM runs WHERE run_id = ? AND status = ?", (header.run_id, LOADING)
+            )
+            return self._add_run(header, status=LOADING)
+
+    def load(self, run: int, header: RunHeader, views: Iterable[PageView]) -> None:
+        """Store all users of an announced run at once, or none when `views` fails.
+
+        In an incremental run, users whose profile and event were last delivered just like this
+        count as unchanged.
+        """
+        with self.transaction():
+            numbered = enumerate(views, start=1)
+            total = 0
+            while chunk := list(islice(numbered, PAGE_SIZE)):
+                users = [_user_row(position, view) for position, view in chunk]
+                self._add_users(run, users)
+                self._add_refused(run, header.started_at, users)
+                if header.incremental:
+                    self._add_unchanged(run, header, users)
+                total += len(users)
+            self.execute(
+                "UPDATE runs SET total_users = ?, status = 'running' WHERE run = ?", (total, run)
+            )
+
+    def begin_retry(self, header: RunHeader, source: Backlog) -> int:
+        """Store a run of the users whom another left open, to be called as it did."""
+        with self.transaction():
+            run = self._add_run(header, retry_of=source.past.run)
+            copy_open_users(self, source, run)
+            self.execute(
+                "UPDATE runs SET mode = (SELECT mode FROM runs WHERE run = :source),"
+                " total_users = (SELECT COUNT(*) FROM users WHERE run = :run) WHERE run = :run",
+                {"source": source.past.run, "run": run},
+            )
+        return run
+
+    def resume(self, run: int) -> None:
+        """Go on with a run that did not finish."""
+        row = self.one("SELECT retries, seconds_waited FROM runs WHERE run = ?", (run,))
+        self._earlier_retries = Retries(tuple(sorted(orjson.loads(row[0]).items())), row[1])
+        with self.transaction():
+            self.execute(
+                "UPDATE runs SET status = 'running', stop_reason = NULL, finished_at = NULL,"
+                " settled = 0 WHERE run = ?",
+                (run,),
+            )
+
+    def move(self, run: int, project: str) -> None:
+        """Give a run that has delivered nothing yet to another Iterable project."""
+        with self.transaction():
+            self.execute("UPDATE runs SET project = ? WHERE run = ?", (project, run))
+
+    def pending(self, run: int) -> Iterator[PendingUser]:
+        """The users with a call that is not known to have succeeded, in the query's order."""
+        for row in self.pages(
+            "SELECT u.position, u.email, u.profile, u.event,"
+            " o.users_update_success, o.events_track_success"
+            " FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
+            " WHERE u.run = ? AND u.position > ? ORDER BY u.position LIMIT ?",
+            run,
+        ):
+            position, email, profile, event, *successes = row
+            calls = tuple(call for call, done in zip(CALLS, successes, strict=True) if not done)
+            if calls and undeliverable_reason(email) is None:
+                yield PendingUser(position, email, profile, event, calls)
+
+    def pending_users(self, run: int) -> int:
+        """How many `pending` gives."""
+        (number,) = self.one(
+            "SELECT COUNT(*) FROM users u"
+            " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
+            " WHERE u.run = ? AND NOT (COALESCE(o.users_update_success, 0)"
+            " AND COALESCE(o.events_track_success, 0))"
+            " AND json_extract(o.users_update, '$.error') IS NOT 'invalid_record'",
+            (run,),
+        )
+        return int(number)
+
+    def refused(self, run: int, limit: int) -> list[tuple[str | None, str]]:
+        """The first users who cannot be sent: their emails and the reasons."""
+        return self.all(
+            "SELECT u.email, json_extract(o.users_update, '$.response') FROM users u"
+            " JOIN outcomes o ON o.run = u.run AND o.position = u.position WHERE u.run = ?"
+            " AND json_extract(o.users_update, '$.error') = 'invalid_record'"
+            " ORDER BY u.position LIMIT ?",
+            (run, limit),
+        )
+
+    def record(
+        self, run: int, positions: Iterable[int], call: Call, result: CallResult, at: str
+    ) -> None:
+        """Note what became of `call` for these users; `flush` writes it."""
+        text = result_json(result)
+        self._buffered[call].extend(
+            (run, position, at, result.success, text) for position in positions
+        )
+
+    @property
+    def buffered(self) -> int:
+        """How many outcomes wait for the next `flush`."""
+        return sum(map(len, self._buffered.values()))
+
+    def flush(self, run: int, retries: Retries) -> None:
+        """Write what was recorded, and the repeats up to now, in one transaction.
+
+        Now and then it is on the disk at once; a power cut costs what was written since, whose
+        users are then sent again with the same effect.
+        """
+        retries = self._earlier_retries + retries
+        is_due = self._clock() >= self._sync_due
+        with self.transaction(synced=is_due):
+            for call, rows in self._buffered.items():
+                self.execute_many(UPSERT[call], rows)
+            self.execute(
+                "UPDATE runs SET retries = ?, seconds_waited = ?, updated_at = ? WHERE run = ?",
+                (
+                    orjson.dumps(dict(retries.by_status)).decode(),
+                    retries.seconds_waited,
+                    utc_now_iso(),
+                    run,
+                ),
+            )
+        for rows in self._buffered.values():
+            rows.clear()
+        if is_due:
+            self._sync_due = self._clock() + SECONDS_BETWEEN_SYNCS
+
+    def set_mode(self, run: int, mode: str) -> None:
+        """Note how the run delivers."""
+        with self.transaction():
+            self.execute("UPDATE runs SET mode = ? WHERE run = ?", (mode, run))
+
+    def finish(self, run: int, status: str, stop_reason: str | None, finished_at: str) -> None:
+        """Note how the run ended, and what its users were last sent."""
+        with self.transaction():
+            self.execute(
+                "UPDATE runs SET status = ?, stop_reason = ?, finished_at = ? WHERE run = ?",
+                (status, stop_reason, finished_at, run),
+            )
+            record_last_sent(self, run)
+
+    def csv_rows(self, run: int) -> Iterator[list[object]]:
+        """The rows of Query 2 again, in its order."""
+        for _, customer_id, profile, event in self.pages(
+            "SELECT position, customer_id, profile, event FROM users"
+            " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
+            run,
+        ):
+            yield csv_cells(customer_id, profile, event)
+
+    def outcomes(self, run: int) -> Iterator[UserOutcome]:
+        """Every user of the run, in the query's order."""
+        nothing = result_json(NOT_ATTEMPTED)
+        for _, email, at, profile, event, *successes in self.pages(
+            "SELECT u.position, u.email, o.at, o.users_update, o.events_track,"
+            " o.users_update_success, o.events_track_success"
+            " FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
+            " WHERE u.run = ? AND u.position > ? ORDER BY u.position LIMIT ?",
+            run,
+        ):
+            success = all(code in {DELIVERED, UNCHANGED} for code in successes)
+            yield UserOutcome(email, at, profile or nothing, event or nothing, success)
+
+    def _add_run(
+        self, header: RunHeader, *, status: str = "running", retry_of: int | None = None
+    ) -> int:
+        cursor = self.execute(
+            "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file,"
+            " dry_run, kind, project, user_limit, incremental, status, retry_of)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                header.run_id,
+                header.started_at,
+                header.authentication,
+                path_column(header.csv_file),
+                path_column(header.results_file),
+                header.dry_run,
+                header.kind,
+                header.project,
+                header.limit,
+                header.incremental,
+                status,
+                retry_of,
+            ),
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _add_users(self, run: int, users: Sequence[_UserRow]) -> None:
+        self.execute_many(
+            "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)", [(run, *user) for user in users]
+        )
+
+    def _add_refused(self, run: int, at: str, users: Sequence[_UserRow]) -> None:
+        refused = ((user.position, refusal_json(user.email)) for user in users)
+        self._add_outcomes(run, at, FAILED, [(place, text) for place, text in refused if text])
+
+    def _add_unchanged(self, run: int, header: RunHeader, users: Sequence[_UserRow]) -> None:
+        known = last_sent(self, header.project, [user.customer_id for user in users])
+        text = unchanged_json(DELIVERED_BEFORE)
+        same = [
+            (user.position, text)
+            for user in users
+            if known.get(user.customer_id) == (fingerprint(user.profile), fingerprint(user.event))
+        ]
+        self._add_outcomes(run, header.started_at, UNCHANGED, same)
+
+    def _add_outcomes(
+        self, run: int, at: str, success: int, texts: Sequence[tuple[int, str]]
+    ) -> None:
+        self.execute_many(
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(run, position, at, success, text, success, text) for position, text in texts],
+        )
+
+
+def _user_row(position: int, view: PageView) -> _UserRow:
+    if not isinstance(view.id, (int, str)):
+        raise _unsendable(view, f"id is {type(view.id).__name__}")
+    customer_id = stored_id(view.id)
+    try:
+        return _UserRow(
+            position, customer_id, view.email, profile_payload(view), event_payload(view)
+        )
+    except (TypeError, OverflowError) as error:
+        raise _unsendable(view, str(error)) from error
+
+
+def _unsendable(view: PageView, problem: str) -> RecordError:
+    return RecordError(
+        f"Customer {view.id!r} has a value of a type that cannot be sent ({problem}):"
+        " compare the tables with database_setup.sql"
+    )

@@ -1,0 +1,433 @@
+"""Disks that are full or read-only, journals that are damaged or old: one clear line each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.iterable.payloads import event_payload, profile_payload
+from integration.journal.schema import MIGRATIONS, SCHEMA_VERSION, SQLITE_HEADER
+from tests.support.fault_matrix import (
+    calls_seen,
+    evidence,
+    unfinished_business,
+    violations,
+    wanted_of,
+)
+from tests.support.runs import (
+    ROOT,
+    RunResult,
+    database_of,
+    environment_for,
+    finish,
+    is_script_over,
+    run,
+    start,
+    wait_until,
+)
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox.process import SandboxProcess
+
+USERS = 60
+CHANGE_SECONDS = 4
+JOURNAL = "iterable_journal.db"
+OUTCOME = '{"success":true,"response":null,"status_code":200,"attempts":1,"error":null}'
+
+
+@contextmanager
+def mounted(folder: Path, size: str) -> Iterator[Path]:
+    """A small disk of its own at `folder`; without the right to mount, the test is skipped."""
+    folder.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root may mount a small disk")
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "small-disk", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(name="disk")
+def disk_fixture(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    with mounted(tmp_path / "disk", "1m") as disk:
+        yield disk
+
+
+def environment(
+    folder: Path, sandbox: SandboxProcess, users: int = USERS, **more: str
+) -> dict[str, str]:
+    """A configuration for some users; files go to `folder` unless `more` says otherwise."""
+    emails = [f"user{number}@example.com" for number in range(users)]
+    database = database_of(folder / "customers.sqlite", emails)
+    return environment_for(folder, sandbox, database) | {"MAX_WORKERS": "2"} | more
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte free."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    assert os.statvfs(disk).f_bavail == 0
+    return filler
+
+
+def the_error(ran: RunResult, exit_code: int = 78) -> str:
+    """The only problem that a run told of; there is no traceback."""
+    assert (ran.exit_code, "Traceback" in ran.stderr) == (exit_code, False), ran.stderr
+    (line,) = [line for line in ran.stderr.splitlines() if " - ERROR - " in line]
+    return line
+
+
+def run_with_a_change(
+    folder: Path,
+    variables: dict[str, str],
+    sandbox: SandboxProcess,
+    change: Callable[[], object],
+    slow_users: tuple[int, ...] = (10, 11),
+) -> RunResult:
+    """Start the program and call `change` when some users are delivered.
+
+    Both workers wait for an answer then, which leaves time for it.
+    """
+    slow = {"endpoint": "events/track", "kind": "slow", "delay_seconds": CHANGE_SECONDS}
+    sandbox.faults([{**slow, "email": f"user{number}@example.com"} for number in slow_users])
+    process = start(folder, variables)
+    wait_until(process, lambda: is_script_over(sandbox))
+    change()
+    return finish(folder, process)
+
+
+def assert_all_is_well(folder: Path, sandbox: SandboxProcess, results_in: Path) -> None:
+    """Every user is delivered once, and recorded in one results file."""
+    found, wanted = evidence(results_in, sandbox), wanted_of(folder / "customers.sqlite")
+    assert violations(wanted, found) + unfinished_business(wanted, found) == []
+
+
+def test_a_disk_that_is_full_from_the_start_is_found_before_the_first_call(
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
+) -> None:
+    """The output folder takes no byte: exit code 78, the folder named, nothing sent."""
+    fill(disk)
+
+    ran = run(tmp_path, environment(tmp_path, sandbox, OUTPUT_DIR=str(disk)))
+
+    assert f"Cannot write in the folder {disk}: No space left on device" in the_error(ran)
+    assert sandbox.calls() == []
+
+
+def test_a_journal_that_does_not_fit_is_a_full_disk_and_nothing_is_sent(
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
+) -> None:
+    """More users than the disk holds: exit code 78 before the first call; run again with room."""
+    variables = environment(tmp_path, sandbox, users=3000, RATE_LIMIT_SHARE="10000")
+    ran = run(tmp_path, variables | {"JOURNAL_FILE": str(disk / JOURNAL)})
+
+    assert f"The disk is full: the journal {disk / JOURNAL} cannot be written" in the_error(ran)
+    assert sandbox.calls() == []
+    assert list(tmp_path.glob("*_results_*")) == []
+
+
+def test_a_csv_that_does_not_fit_leaves_no_half_of_it_and_the_run_can_be_resumed(
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
+) -> None:
+    """Found before the first call; with room again, --resume delivers every user."""
+    variables = environment(tmp_path, sandbox, OUTPUT_DIR=str(disk))
+    filler = fill(disk)
+    os.truncate(filler, filler.stat().st_size - 4096)
+
+    ran = run(tmp_path, variables)
+
+    assert "No space left on device" in the_error(ran)
+    assert sandbox.calls() == []
+    assert [path.name for path in disk.iterdir()] == ["filler"]
+    filler.unlink()
+    assert run(tmp_path, variables, "--resume").exit_code == 0
+    assert len(sandbox.state()["events"]) == USERS
+    assert len(list(disk.glob("*_results_*"))) == 2
+
+
+def test_a_disk_that_fills_up_while_users_are_sent_stops_the_run_and_resume_goes_on(
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
+) -> None:
+    """What cannot be recorded is not sent any more: exit code 78, and --resume is named."""
+    variables = environment(tmp_path, sandbox, JOURNAL_FILE=str(disk / JOURNAL))
+
+    ran = run_with_a_change(tmp_path, variables, sandbox, lambda: fill(disk))
+
+    line = the_error(ran)
+    assert "The disk is full" in line
+    assert "--resume" in line
+    assert calls_seen(sandbox) < 2 * USERS
+    assert list(tmp_path.glob("integration_results_*")) == []
+    (disk / "filler").unlink()
+    assert run(tmp_path, variables, "--resume").exit_code == 0
+    assert len(sandbox.state()["events"]) == USERS
+
+
+def test_results_that_do_not_fit_are_written_by_resume_when_there_is_room(
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
+) -> None:
+    """All is sent but the results file does not fit: exit code 78, and --resume writes it."""
+    variables = environment(tmp_path, sandbox, OUTPUT_DIR=str(disk))
+
+    ran = run_with_a_change(tmp_path, variables, sandbox, lambda: fill(disk))
+
+    assert "integration_results_" in the_error(ran)
+    assert list(disk.glob("integration_results_*")) == []
+    sent = calls_seen(sandbox)
+    (disk / "filler").unlink()
+    assert run(tmp_path, variables, "--resume").exit_code == 0
+    assert calls_seen(sandbox) == sent == 2 * USERS
+    (results,) = disk.glob("integration_results_*")
+    shutil.copy(results, tmp_path)
+    assert_all_is_well(tmp_path, sandbox, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "name", "complaint"),
+    [
+        ("OUTPUT_DIR", ".", "Cannot write in the folder "),
+        ("JOURNAL_FILE", JOURNAL, "Cannot write "),
+        ("LOG_FILE", "run.log", "Cannot write the log "),
+    ],
+)
+def test_a_read_only_folder_is_one_line_that_names_the_setting(
+    sandbox: SandboxProcess, disk: Path, variable: str, name: str, complaint: str
+) -> None:
+    """Whichever of the three files cannot be written: exit code 78, nothing sent."""
+    variables = environment(disk.parent, sandbox) | {variable: str(disk / name)}
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+    line = the_error(run(disk.parent, variables))
+
+    assert f"{complaint}{disk / name}" in line
+    assert "Read-only file system" in line
+    assert f"check {variable}" in line
+    assert sandbox.calls() == []
+
+
+def test_a_folder_that_becomes_read_only_stops_the_run_and_resume_goes_on(
+    tmp_path: Path, sandbox: SandboxProcess, disk: Path
+) -> None:
+    """A disk that the system remounts after an error: one line, and nothing is forgotten."""
+    variables = environment(tmp_path, sandbox, OUTPUT_DIR=str(disk))
+
+    def remount(how: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{how}", str(disk)], check=True)
+
+    ran = run_with_a_change(tmp_path, variables, sandbox, lambda: remount("ro"))
+
+    assert "Read-only file system" in the_error(ran)
+    remount("rw")
+    assert run(tmp_path, variables, "--resume").exit_code == 0
+    assert len(list(disk.glob("integration_results_*.json"))) == 1
+
+
+def remove(journal: Path) -> None:
+    """Tidy up too much."""
+    for file in journal.parent.glob(f"{journal.name}*"):
+        file.unlink()
+
+
+def replace_by_a_copy(journal: Path) -> None:
+    """Bring back a backup, say."""
+    copy = journal.with_name("backup.db")
+    shutil.copy(journal, copy)
+    copy.replace(journal)
+
+
+@pytest.mark.parametrize("change", [remove, replace_by_a_copy])
+def test_a_journal_that_goes_away_stops_the_run_and_calls_under_way_are_in_the_results(
+    tmp_path: Path, sandbox: SandboxProcess, change: Callable[[Path], None]
+) -> None:
+    """No later run would know of this one: exit code 78 and one line, no word of --resume."""
+    variables = environment(tmp_path, sandbox)
+
+    ran = run_with_a_change(tmp_path, variables, sandbox, lambda: change(tmp_path / JOURNAL))
+
+    line = the_error(ran)
+    assert f"The journal {JOURNAL} was removed or replaced during the run" in line
+    assert "--resume" not in line
+    sent = calls_seen(sandbox)
+    assert sent < 2 * USERS
+    results = ran.results
+    assert results["status"] == "stopped"
+    assert results["successful"] * 2 == sent
+    assert all(ran.records[f"user{number}@example.com"]["overall_success"] for number in (10, 11))
+
+
+def test_a_journal_that_goes_away_during_the_last_call_is_told_of(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Every user is delivered, but the next run does not know."""
+    variables = environment(tmp_path, sandbox, users=11)
+
+    ran = run_with_a_change(
+        tmp_path, variables, sandbox, lambda: remove(tmp_path / JOURNAL), slow_users=(10,)
+    )
+
+    assert "was removed or replaced during the run" in the_error(ran)
+    assert ran.results["successful"] == 11
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", os.urandom(50_000), b"\0" * 8192], ids=["nothing", "noise", "zeros"]
+)
+def test_a_journal_that_is_damaged_behind_its_header_is_set_aside_and_never_overwritten(
+    tmp_path: Path, sandbox: SandboxProcess, rest: bytes
+) -> None:
+    """Exit code 78 and one line that says where the file is now; the next run begins again."""
+    variables = environment(tmp_path, sandbox)
+    garbage = SQLITE_HEADER + rest
+    (tmp_path / JOURNAL).write_bytes(garbage)
+
+    line = the_error(run(tmp_path, variables))
+
+    aside = tmp_path / f"{JOURNAL}.damaged-1"
+    assert f"The journal {tmp_path / JOURNAL} is damaged" in line
+    assert aside.name in line
+    assert aside.read_bytes() == garbage
+    assert sandbox.calls() == []
+    assert run(tmp_path, variables).exit_code == 0
+    assert aside.read_bytes() == garbage
+
+
+def test_a_second_damaged_journal_does_not_replace_the_first(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Each is kept under a number of its own."""
+    variables = environment(tmp_path, sandbox)
+    damaged = [SQLITE_HEADER + rest for rest in (b"first", b"second")]
+    for garbage in damaged:
+        (tmp_path / JOURNAL).write_bytes(garbage)
+        the_error(run(tmp_path, variables))
+
+    kept = sorted(path.read_bytes() for path in tmp_path.glob(f"{JOURNAL}.damaged-*"))
+    assert kept == damaged
+
+
+def test_a_journal_that_is_damaged_in_the_middle_is_one_line_and_stays_as_it_is(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Its first page is good and the others are not: exit code 78, the file untouched."""
+    variables = environment(tmp_path, sandbox)
+    run(tmp_path, variables)
+    journal = tmp_path / JOURNAL
+    damaged = journal.read_bytes()[:4096] + b"\xa5" * (journal.stat().st_size - 4096)
+    journal.write_bytes(damaged)
+    sent = len(sandbox.calls())
+
+    line = the_error(run(tmp_path, variables))
+
+    assert "damaged" in line
+    kept = [path.read_bytes() for path in tmp_path.glob(f"{JOURNAL}*") if path.stat().st_size]
+    assert damaged in kept
+    assert len(sandbox.calls()) == sent
+
+
+def test_a_journal_of_a_later_version_is_left_alone(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """After going back to an older program: exit code 78, and the file is as it was."""
+    variables = environment(tmp_path, sandbox)
+    with closing(sqlite3.connect(tmp_path / JOURNAL)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    before = (tmp_path / JOURNAL).read_bytes()
+
+    line = the_error(run(tmp_path, variables))
+
+    assert "was written by a later version of this program" in line
+    assert (tmp_path / JOURNAL).read_bytes() == before
+    assert sandbox.calls() == []
+
+
+def old_journal(path: Path) -> None:
+    """A journal of version 1 with a run that died: user 1 delivered, 2 half, 3 not at all."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(MIGRATIONS[0])
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute(
+            "INSERT INTO runs (run, run_id, started_at, mode, authentication, csv_file,"
+            " results_file, dry_run, total_users) VALUES (1, 'old-run',"
+            " strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', '-1 hour'), 'single', 'API Key',"
+            " 'query_results_20260113_143045.csv', 'integration_results_20260113_143045.json',"
+            " 0, 3)"
+        )
+        views = [page_view(number) for number in (1, 2, 3)]
+        connection.executemany(
+            "INSERT INTO users VALUES (1, ?, ?, ?, ?, ?)",
+            [(v.id, v.id, v.email, profile_payload(v), event_payload(v)) for v in views],
+        )
+        connection.executemany(
+            "INSERT INTO outcomes VALUES (1, ?, '2026-01-13T14:30:46+00:00', 1, ?, ?, ?)",
+            [(1, OUTCOME, 1, OUTCOME), (2, OUTCOME, None, None)],
+        )
+
+
+def test_an_unfinished_run_in_a_journal_of_version_1_is_resumed(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """The file is brought up to date; only what is open is sent, under the same run id."""
+    old_journal(tmp_path / JOURNAL)
+    variables = environment(tmp_path, sandbox)
+
+    ran = run(tmp_path, variables, "--resume")
+
+    sent = [(call["endpoint"], call["email"]) for call in sandbox.calls()]
+    # The half delivered user's event is refused: this mock server never saw their profile.
+    assert sent == [
+        ("events/track", "user2@example.com"),
+        ("users/update", "user3@example.com"),
+        ("events/track", "user3@example.com"),
+    ]
+    assert ran.exit_code == 1
+    results = ran.results
+    assert (results["run_id"], results["total_users"]) == ("old-run", 3)
+    assert (results["successful"], results["partial_failures"]) == (2, 1)
+    with closing(sqlite3.connect(tmp_path / JOURNAL)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+
+
+# Ends itself as kill -9 would, when all of the migration is done but its commit.
+KILLED_IN_MID_MIGRATION = """
+import os, pathlib, signal, sys
+from integration.journal import file as journal_file
+journal_file.fingerprint = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+*older, newest = journal_file.MIGRATIONS
+journal_file.MIGRATIONS = (*older, newest + "; SELECT fingerprint('')")
+journal_file.JournalFile(pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_a_kill_while_an_old_journal_is_brought_up_to_date_loses_nothing(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """A migration is one transaction: the next run finds the journal as it was."""
+    old_journal(tmp_path / JOURNAL)
+    program = [sys.executable, "-c", KILLED_IN_MID_MIGRATION, str(tmp_path / JOURNAL)]
+    killed = subprocess.run(program, cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    ran = run(tmp_path, environment(tmp_path, sandbox), "--resume")
+
+    assert ran.results["run_id"] == "old-run"
+    assert ran.results["total_users"] == 3

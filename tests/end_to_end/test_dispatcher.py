@@ -1,0 +1,623 @@
+"""Delivery as a real process: both modes, their limits, their failures, the stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from integration.core.models import CALLS, CallResult, Retries, RunHeader
+from integration.core.shutdown import Stop
+from integration.delivery.dispatcher import (
+    UNREACHABLE,
+    Delivery,
+    choose_mode,
+    choose_workers,
+    key_refused,
+)
+from integration.journal.queries import past_run
+from integration.journal.store import Journal
+from sandbox.options import SandboxOptions
+from sandbox.process import SandboxProcess
+from tests.support.runs import (
+    Customer,
+    RunResult,
+    database_of,
+    environment_for,
+    finish,
+    pause_at,
+    run,
+    start,
+    wait_until,
+)
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from integration.core.models import Call, Mode, PendingUser
+    from iterable_client import IterableClient
+
+KINDS = ("invalid", "forgotten", "typemismatch", "eventrefused", "UPPER")
+SECONDS_FOR_ONE_CALL_TOO_MANY = 0.3
+UNLIMITED = {"RATE_LIMIT_SHARE": "10000"}
+
+
+def crowd(count: int, bad_of_each_kind: int) -> list[str]:
+    """Emails of this many users, the bad ones spread among them."""
+    emails = [f"user{number}@example.com" for number in range(count)]
+    step = count // (bad_of_each_kind * len(KINDS))
+    for place in range(bad_of_each_kind * len(KINDS)):
+        kind = KINDS[place % len(KINDS)]
+        emails[place * step] = bad_email(kind, place)
+    return emails
+
+
+def bad_email(kind: str, number: int) -> str:
+    """An email that the sandbox treats as the kind says."""
+    if kind == "invalid":
+        return f"someone{number}@nowhere.test"
+    if kind == "UPPER":
+        return f"Forgotten.{number}@Example.COM"
+    return f"{kind}{number}@example.com"
+
+
+def delivered(
+    folder: Path,
+    sandbox: SandboxProcess,
+    emails: Iterable[Customer | str | None],
+    *arguments: str,
+    **variables: str,
+) -> RunResult:
+    """A run over these users, unlimited unless said otherwise."""
+    database = database_of(folder / "customers.sqlite", emails)
+    environment = environment_for(folder, sandbox, database) | UNLIMITED | variables
+    return run(folder, environment, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "users", "jwt", "mode"),
+    [
+        ("auto", 999, False, "single"),
+        ("auto", 1000, False, "bulk"),
+        ("auto", 5000, True, "single"),
+        ("single", 5000, False, "single"),
+        ("bulk", 1, False, "bulk"),
+        ("bulk", 1, True, "single"),
+    ],
+)
+def test_the_mode_follows_the_wish_the_size_and_the_key(
+    wanted: str, users: int, jwt: bool, mode: str
+) -> None:
+    """Bulk from 1,000 users on, and never with JWT."""
+    assert choose_mode(wanted, users, jwt=jwt) == mode
+
+
+@pytest.mark.parametrize(
+    ("wanted", "users", "workers"),
+    [
+        ("auto", 1, 1),
+        ("auto", 100, 1),
+        ("auto", 101, 64),
+        ("auto", 1_000_000, 64),
+        (8, 1, 8),
+        (8, 1_000_000, 8),
+        (1, 1_000_000, 1),
+    ],
+)
+def test_the_workers_follow_the_wish_and_the_size(
+    wanted: int | Literal["auto"], users: int, workers: int
+) -> None:
+    """One for a small run, 64 for a larger one; an explicit number is obeyed for any size."""
+    assert choose_workers(wanted, users) == workers
+
+
+@pytest.mark.parametrize(
+    ("users", "arguments", "at_once"),
+    [(100, (), 1), (101, (), 64), (100, ("--workers", "8"), 8), (101, ("--workers", "1"), 1)],
+)
+def test_a_small_run_has_one_user_under_way(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    users: int,
+    arguments: tuple[str, ...],
+    at_once: int,
+) -> None:
+    """While the calls after the first user hang, no user but the workers' users is called for."""
+    sandbox.faults(
+        [
+            {"endpoint": "users/update", "kind": "slow", "delay_seconds": 0.0},
+            {"endpoint": "users/update", "kind": "hang", "times": users},
+        ]
+    )
+    emails = [f"user{n}@example.com" for n in range(users)]
+    database = database_of(tmp_path / "customers.sqlite", emails)
+    environment = environment_for(tmp_path, sandbox, database) | UNLIMITED
+    process = start(tmp_path, environment | {"REQUEST_TIMEOUT": "600"}, *arguments)
+    called = sandbox.calls
+    wait_until(process, lambda: len(called()) >= 2 + at_once)
+    time.sleep(SECONDS_FOR_ONE_CALL_TOO_MANY)
+
+    calls = called()
+    process.kill()
+    finish(tmp_path, process)
+    assert len(calls) == 2 + at_once
+    assert [call["email"] for call in calls[:2]] == [emails[0], emails[0]]
+    assert sorted(call["email"] for call in calls[2:]) == sorted(emails[1 : at_once + 1])
+
+
+def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """5,000 users, 7 bad ones of each kind: each is named, no other user is touched."""
+    emails = crowd(5000, 7)
+
+    ran = delivered(tmp_path, sandbox, emails)
+
+    results = ran.results
+    assert (ran.exit_code, results["mode"], len(results["records"])) == (1, "bulk", 5000)
+    records = ran.records
+    failed = {email for email, record in records.items() if not record["overall_success"]}
+    assert failed == {email for email in emails if not email.startswith("user")}
+    for kind, names in NAMES.items():
+        assert reasons(records, kind) <= names
+    assert len(sandbox.state()["users"]) == 5000 - 4 * 7
+    assert len(sandbox.state()["events"]) == 5000 - 5 * 7
+    calls = sandbox.stats()["calls"]
+    # In the time of single calls; the first user goes alone.
+    assert 100 * (calls["users/bulkUpdate"] - 1) + calls["users/update"] <= 1.2 * 5000
+    assert 200 * (calls["events/trackBulk"] - 1) + calls["events/track"] <= 1.2 * 5000
+
+
+@pytest.mark.parametrize("mode", ["single", "bulk"])
+def test_a_refused_payload_is_in_the_log_file_and_nowhere_else(
+    tmp_path: Path, sandbox: SandboxProcess, mode: str
+) -> None:
+    """Endpoint, email and payload, once for each failed call, even with --verbose."""
+    bad = ["typemismatch1@example.com", "someone2@nowhere.test", "eventrefused3@example.com"]
+    emails = [*(f"user{n}@example.com" for n in range(7)), *bad]
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode", mode, "--verbose")
+
+    log = [line for line in ran.log.splitlines() if " - DEBUG - " in line]
+    for email, record in ran.records.items():
+        for call, endpoint in (("users_update", "users/"), ("events_track", "events/")):
+            lines = [
+                line for line in log if f" {endpoint}" in line and f'"email":"{email}"' in line
+            ]
+            failed = not record[call]["success"]
+            assert len(lines) == (failed or mode == "single"), (email, call)
+            assert all(f"for email: {email}. Payload: " in line for line in lines)
+    assert sum(not record["overall_success"] for record in ran.records.values()) == len(bad)
+    assert "dataFields" not in ran.stdout + ran.stderr
+
+
+# What a failure is called in the answer to a bulk call, and to a single one.
+NAMES = {
+    "invalid": {"invalidEmails", "InvalidEmailAddressError"},
+    "forgotten": {"forgottenEmails", "ForgottenUserError"},
+    "Forgotten": {"forgottenEmails", "ForgottenUserError"},
+    "typemismatch": {"RequestFieldsTypesMismatched"},
+    "eventrefused": {"", "invalidEmails", "BadParams"},
+}
+
+
+def reasons(records: dict[str | None, dict[str, Any]], kind: str) -> set[str]:
+    """Why the profiles and events of the users of a kind failed; empty where they did not."""
+    prefix = "someone" if kind == "invalid" else kind
+    return {
+        reason(record[call])
+        for email, record in records.items()
+        if email and email.startswith(prefix)
+        for call in CALLS
+    }
+
+
+def reason(result: dict[str, Any]) -> str:
+    """The list that named a failure, or the code that refused it."""
+    if result["success"]:
+        return ""
+    response = result["response"]
+    return str(next(iter(response.get("failedUpdates", [])), response.get("code")))
+
+
+def test_both_modes_leave_the_same_in_iterable(tmp_path: Path) -> None:
+    """The same list by single and by bulk calls: the same profiles and events, byte for byte."""
+    states = []
+    database = database_of(tmp_path / "customers.sqlite", crowd(200, 2))
+    for mode in ("single", "bulk"):
+        folder = tmp_path / mode
+        folder.mkdir()
+        with SandboxProcess() as sandbox:
+            ran = run(
+                folder, environment_for(folder, sandbox, database) | UNLIMITED, "--mode", mode
+            )
+            assert (ran.exit_code, ran.results["mode"]) == (1, mode)
+            states.append(sandbox.state())
+
+    assert states[0]["users"] == states[1]["users"]
+    assert states[0]["events"] == states[1]["events"]
+
+
+def test_a_run_of_bulk_calls_sends_the_first_user_alone(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """A new field is met once; then come whole batches, profiles before their events."""
+    delivered(tmp_path, sandbox, (f"user{n}@example.com" for n in range(2500)))
+
+    calls = [(call["endpoint"], call["items"]) for call in sandbox.calls()]
+    assert calls[:2] == [("users/bulkUpdate", 1), ("events/trackBulk", 1)]
+    assert sorted(items for endpoint, items in calls[2:] if endpoint == "users/bulkUpdate") == [
+        499,
+        1000,
+        1000,
+    ]
+    assert sandbox.stats()["duplicate_users_in_call"] == 0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_that_may_not_call_bulk_goes_on_singly(tmp_path: Path, status: int) -> None:
+    """A warning, one refused bulk call, and every user delivered by single calls."""
+    with SandboxProcess() as sandbox:
+        fault = {"kind": "status", "status": status, "times": 100}
+        sandbox.faults([{"endpoint": "users/bulkUpdate", **fault}])
+        ran = delivered(tmp_path, sandbox, [f"u{n}@example.com" for n in range(50)], "--mode=bulk")
+
+        assert (ran.exit_code, ran.results["mode"]) == (0, "single")
+        assert "may not make bulk calls" in ran.stderr
+        assert sandbox.stats()["calls"]["users/bulkUpdate"] == 1
+        assert len(sandbox.state()["events"]) == 50
+
+
+def test_a_bulk_key_refused_in_the_middle_loses_no_user(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Batches under way when bulk is refused go on singly too."""
+    refusal = {"kind": "status", "status": 403, "times": 100}
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "slow", "delay_seconds": 0.01}])
+    sandbox.faults([{"endpoint": "events/trackBulk", **refusal}])
+
+    ran = delivered(
+        tmp_path, sandbox, [f"user{n}@example.com" for n in range(2100)], "--mode", "bulk"
+    )
+
+    assert (ran.exit_code, ran.results["successful"]) == (0, 2100)
+    assert len(sandbox.state()["events"]) == 2100
+
+
+def test_a_wrong_key_stops_a_bulk_run_too(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """Bulk is refused, single is refused: exit code 77 after one user."""
+    emails = [f"user{n}@example.com" for n in range(1500)]
+
+    ran = delivered(tmp_path, sandbox, emails, ITERABLE_API_KEY="another-key")
+
+    assert ran.exit_code == 77
+    assert ran.results["not_attempted"] == 1499
+    assert len(sandbox.calls()) == 2
+
+
+def test_a_bulk_call_that_stays_unanswered_is_everybodys_failure(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """A whole call that fails is the outcome of each of its users, and the run goes on."""
+    sandbox.faults(
+        [
+            {"endpoint": "users/bulkUpdate", "kind": "slow", "delay_seconds": 0.01},
+            {"endpoint": "users/bulkUpdate", "kind": "html"},
+        ]
+    )
+    emails = [f"user{n}@example.com" for n in range(30)]
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode", "bulk")
+
+    results = ran.results
+    assert (results["successful"], results["total_failures"] + results["partial_failures"]) == (
+        1,
+        29,
+    )
+    assert ran.records["user5@example.com"]["users_update"]["error"] == "invalid_response"
+
+
+def test_a_server_with_a_lower_limit_loses_no_user(tmp_path: Path) -> None:
+    """A fifth of the limit that the program believes in: it slows down, every user arrives."""
+    with SandboxProcess(SandboxOptions(limits=0.2)) as sandbox:
+        emails = [f"user{n}@example.com" for n in range(600)]
+        ran = delivered(tmp_path, sandbox, emails, RATE_LIMIT_SHARE="1")
+
+        assert (ran.exit_code, ran.results["successful"]) == (0, 600)
+        answers = sandbox.stats()["answers"]["users/update"]
+        assert answers.get("429", 0) < 0.4 * sum(answers.values())
+
+
+def test_the_accounting_adds_up_under_random_faults(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Whatever fails, every user is in one count, and no user is delivered who is not stored."""
+    sandbox.rates({"status:503": 0.2, "reset_after": 0.1, "html": 0.1}, seed=7)
+
+    ran = delivered(
+        tmp_path, sandbox, [f"user{n}@example.com" for n in range(60)], MAX_ATTEMPTS="2"
+    )
+
+    results = ran.results
+    parts = ("successful", "partial_failures", "total_failures", "not_attempted", "unchanged")
+    assert sum(results[part] for part in parts) == results["total_users"] == 60
+    stored = sandbox.state()
+    events = {event["email"] for event in stored["events"].values()}
+    for email, record in ran.records.items():
+        assert not record["users_update"]["success"] or email in stored["users"]
+        assert not record["events_track"]["success"] or email in events
+
+
+class BrokenClient:
+    """An Iterable edge with a bug that shows at the second user."""
+
+    def send(self, call: Call, user: PendingUser) -> CallResult:
+        """Deliver, or fail as no client may."""
+        if user.position == 2:
+            raise RuntimeError("a bug")
+        return CallResult(success=True, response={}, status_code=200, attempts=1, error=None)
+
+    def retried(self) -> Retries:
+        """No repeats."""
+        return Retries()
+
+    def consecutive_failures(self) -> int:
+        """Iterable is there."""
+        return 0
+
+
+class NoProgress:
+    """No user looks."""
+
+    def start(self, users: object) -> None:
+        """Nothing to show."""
+
+    def call_done(self, done: object) -> None:
+        """Nothing to show."""
+
+    def advance(self, users: object, outcomes: object) -> None:
+        """Nothing to show."""
+
+
+def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) -> None:
+    """It is raised where it is seen, and what was delivered before is in the journal."""
+    client: IterableClient = BrokenClient()  # type: ignore[assignment]
+    header = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
+    with Journal(tmp_path / "journal.db") as journal:
+        run_number = journal.begin(header, map(page_view, (1, 2, 3)))
+        delivery = Delivery(
+            client, journal, run_number, Stop(), NoProgress(), workers=1, mode="single"
+        )
+
+        with pytest.raises(RuntimeError, match="a bug"):
+            delivery.deliver(journal.pending(run_number))
+
+        assert past_run(journal, run_number).counts.successful == 1
+
+
+def test_many_failures_with_answers_between_them_do_not_stop_a_run(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Twenty in a row mean that Iterable is away; every other one does not."""
+    sandbox.rates({"status:503": 0.5}, seed=3)
+
+    ran = delivered(
+        tmp_path, sandbox, [f"user{n}@example.com" for n in range(120)], MAX_ATTEMPTS="1"
+    )
+
+    assert (ran.exit_code, ran.results["status"]) == (1, "completed")
+    assert sum(sandbox.stats()["faults"].values()) > 60
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_a_signal_ends_the_run_with_its_files_written(
+    tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals, exit_code: int
+) -> None:
+    """Calls under way end, no new ones begin; the results say who was not attempted."""
+    emails = [f"user{n}@example.com" for n in range(500)]
+    database = database_of(tmp_path / "customers.sqlite", emails)
+    environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "4"}
+    under_way = {"endpoint": "users/update", "email": emails[21]}
+    sandbox.faults([{**under_way, "kind": "slow", "delay_seconds": 1}])
+    has_paused = pause_at(sandbox, emails[20])
+    process = start(tmp_path, environment)
+    wait_until(process, has_paused)
+    process.send_signal(number)
+    ran = finish(tmp_path, process)
+
+    assert ran.exit_code == exit_code
+    results = ran.results
+    assert (results["status"], len(results["records"])) == ("interrupted", 500)
+    assert 0 < results["successful"] < 500
+    assert results["not_attempted"] > 300
+    assert ran.records[emails[21]]["users_update"]["success"]
+    stored = sandbox.state()
+    assert len(stored["users"]) == 500 - results["not_attempted"]
+
+
+@pytest.mark.parametrize(("mode", "share"), [("single", "0.02"), ("bulk", "0.1")])
+def test_who_waits_for_a_turn_when_the_run_stops_is_not_attempted(
+    tmp_path: Path, sandbox: SandboxProcess, mode: str, share: str
+) -> None:
+    """Handed to a worker but never sent is no failure."""
+    emails = [f"user{n}@example.com" for n in range(6000)]
+    database = database_of(tmp_path / "customers.sqlite", emails)
+    environment = environment_for(tmp_path, sandbox, database) | {"RATE_LIMIT_SHARE": share}
+    process = start(tmp_path, environment, "--mode", mode)
+    # One alone, then the first of the others: they are half a minute from their end.
+    wait_until(process, lambda: len(sandbox.calls()) >= 3)
+    process.send_signal(signal.SIGTERM)
+
+    ran = finish(tmp_path, process)
+
+    results = ran.results
+    assert (ran.exit_code, results["total_failures"]) == (143, 0)
+    assert results["not_attempted"] == 6000 - len(sandbox.state()["users"]) > 0
+
+
+# The first user goes alone; then a batch of 1,000 with a culprit in its second half.
+HALVED = [
+    *(f"user{number}@example.com" for number in range(900)),
+    "typemismatch@example.com",
+    *(f"user{number}@example.com" for number in range(900, 1000)),
+]
+
+
+def refuse_after_the_first_half(sandbox: SandboxProcess, *endpoints: str) -> None:
+    """Of a batch that must be halved; from then on these endpoints refuse the key."""
+    alone_whole_and_first_half = {"kind": "slow", "delay_seconds": 0.0, "times": 3}
+    sandbox.faults([{"endpoint": "users/bulkUpdate", **alone_whole_and_first_half}])
+    refusal = {"kind": "status", "status": 401, "times": 1000}
+    sandbox.faults([{"endpoint": endpoint, **refusal} for endpoint in endpoints])
+
+
+def test_a_bulk_key_refused_between_two_halves_repeats_no_user(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """The profiles of the half that went through are known; their events are still to be sent."""
+    refuse_after_the_first_half(sandbox, "users/bulkUpdate")
+
+    ran = delivered(tmp_path, sandbox, HALVED, "--mode=bulk", REQUEST_TIMEOUT="60")
+
+    single = [call for call in sandbox.calls() if call["endpoint"] == "users/update"]
+    assert sorted(call["email"] for call in single) == sorted(HALVED[501:])
+    assert (ran.results["successful"], ran.results["total_failures"]) == (1000, 1)
+    assert len(sandbox.state()["events"]) == 1000
+
+
+def test_a_success_stays_one_when_the_key_is_refused_later(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """The half that Iterable acknowledged is not asked about again, so nothing overwrites it."""
+    refuse_after_the_first_half(sandbox, "users/bulkUpdate", "users/update")
+
+    ran = delivered(tmp_path, sandbox, HALVED, "--mode=bulk", REQUEST_TIMEOUT="60")
+
+    assert ran.exit_code == 77
+    succeeded = {email for email, one in ran.records.items() if one["users_update"]["success"]}
+    assert succeeded == set(sandbox.state()["users"])
+    assert succeeded == set(HALVED[:501])
+
+
+class OvertakenDelivery(Delivery):
+    """While a worker looks at the mode to change it, another worker does the same."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.other: threading.Thread | None = None
+        super().__init__(*arguments, **options)
+
+    @property
+    def mode(self) -> Mode:
+        """The mode, as it was before the other worker began."""
+        mode = self._mode
+        if self.other is None:
+            self.other = threading.Thread(target=self._fall_back)
+            self.other.start()
+            self.other.join(0.3)
+        return mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+
+
+def test_workers_that_are_refused_together_warn_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of them learns that the key may not call bulk; the operator learns it once."""
+    client: IterableClient = BrokenClient()  # type: ignore[assignment]
+    with Journal(tmp_path / "journal.db") as journal:
+        delivery = OvertakenDelivery(
+            client, journal, 1, Stop(), NoProgress(), workers=2, mode="bulk"
+        )
+        delivery._fall_back()
+        assert delivery.other is not None
+        delivery.other.join()
+
+    assert [one.getMessage() for one in caplog.records if "bulk calls" in one.getMessage()] == [
+        "This key may not make bulk calls: going on with single calls"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "settings"),
+    [
+        ("BadApiKey", "ITERABLE_API_KEY and ITERABLE_API_BASE_URL"),
+        ("Forbidden", "ITERABLE_API_KEY and ITERABLE_API_BASE_URL"),
+        (None, "ITERABLE_API_KEY and ITERABLE_API_BASE_URL"),
+        ("InvalidJwtPayload", "ITERABLE_JWT_SECRET"),
+        ("JwtUserIdentifiersMismatched", "ITERABLE_JWT_SECRET"),
+        ("BadAuthorizationHeader", "USE_JWT_AUTH and ITERABLE_JWT_SECRET"),
+    ],
+)
+def test_a_refused_key_says_which_settings_may_be_wrong(code: str | None, settings: str) -> None:
+    """A token that is refused is not the key's fault."""
+    assert key_refused(code).text == f"Iterable refused the API key: check {settings}"
+
+
+def test_the_stop_reason_follows_iterables_code(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """What the answer says is what the operator reads."""
+    body = {"msg": "JWT: wrong signature", "code": "InvalidJwtPayload", "params": None}
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401, "body": body}])
+
+    ran = delivered(tmp_path, sandbox, ["a@example.com"], REQUEST_TIMEOUT="60")
+
+    reason = "Iterable refused the API key: check ITERABLE_JWT_SECRET"
+    assert (ran.exit_code, ran.results["stop_reason"]) == (77, reason)
+    assert reason in ran.stderr
+
+
+def test_an_unreachable_iterable_says_what_to_check() -> None:
+    """It is rarely Iterable that is away."""
+    assert UNREACHABLE.text == (
+        "Iterable is unreachable: 20 calls in a row used up their tries;"
+        " check the network, the proxy and ITERABLE_API_BASE_URL"
+    )
+
+
+def test_a_key_in_the_place_of_the_jwt_secret_is_a_wrong_setting(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """No run begins: one line says what is needed."""
+    jwt = {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": "ssh-rsa AAAAB3Nza"}
+
+    ran = delivered(tmp_path, sandbox, ["a@example.com"], **jwt)
+
+    assert ran.exit_code == 78
+    assert ran.stderr.splitlines()[-1].endswith(
+        "ITERABLE_JWT_SECRET is a public or private key or a certificate:"
+        " HS256 needs the shared secret of the JWT key"
+    )
+    assert "Traceback" not in ran.stderr
+    assert "AAAAB3Nza" not in ran.stderr + ran.log
+    assert sandbox.calls() == []
+    assert not (tmp_path / "iterable_journal.db").exists()
+
+
+@pytest.mark.parametrize("bad_of_four", [4, 1], ids=["all", "one in four"])
+def test_a_batch_of_bad_users_is_not_halved_to_the_end(
+    tmp_path: Path, sandbox: SandboxProcess, bad_of_four: int
+) -> None:
+    """Each bulk call takes the time of 100 or 200 single ones: two refusals are enough."""
+    emails = [
+        f"{'typemismatch' if number % 4 < bad_of_four else 'user'}{number}@example.com"
+        for number in range(1001)
+    ]
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode=bulk")
+
+    calls = sandbox.stats()["calls"]
+    bad = sum(email.startswith("typemismatch") for email in emails)
+    assert (ran.exit_code, ran.results["mode"]) == (1, "bulk")
+    assert (ran.results["successful"], ran.results["total_failures"]) == (1001 - bad, bad)
+    assert calls == {
+        "users/bulkUpdate": 3,
+        "events/trackBulk": 1,
+        "users/update": 1000,
+        "events/track": 1000,
+    }

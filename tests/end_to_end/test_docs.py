@@ -1,0 +1,118 @@
+"""The documents say what is true of the program."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.config.settings import VARIABLES, ConfigurationError, Settings, load_settings
+from integration.core.exit_codes import ExitCode
+from integration.delivery.start_run import QUERY_FILE
+from tests.support.runs import RunResult, run
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+REQUIREMENTS = (ROOT / "requirements.in").read_text(encoding="utf-8")
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading of the README."""
+    section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_help_in_the_readme_is_the_programs(tmp_path: Path) -> None:
+    """Word for word; where the usage is wrapped differs from one Python to the next."""
+    shown = README.split("$ python main.py --help\n", 1)[1].split("```", 1)[0]
+
+    helped = run(tmp_path, {"COLUMNS": "80"}, "--help")
+
+    assert shown.split() == helped.stdout.split()
+
+
+def test_the_settings_table_is_the_settings() -> None:
+    """All variables with their defaults, and no other."""
+    table = {row[0].strip("`"): row[1] for row in rows_of("Settings")}
+
+    assert table == {name: what_happens_without(name) for name in VARIABLES}
+
+
+def what_happens_without(variable: str) -> str:
+    """The cell of a setting's default: its value, a dash for none, or that it is required."""
+    if variable in missing_from({}):
+        return "required"
+    if variable in missing_from({"USE_JWT_AUTH": "true"}):
+        return "required with JWT"
+    default = Settings.model_fields[variable.lower()].default
+    return "–" if default is None else str(default).replace("False", "false")
+
+
+def missing_from(variables: dict[str, str]) -> list[str]:
+    """The variables that the program complains of with these set."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(variables)
+    return str(caught.value).partition(": ")[2].split(", ")
+
+
+def test_the_exit_codes_of_the_readme_are_the_programs() -> None:
+    """Each code has its line."""
+    codes = {int(code) for row in rows_of("Exit codes") for code in row[0].split(",")}
+
+    assert codes == {int(code) for code in ExitCode}
+
+
+def test_every_requirement_is_named_in_the_readme() -> None:
+    """With its reason, and each is pinned."""
+    names = re.findall(r"^([A-Za-z0-9-]+)==", REQUIREMENTS, flags=re.MULTILINE)
+    table = " ".join(row[0] for row in rows_of("What it stands on"))
+
+    assert len(names) == len([line for line in REQUIREMENTS.splitlines() if line[:1].isalnum()])
+    for name in names:
+        assert re.search(rf"\b{name}\b", table), name
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+)
+def test_every_link_leads_to_a_file(path: Path) -> None:
+    """Links inside the project exist."""
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8"))
+
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_architecture_names_every_module() -> None:
+    """A newcomer finds each file of the top level in its table."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_]+)`", text))
+    assert {path.stem for path in ROOT.glob("*.py")} - named == set()
+
+
+def test_the_sample_is_a_results_file_of_a_demo(tmp_path: Path) -> None:
+    """It has what a demo of today writes, key by key; only moments and names differ."""
+    sample = json.loads((ROOT / "docs" / "sample_results.json").read_text(encoding="utf-8"))
+
+    demo = run(tmp_path, {}, "--demo")
+
+    results = RunResult(tmp_path / "demo_output", demo.exit_code, demo.stdout, demo.stderr).results
+    assert timeless(sample) == timeless(results)
+
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00|\d{8}_\d{6}(_\d+)?")
+
+
+def timeless(results: dict[str, Any]) -> dict[str, Any]:
+    """A results file without what differs from one run to the next."""
+    of_its_own = {"run_id": "of its own", "csv_file": Path(results["csv_file"]).name}
+    text = json.dumps(results | of_its_own)
+    return dict(json.loads(MOMENT.sub("some time", text)))
+
+
+def test_the_program_reads_query_2_of_the_projects_own_file() -> None:
+    """The SQL stands once."""
+    assert QUERY_FILE == ROOT / "phase2_queries.sql"

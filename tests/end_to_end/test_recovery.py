@@ -1,0 +1,739 @@
+"""After a run: resume, retry, incremental, status, verify; as real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+
+from sandbox.options import SandboxOptions
+from sandbox.process import SandboxProcess
+from tests.support.fault_matrix import calls_in_doubt, repeats
+from tests.support.runs import (
+    RunResult,
+    database_of,
+    environment_for,
+    finish,
+    has_logged,
+    held,
+    pause_at,
+    run,
+    start,
+    wait_until,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EMAILS = [f"user{number}@example.com" for number in range(40)]
+
+
+@pytest.fixture
+def variables(tmp_path: Path, sandbox: SandboxProcess) -> dict[str, str]:
+    """A configuration with forty users and no limit."""
+    database = database_of(tmp_path / "customers.sqlite", EMAILS)
+    return environment_for(tmp_path, sandbox, database) | {"RATE_LIMIT_SHARE": "10000"}
+
+
+def execute(folder: Path, statement: str) -> None:
+    """Change the customers' database."""
+    with closing(sqlite3.connect(folder / "customers.sqlite")) as database, database:
+        database.execute(statement)
+
+
+def all_results(folder: Path) -> list[dict[str, Any]]:
+    """The results files, oldest first."""
+    paths = sorted(folder.glob("integration_results_*.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def refuse_all_users(sandbox: SandboxProcess) -> None:
+    """Let the next run stop at its first user."""
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
+
+
+def failed_for(sandbox: SandboxProcess, email: str, folder: Path, **more: str) -> RunResult:
+    """A run in which one user's event fails."""
+    sandbox.faults([{"endpoint": "events/track", "email": email, "kind": "html"}])
+    database = folder / "customers.sqlite"
+    return run(folder, environment_for(folder, sandbox, database) | more)
+
+
+def test_a_stopped_run_is_gone_on_with(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """The same run id, one CSV, one results file, every user delivered."""
+    refuse_all_users(sandbox)
+    stopped = run(tmp_path, variables)
+    first = stopped.results
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (stopped.exit_code, ran.exit_code) == (77, 0)
+    results = ran.results
+    assert results["run_id"] == first["run_id"]
+    assert (results["status"], results["stop_reason"]) == ("completed", None)
+    assert (results["successful"], len(results["records"])) == (40, 40)
+    assert f"Resuming run {first['run_id']}: 40 of 40 user(s) are open" in ran.stdout
+    assert len(list(tmp_path.glob("query_results_*.csv"))) == 1
+    assert "The CSV is there already: query_results_" in ran.stdout
+
+
+def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
+    """Kill -9 in the middle: only what is open is sent again, and no event is there twice."""
+    emails = [f"user{number}@example.com" for number in range(200)]
+    database = database_of(tmp_path / "customers.sqlite", emails)
+    latency = 0.05
+    with SandboxProcess(SandboxOptions(latency=latency)) as sandbox:
+        environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "4"}
+        has_paused = pause_at(sandbox, emails[100])
+        process = start(tmp_path, environment)
+        wait_until(process, has_paused)
+        process.send_signal(signal.SIGKILL)
+        finish(tmp_path, process)
+        in_doubt = len(calls_in_doubt(sandbox, latency))
+        sandbox.configure(latency=0)
+
+        ran = run(tmp_path, environment, "--resume")
+
+        assert ran.exit_code == 0
+        assert (ran.results["successful"], len(ran.results["records"])) == (200, 200)
+        state = sandbox.state()
+        assert (len(state["users"]), len(state["events"])) == (200, 200)
+        assert repeats(state["users"]) + repeats(state["events"]) <= in_doubt < 150
+
+
+def test_nothing_to_resume_is_no_failure(tmp_path: Path, variables: dict[str, str]) -> None:
+    """A cron job may always ask."""
+    run(tmp_path, variables)
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (ran.exit_code, len(all_results(tmp_path))) == (0, 1)
+    assert "Nothing to resume" in ran.stdout
+
+
+def test_a_new_run_says_that_an_earlier_one_did_not_finish(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """It names the option, and makes up for the other."""
+    refuse_all_users(sandbox)
+    run(tmp_path, variables)
+
+    ran = run(tmp_path, variables)
+
+    assert ran.exit_code == 0
+    assert "did not finish: 40 user(s) are open. --resume goes on with it" in ran.stderr
+    assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
+
+
+def test_the_failed_are_sent_again_and_no_user_else(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """One open call of one user is one call."""
+    assert failed_for(sandbox, "user7@example.com", tmp_path).exit_code == 1
+    before = len(sandbox.calls())
+
+    ran = run(tmp_path, variables, "--retry-failed")
+
+    assert ran.exit_code == 0
+    assert [call["email"] for call in sandbox.calls()[before:]] == ["user7@example.com"]
+    first, retried = all_results(tmp_path)
+    assert retried["run_id"] != first["run_id"]
+    (record,) = retried["records"]
+    assert (record["email"], record["overall_success"]) == ("user7@example.com", True)
+    assert "Nothing to retry" in run(tmp_path, variables, "--retry-failed").stdout
+
+
+def test_after_a_kill_retry_failed_asks_for_resume_first(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """No run has finished, but someone is open: that is not nothing."""
+    has_paused = pause_at(sandbox, EMAILS[5])
+    process = start(tmp_path, variables)
+    wait_until(process, has_paused)
+    process.kill()
+    finish(tmp_path, process)
+
+    ran = run(tmp_path, variables, "--retry-failed")
+
+    assert (ran.exit_code, len(all_results(tmp_path))) == (1, 0)
+    assert "--resume goes on with it; only then --retry-failed" in ran.stderr
+
+
+def test_who_left_the_list_while_a_run_was_unfinished_is_not_forgotten(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A later whole run has every user else: --status still names the one, --resume sends them."""
+    refuse_all_users(sandbox)
+    run(tmp_path, variables)
+    execute(tmp_path, "DELETE FROM page_views WHERE user_id = 40")
+    assert "this run begins again" in run(tmp_path, variables).stderr
+
+    status = run(tmp_path, variables, "--status").stdout
+    ran = run(tmp_path, variables, "--resume")
+
+    assert "did not finish: 1 user(s) are open: python main.py --resume" in status
+    assert ran.exit_code == 0
+    resumed = all_results(tmp_path)[0]
+    assert (resumed["successful"], resumed["unchanged"]) == (1, 39)
+    assert len(sandbox.state()["users"]) == 40
+    assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
+
+
+def test_a_wrong_key_is_forgotten_once_the_right_one_has_sent_all_users(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """Nothing is open, and the next runs have nothing to warn of."""
+    assert run(tmp_path, variables | {"ITERABLE_API_KEY": "wrong-key"}).exit_code == 77
+
+    first = run(tmp_path, variables)
+    second = run(tmp_path, variables)
+
+    assert "this run begins again" in first.stderr
+    assert second.stderr == ""
+    assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
+
+
+def test_a_bulk_retry_makes_only_the_open_calls(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Profiles that are there are not sent again."""
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html", "times": 2}])
+    assert run(tmp_path, variables, "--mode", "bulk").exit_code == 1
+    before = len(sandbox.calls())
+
+    ran = run(tmp_path, variables, "--mode", "bulk", "--retry-failed")
+
+    assert ran.exit_code == 0
+    assert {call["endpoint"] for call in sandbox.calls()[before:]} == {"events/trackBulk"}
+    assert len(sandbox.state()["events"]) == 40
+
+
+def test_an_incremental_run_sends_what_changed(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Nothing the second time; then one changed plan and one new view: two users."""
+    run(tmp_path, variables, "--incremental")
+    before = len(sandbox.calls())
+
+    retry = run(tmp_path, variables, "--incremental")
+
+    assert (retry.exit_code, len(sandbox.calls())) == (0, before)
+    assert "Unchanged: 40" in retry.stdout
+    assert all_results(tmp_path)[-1]["unchanged"] == 40
+    execute(tmp_path, "UPDATE customers SET first_name = 'Grace' WHERE id = 3")
+    execute(tmp_path, "UPDATE page_views SET page = 'settings' WHERE user_id = 5")
+
+    run(tmp_path, variables, "--incremental")
+
+    assert {call["email"] for call in sandbox.calls()[before:]} == {EMAILS[2], EMAILS[4]}
+    results = all_results(tmp_path)[-1]
+    assert (results["successful"], results["unchanged"], results["total_users"]) == (2, 38, 40)
+
+
+def test_a_dry_incremental_run_knows_what_is_unchanged(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """It looks at a copy of the journal, and leaves no trace in it."""
+    run(tmp_path, variables)
+    execute(tmp_path, "UPDATE customers SET first_name = 'Grace' WHERE id = 3")
+
+    for _ in range(2):
+        ran = run(tmp_path, variables, "--incremental", "--dry-run")
+
+        assert ran.stdout.count("Would send users/update") == 1
+        assert "Unchanged: 39" in ran.stdout
+
+
+def test_a_second_run_at_once_sends_nothing(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """The lock says so at once, with exit code 75, and dies with its process."""
+    variables |= {"MAX_WORKERS": "1"}
+    has_paused = pause_at(sandbox, EMAILS[5])
+    first = start(tmp_path, variables)
+    wait_until(first, has_paused)
+    before = len(sandbox.calls())
+
+    second = run(tmp_path, variables)
+    first_is_going_on = first.poll() is None
+    sent = len(sandbox.calls()) - before
+
+    first.send_signal(signal.SIGKILL)
+    finish(tmp_path, first)
+    third = run(tmp_path, variables)
+
+    assert (second.exit_code, sent) == (75, 0)
+    assert "Another run holds" in second.stderr
+    assert first_is_going_on
+    assert third.exit_code == 0
+
+
+def test_status_tells_what_is_open_and_what_to_do(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Before any run, after a stopped one, after a failed user, and when all is well."""
+    assert "nothing was run" in run(tmp_path, variables, "--status").stdout
+    refuse_all_users(sandbox)
+    run(tmp_path, variables)
+    stopped = run(tmp_path, variables, "--status").stdout
+    failed_for(sandbox, "user7@example.com", tmp_path)
+    failed = run(tmp_path, variables, "--status").stdout
+    run(tmp_path, variables, "--retry-failed")
+    well = run(tmp_path, variables, "--status").stdout
+
+    assert "did not finish: 40 user(s) are open: python main.py --resume" in stopped
+    assert " were not delivered: python main.py --retry-failed" in failed
+    assert well.rstrip().endswith("Nothing is open.")
+    assert [line.split()[3] for line in well.splitlines()[1:4]] == [
+        "completed",
+        "completed",
+        "stopped",
+    ]
+
+
+def test_status_tells_a_running_run_from_a_dead_one(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """By the lock, which only a living process holds."""
+    has_paused = pause_at(sandbox, EMAILS[5])
+    process = start(tmp_path, variables)
+    wait_until(process, has_paused)
+    running = run(tmp_path, variables, "--status").stdout
+    process.send_signal(signal.SIGKILL)
+    finish(tmp_path, process)
+    dead = run(tmp_path, variables, "--status").stdout
+
+    assert " running " in running
+    assert "A run is going on." in running
+    assert " crashed " in dead
+    assert "--resume" in dead
+
+
+def test_verify_confirms_what_iterable_has(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """All users, or so many of them."""
+    run(tmp_path, variables)
+
+    some = run(tmp_path, variables, "--verify", "10")
+    everyone = run(tmp_path, variables, "--verify", "all")
+
+    assert (some.exit_code, everyone.exit_code) == (0, 0)
+    assert "Verified 10 user(s): 10 confirmed, 0 not confirmed, 0 not read" in some.stdout
+    assert "Verified 40 user(s): 40 confirmed" in everyone.stdout
+
+
+def test_verify_names_the_user_and_the_field_that_differ(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A profile changed behind the program's back, looked at a day after the delivery."""
+    run(tmp_path, variables)
+    sandbox.overwrite("user7@example.com", {"plan_type": "free"})
+    delivered_long_ago(tmp_path)
+
+    ran = run(tmp_path, variables, "--verify", "all")
+
+    assert ran.exit_code == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("Not confirmed: user7@example.com: profile plan_type")
+    assert "39 confirmed, 1 not confirmed" in ran.stdout
+
+
+def test_verify_names_an_event_that_differs(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A profile that is right does not make up for an event that is not."""
+    run(tmp_path, variables)
+    delivered_long_ago(tmp_path)
+    event = track(sandbox, event_of(sandbox, EMAILS[7]), page="blog")
+
+    ran = run(tmp_path, variables, "--verify", "all")
+
+    assert (ran.exit_code, event["page"]) == (1, "blog")
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith("Not confirmed: user7@example.com: event page")
+
+
+def test_verify_does_not_miss_an_event_that_it_cannot_see(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Iterable returns 200 events of a user: one behind them is neither there nor missing."""
+    run(tmp_path, variables, "--limit", "2")
+    delivered_long_ago(tmp_path)
+    sent = event_of(sandbox, EMAILS[0])
+    for number in range(1, 201):
+        newer = {"id": f"newer-{number}", "createdAt": sent["createdAt"] + number}
+        track(sandbox, sent | newer, timestamp=str(number))
+
+    ran = run(tmp_path, variables, "--verify")
+
+    assert ran.exit_code == 0
+    (line,) = ran.stderr.splitlines()
+    assert " - WARNING - Not checked: user0@example.com: " in line
+    assert line.endswith("the event is older than the 200 that Iterable returns")
+    assert (
+        "Verified 2 user(s): 1 confirmed, 0 not confirmed, 0 not read, 1 not checked" in ran.stdout
+    )
+
+
+def event_of(sandbox: SandboxProcess, email: str) -> dict[str, Any]:
+    """A user's event as Iterable has it."""
+    events = sandbox.state()["events"].items()
+    ((event_id, event),) = ((i, one) for i, one in events if one["email"] == email)
+    return dict(event) | {"id": event_id}
+
+
+def track(sandbox: SandboxProcess, event: dict[str, Any], **fields: object) -> dict[str, Any]:
+    """Send an event behind the program's back, with other fields; returns those it has then."""
+    sent = {name: event[name] for name in ("email", "eventName", "id", "createdAt")}
+    data = event["dataFields"] | fields
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(
+            f"{sandbox.url}/api/events/track",
+            json=sent | {"dataFields": data},
+            headers={"Api-Key": sandbox.options.api_key},
+            timeout=30,
+        )
+    assert answer.status_code == 200, answer.text
+    return dict(sandbox.state()["events"][event["id"]]["dataFields"])
+
+
+def delivered_long_ago(folder: Path) -> None:
+    """Make the journal say so: Iterable has had its time to process."""
+    with closing(sqlite3.connect(folder / "iterable_journal.db")) as journal, journal:
+        journal.execute("UPDATE outcomes SET at = '2026-01-13T14:30:45.000000+00:00'")
+
+
+def test_verify_needs_a_key_that_may_read(tmp_path: Path) -> None:
+    """A JWT key may not: one line, exit code 77."""
+    secret = "a-jwt-secret-of-thirty-two-bytes!"
+    database = database_of(tmp_path / "customers.sqlite", EMAILS[:3])
+    with SandboxProcess(SandboxOptions(jwt_secret=secret)) as sandbox:
+        environment = environment_for(tmp_path, sandbox, database)
+        environment |= {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": secret}
+        run(tmp_path, environment)
+
+        ran = run(tmp_path, environment, "--verify")
+
+    assert ran.exit_code == 77
+    assert "Iterable denied read access: --verify needs a server-side API key" in ran.stderr
+
+
+def interrupt(folder: Path, sandbox: SandboxProcess, variables: dict[str, str], at: str) -> None:
+    """Start a run and end it with SIGTERM at this user's event."""
+    has_paused = pause_at(sandbox, at)
+    process = start(folder, variables | {"MAX_WORKERS": "4"})
+    wait_until(process, has_paused)
+    process.send_signal(signal.SIGTERM)
+    assert finish(folder, process).exit_code == 143
+
+
+def test_a_run_whose_results_could_not_be_written_is_found_by_resume(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Every user is delivered, the file is missing: --resume writes it."""
+    folder = tmp_path / "out"
+    variables |= {"OUTPUT_DIR": str(folder), "REQUEST_TIMEOUT": "60"}
+    with held(sandbox):
+        process = start(tmp_path, variables)
+        wait_until(process, lambda: has_logged(tmp_path, "[STEP 5]"))
+        folder.rename(tmp_path / "moved")
+        folder.touch()  # a folder that is only missing would be made again
+    ran = finish(tmp_path, process)
+    folder.unlink()
+    (tmp_path / "moved").rename(folder)
+
+    resumed = run(tmp_path, variables, "--resume")
+
+    assert (ran.exit_code, resumed.exit_code) == (78, 0)
+    assert len(sandbox.calls()) == 80
+    (results,) = all_results(folder)
+    assert (results["status"], results["successful"]) == ("completed", 40)
+
+
+def test_a_retry_takes_over_whom_an_interrupted_run_left_open(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """After it nothing is open, and nothing is left to resume."""
+    interrupt(tmp_path, sandbox, variables, at=EMAILS[5])
+
+    assert run(tmp_path, variables, "--retry-failed").exit_code == 0
+
+    assert "Nothing is open" in run(tmp_path, variables, "--status").stdout
+    before = len(sandbox.calls())
+    assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
+    assert len(sandbox.calls()) == before
+
+
+@pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
+def test_one_projects_users_are_not_sent_to_another(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
+) -> None:
+    """Another address is refused, and the run can still be gone on with where it belongs."""
+    interrupt(tmp_path, sandbox, variables, at=EMAILS[10])
+    with SandboxProcess() as other:
+        moved = variables | {"ITERABLE_API_BASE_URL": other.url}
+        ran = run(tmp_path, moved, option)
+
+        assert (ran.exit_code, other.calls()) == (78, [])
+    assert "was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY" in ran.stderr
+    assert run(tmp_path, variables, "--resume").exit_code == 0
+    assert len(sandbox.state()["users"]) == 40
+
+
+def test_a_corrected_key_goes_on_with_the_run_that_the_wrong_one_stopped(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """To the program it is another project, in which nothing was delivered yet."""
+    assert run(tmp_path, variables | {"ITERABLE_API_KEY": "wrong-key"}).exit_code == 77
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (ran.exit_code, ran.results["successful"]) == (0, 40)
+    assert "Unchanged: 40" in run(tmp_path, variables, "--incremental").stdout
+
+
+@pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
+def test_a_run_that_met_no_iterable_is_not_moved_to_another_key(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
+) -> None:
+    """Nothing was delivered, but nothing says either that its key was a wrong one."""
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 200}])
+    assert run(tmp_path, variables | {"MAX_ATTEMPTS": "1"}).exit_code == 69
+    sandbox.reset()
+
+    ran = run(tmp_path, variables | {"ITERABLE_API_KEY": "another-projects-key"}, option)
+
+    assert (ran.exit_code, sandbox.calls()) == (78, [])
+    assert "was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY" in ran.stderr
+    status = run(tmp_path, variables, "--status").stdout
+    assert "40 user(s) are open: python main.py --resume" in status
+
+
+@pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
+def test_a_run_that_was_killed_before_it_delivered_is_not_moved_to_another_key(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
+) -> None:
+    """Its key was never refused."""
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+    process = start(tmp_path, variables | {"REQUEST_TIMEOUT": "600"})
+    wait_until(process, lambda: bool(sandbox.calls()))
+    process.kill()
+    finish(tmp_path, process)
+    before = len(sandbox.calls())
+
+    ran = run(tmp_path, variables | {"ITERABLE_API_KEY": "another-projects-key"}, option)
+
+    assert (ran.exit_code, len(sandbox.calls())) == (78, before)
+    assert "go on with those settings, or begin a new run" in ran.stderr
+
+
+def test_a_resumed_run_leaves_whom_a_later_one_has_sent_newer_data(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Stopped, then `--limit 5` with a new name, then resumed: the new name stays."""
+    refuse_all_users(sandbox)
+    run(tmp_path, variables)
+    execute(tmp_path, "UPDATE customers SET first_name = 'New' WHERE id <= 5")
+    run(tmp_path, variables, "--limit", "5")
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert ran.exit_code == 0
+    names = [user["dataFields"]["first_name"] for user in sandbox.state()["users"].values()]
+    assert (names.count("New"), len(names)) == (5, 40)
+    assert "Unchanged: 5" in ran.stdout
+    execute(tmp_path, "UPDATE customers SET first_name = 'Ada'")
+    assert "Unchanged: 35" in run(tmp_path, variables, "--incremental").stdout
+
+
+def test_two_journals_may_share_an_output_folder_at_the_same_moment(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """Each run has files of its own, whatever the second it began in."""
+    runs = [
+        start(tmp_path, variables | {"JOURNAL_FILE": f"{name}.db", "LOG_FILE": f"{name}.log"})
+        for name in ("one", "two", "three")
+    ]
+
+    assert [finish(tmp_path, process).exit_code for process in runs] == [0, 0, 0]
+    assert len({results["run_id"] for results in all_results(tmp_path)}) == 3
+    assert len(list(tmp_path.glob("query_results_*.csv"))) == 3
+
+
+def test_an_old_failure_does_not_undo_what_a_newer_run_sent(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """With a newer run unfinished, the older one's failed users are not sent their old data."""
+    variables |= {"MAX_WORKERS": "1"}
+    failed_for(sandbox, EMAILS[0], tmp_path)
+    execute(tmp_path, "UPDATE customers SET first_name = 'New' WHERE id = 1")
+    has_paused = pause_at(sandbox, EMAILS[10])
+    process = start(tmp_path, variables)
+    wait_until(process, has_paused)
+    process.kill()
+    finish(tmp_path, process)
+
+    retried = run(tmp_path, variables, "--retry-failed")
+    run(tmp_path, variables, "--resume")
+
+    assert retried.exit_code == 1
+    assert "--resume goes on with it; only then --retry-failed" in retried.stderr
+    assert sandbox.state()["users"][EMAILS[0]]["dataFields"]["first_name"] == "New"
+
+
+def test_a_key_that_loses_bulk_skips_no_user(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A batch in which one user needs both calls and the others only their events."""
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html", "times": 2}])
+    run(tmp_path, variables, "--mode", "bulk")
+    with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
+        journal.execute("UPDATE outcomes SET users_update_success = 0 WHERE position = 3")
+    refusal = {"kind": "status", "status": 403, "times": 9}
+    sandbox.faults([{"endpoint": "users/bulkUpdate", **refusal}])
+
+    ran = run(tmp_path, variables, "--mode", "bulk", "--retry-failed")
+
+    assert (ran.exit_code, len(sandbox.state()["events"])) == (0, 40)
+
+
+def test_verify_without_a_run_confirms_nothing(tmp_path: Path, variables: dict[str, str]) -> None:
+    """A mistyped JOURNAL_FILE must not look like a delivery that was confirmed."""
+    ran = run(tmp_path, variables, "--verify")
+
+    assert ran.exit_code == 1
+    assert "Nothing to verify: there was no run yet" in ran.stderr
+
+
+def test_verify_of_a_run_that_delivered_no_user_confirms_nothing(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Nothing confirmed is not a success."""
+    refuse_all_users(sandbox)
+    run_id = run(tmp_path, variables).results["run_id"]
+
+    ran = run(tmp_path, variables, "--verify")
+
+    assert ran.exit_code == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.endswith(f"Nothing to verify: no user of run {run_id} was delivered")
+    assert "Verified" not in ran.stdout
+
+
+def test_verify_of_a_run_without_users_is_no_failure(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """In a quiet week there was nothing to deliver, as the run's own exit code says."""
+    execute(tmp_path, "DELETE FROM page_views")
+    run_id = run(tmp_path, variables).results["run_id"]
+
+    ran = run(tmp_path, variables, "--verify")
+
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert f"Nothing to verify: run {run_id} had no users" in ran.stdout
+
+
+def test_verify_tells_whom_it_could_not_read(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """An Iterable that is away confirms no user: it gives up, exit code 69."""
+    run(tmp_path, variables)
+    away = variables | {"ITERABLE_API_BASE_URL": "http://127.0.0.1:9", "MAX_ATTEMPTS": "1"}
+
+    ran = run(tmp_path, away, "--verify", "all")
+
+    assert ran.exit_code == 69
+    assert "Not read: user0@example.com: connection_error" in ran.stderr
+    assert "Giving up: 20 users in a row could not be read" in ran.stderr
+
+
+def test_verify_gives_up_when_iterable_goes_away_in_the_middle(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Twenty users in a row that cannot be read are enough, whatever was confirmed before."""
+    run(tmp_path, variables)
+    dead = {"endpoint": "users/getByEmail", "kind": "status", "status": 503}
+    sandbox.faults([{**dead, "email": email} for email in EMAILS[10:]])
+
+    ran = run(tmp_path, variables | {"MAX_ATTEMPTS": "1"}, "--verify", "all")
+
+    assert ran.exit_code == 69
+    assert "Verified 30 user(s): 10 confirmed, 0 not confirmed, 20 not read" in ran.stdout
+    assert "Giving up: 20 users in a row could not be read" in ran.stderr
+
+
+def test_verify_goes_on_when_users_between_can_be_read(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Thirty of forty cannot be read, but never twenty in a row: each is told of, exit code 1."""
+    run(tmp_path, variables)
+    dead = {"endpoint": "users/getByEmail", "kind": "status", "status": 503}
+    sandbox.faults([{**dead, "email": email} for n, email in enumerate(EMAILS) if n % 4])
+
+    ran = run(tmp_path, variables | {"MAX_ATTEMPTS": "1"}, "--verify", "all")
+
+    assert ran.exit_code == 1
+    assert "Verified 40 user(s): 10 confirmed, 0 not confirmed, 30 not read" in ran.stdout
+
+
+def test_a_resumed_run_keeps_the_kind_of_calls_it_began_with(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Begun with `--mode bulk` and killed, it goes on in bulk, though forty users are few."""
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+    process = start(tmp_path, variables | {"REQUEST_TIMEOUT": "600"}, "--mode", "bulk")
+    wait_until(process, lambda: bool(sandbox.calls()))
+    process.kill()
+    finish(tmp_path, process)
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (ran.exit_code, ran.results["mode"]) == (0, "bulk")
+    endpoints = {call["endpoint"] for call in sandbox.calls()}
+    assert endpoints == {"users/bulkUpdate", "events/trackBulk"}
+
+
+def test_a_retry_keeps_the_kind_of_calls_of_the_run_that_failed(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """For one user in a short time Iterable wants one kind of call."""
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html"}])
+    assert run(tmp_path, variables, "--mode", "bulk").exit_code == 1
+    before = len(sandbox.calls())
+
+    assert run(tmp_path, variables, "--retry-failed").exit_code == 0
+
+    assert {call["endpoint"] for call in sandbox.calls()[before:]} == {"events/trackBulk"}
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_verify_with_its_own_exit_code(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    variables: dict[str, str],
+    number: signal.Signals,
+    exit_code: int,
+) -> None:
+    """What was looked at until then is told, and says nothing of the whole."""
+    run(tmp_path, variables, "--limit", "1")
+    sandbox.overwrite(EMAILS[0], {"plan_type": "free"})
+    # Delivered in times to come, the user is looked at for a minute.
+    with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
+        journal.execute("UPDATE outcomes SET at = '2999-01-13T14:30:45.000000+00:00'")
+    process = start(tmp_path, variables, "--verify")
+    wait_until(process, lambda: "events/{email}" in sandbox.stats()["calls"])
+
+    process.send_signal(number)
+
+    ended = finish(tmp_path, process)
+    assert ended.exit_code == exit_code
+    assert "Verified " in ended.stdout

@@ -1,0 +1,280 @@
+"""How a run begins: whom it sends to, what it forgets and makes up for, as real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.bootstrap import project_of
+from integration.config.settings import load_settings
+from integration.delivery.start_run import resume_run
+from integration.journal.queries import past_run, past_runs
+from integration.journal.store import Journal
+from tests.support.journals import AT, HEADER, completed_run
+from tests.support.runs import (
+    ROOT,
+    database_of,
+    environment_for,
+    finish,
+    pause_at,
+    run,
+    start,
+    wait_until,
+)
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from db_connection import DatabaseSettings
+    from sandbox.process import SandboxProcess
+    from tests.support.mysql_server import MySQLServer
+
+JOURNAL = "iterable_journal.db"
+MAX_WAIT_SECONDS = 20
+# A signal that comes just when SQLite has called Python.
+INTERRUPTED_IN_A_CALLBACK = """
+import signal, sys
+import main
+from integration.journal import file as journal_file
+journal_file.fingerprint = lambda _: signal.raise_signal(int(sys.argv[1]))
+sys.exit(main.main([]))
+"""
+
+
+def test_a_run_is_gone_on_with_from_any_folder(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """Its files are where it began; there is one results file for the whole run."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com", "bob@example.com"])
+    environment = environment_for(tmp_path, sandbox, database)
+    environment["JOURNAL_FILE"] = str(tmp_path / "journal.db")
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
+    assert run(here, environment).exit_code == 77
+
+    ran = run(there, environment, "--resume")
+
+    assert ran.exit_code == 0
+    assert [path.name for path in there.iterdir()] == ["run.log"]
+    (results,) = here.glob("integration_results_*.json")
+    assert f"Results saved to: {results}" in ran.stdout
+    assert '"successful": 2' in results.read_text(encoding="utf-8")
+
+
+def test_who_cannot_be_sent_is_named_and_not_counted_among_those_who_are(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """The reason stands in the log; the others are numbered without gaps."""
+    database = database_of(
+        tmp_path / "customers.sqlite", ["ada@example.com", "no user", None, "bob@example.com"]
+    )
+
+    ran = run(tmp_path, environment_for(tmp_path, sandbox, database))
+
+    assert ran.exit_code == 1
+    assert "no user: not sent: the email has no @" in ran.stderr
+    assert "None: not sent: the customer has no email" in ran.stderr
+    assert "2 user(s) have no email that can be sent to" in ran.stderr
+    numbers = [line for line in ran.messages() if line.startswith("Processing record")]
+    assert numbers == ["Processing record 1/2", "Processing record 2/2"]
+
+
+def test_a_customers_database_is_no_journal(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """JOURNAL_FILE and DB_NAME were mixed up: one line, and the file stays as it is."""
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
+    environment = environment_for(tmp_path, sandbox, database)
+    before = database.read_bytes()
+
+    ran = run(tmp_path, environment | {"JOURNAL_FILE": str(database)})
+
+    assert ran.exit_code == 78
+    assert "is an SQLite file, but no journal: set JOURNAL_FILE to another file" in ran.stderr
+    assert database.read_bytes() == before
+
+
+def days_ago(days: float) -> str:
+    """A time as the journal has it."""
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
+
+
+def execute(database: Path, statement: str) -> None:
+    """Change the customers' database."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(statement)
+
+
+def begun(folder: Path, days: int) -> None:
+    """Let all runs of the journal have begun so many days ago, or, below 0, in times to come."""
+    with Journal(folder / JOURNAL) as journal:
+        journal.execute("UPDATE runs SET started_at = ?", (days_ago(days),))
+
+
+def test_runs_older_than_thirty_days_are_forgotten(tmp_path: Path) -> None:
+    """Any run does so, once it knows what it has to do."""
+    with Journal(tmp_path / JOURNAL) as journal:
+        for days in (400, 31.5, 29, 1):
+            run_number = completed_run(journal, [page_view(1)])
+            started = (days_ago(days), run_number)
+            journal.execute("UPDATE runs SET started_at = ? WHERE run = ?", started)
+
+    assert run(tmp_path, environment_for(tmp_path, None, None), "--resume").exit_code == 0
+
+    with Journal(tmp_path / JOURNAL) as journal:
+        assert [past.run for past in past_runs(journal, 10)] == [4, 3]
+
+
+def test_failed_users_of_an_old_run_can_still_be_retried(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """What --status advises works, and a dry run or another new run between changes nothing."""
+    emails = [f"user{number}@example.com" for number in range(6)]
+    variables = environment_for(tmp_path, sandbox, database_of(tmp_path / "db.sqlite", emails))
+    refusals = [{"endpoint": "*", "email": email, "kind": "html", "times": 2} for email in emails]
+    sandbox.faults(refusals[:4])
+    assert run(tmp_path, variables).exit_code == 1
+    begun(tmp_path, 31)
+    execute(tmp_path / "db.sqlite", "DELETE FROM page_views")
+    assert run(tmp_path, variables).exit_code == 0
+
+    status = run(tmp_path, variables, "--status")
+    retried = run(tmp_path, variables, "--retry-failed")
+
+    assert "4 user(s) of run" in status.stdout
+    assert retried.exit_code == 0
+    assert "Retrying 4 user(s)" in retried.stdout
+    assert len(sandbox.state()["events"]) == 6
+
+
+@pytest.mark.parametrize("days", [366, 20_000, -366], ids=["ahead", "begun in 1970", "behind"])
+def test_a_killed_run_is_resumed_whatever_the_clock_says(
+    tmp_path: Path, sandbox: SandboxProcess, days: int
+) -> None:
+    """A clock that is a year ahead, or was decades behind, makes no user's run an old one."""
+    emails = [f"user{number}@example.com" for number in range(20)]
+    variables = environment_for(tmp_path, sandbox, database_of(tmp_path / "db.sqlite", emails))
+    has_paused = pause_at(sandbox, emails[0])
+    process = start(tmp_path, variables)
+    wait_until(process, has_paused)
+    process.kill()
+    finish(tmp_path, process)
+    begun(tmp_path, days)
+
+    resumed = run(tmp_path, variables, "--resume")
+
+    assert resumed.exit_code == 0
+    assert resumed.results["successful"] == 20
+
+
+def connections_to(server: MySQLServer, name: str) -> int:
+    """How many sessions are in this database."""
+    return [row[3] for row in server.run("SHOW PROCESSLIST")].count(name)
+
+
+def test_the_database_is_let_go_before_the_first_call_to_iterable(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    mysql_server: MySQLServer,
+    seeded_database: DatabaseSettings,
+) -> None:
+    """While the first call waits for its answer, the server has no session of the run."""
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+    variables = environment_for(tmp_path, sandbox, seeded_database) | {"REQUEST_TIMEOUT": "600"}
+    process = start(tmp_path, variables)
+    while not sandbox.calls():
+        assert process.poll() is None
+        time.sleep(0.01)
+
+    # A server ends a session shortly after its client has gone.
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
+    while connections_to(mysql_server, seeded_database.name) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    left = connections_to(mysql_server, seeded_database.name)
+    is_waiting = process.poll() is None
+
+    process.kill()
+    finish(tmp_path, process)
+    assert (left, is_waiting) == (0, True)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_killed_run_is_made_up_for_is_a_clean_interruption(
+    tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals, exit_code: int
+) -> None:
+    """SQLite makes an error of its own of what a callback raises; the run names the signal."""
+    with Journal(tmp_path / JOURNAL) as journal:
+        completed_run(journal, [page_view(1)], status="running")
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
+    variables = environment_for(tmp_path, sandbox, database) | {"PYTHONPATH": str(ROOT)}
+
+    interrupted = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK, str(number.value)],
+        cwd=tmp_path,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert interrupted.returncode == exit_code
+    (line,) = interrupted.stderr.splitlines()
+    assert f"interrupted by {number.name}" in line
+    assert line.endswith("; nothing was sent")
+    assert sandbox.calls() == []
+    assert run(tmp_path, variables).exit_code == 0
+
+
+def test_going_on_with_a_run_is_all_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill in between leaves the run as it was, with the key that it began with."""
+    settings = load_settings(
+        {"DB_ENGINE": "sqlite", "DB_NAME": "a.db", "ITERABLE_API_KEY": "the-right-key"}
+    )
+    address = project_of(settings).partition(":")[0]
+    header = replace(
+        HEADER, project=f"{address}:wrong", results_file=str(tmp_path / "results.json")
+    )
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("integration.delivery.start_run.leave_to_later_runs", killed)
+    with Journal(tmp_path / "journal.db") as journal:
+        run = journal.begin(header, [page_view(1)])
+        journal.finish(run, "stopped", "Iterable refused the API key", AT)
+        with pytest.raises(KeyboardInterrupt):
+            resume_run(settings, journal)
+
+        record = past_run(journal, run).record
+        assert (record.status, record.header.project) == ("stopped", header.project)
+
+
+def test_runs_that_follow_each_other_at_once_do_not_name_their_files_by_times_to_come(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """A file's name is never later than the moment it was written at."""
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
+    environment = environment_for(tmp_path, sandbox, database)
+    processes = [
+        start(tmp_path, environment | {"JOURNAL_FILE": f"{number}.db", "LOG_FILE": f"{number}.log"})
+        for number in range(4)
+    ]
+    assert [finish(tmp_path, process).exit_code for process in processes] == [0] * 4
+
+    files = list(tmp_path.glob("integration_results_*.json"))
+    assert len(files) == 4
+    for path in files:
+        stamp = path.stem.removeprefix("integration_results_")
+        assert stamp <= f"{datetime.fromtimestamp(path.stat().st_mtime):%Y%m%d_%H%M%S}"  # noqa: DTZ006  local

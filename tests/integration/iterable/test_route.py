@@ -1,0 +1,332 @@
+"""The way to Iterable that the environment sets; the proxies are real ones on loopback ports."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.core.redaction import SecretMask
+from integration.iterable.route import RouteError, route_to
+from tests.integration.iterable.test_transport import post
+from tests.support.proxy import (
+    BASE_URL,
+    HOST,
+    Certificate,
+    forward_to,
+    make_certificate,
+    refusing_proxy,
+    tunnelling_proxy,
+)
+from tests.support.runs import database_of, environment_for, run
+from tests.support.scripted_server import body_of, ok
+from tests.unit.iterable.test_http_connection import BODIES, answers_for
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.process import SandboxProcess
+
+CLOSED_PORT = "http://127.0.0.1:9"
+LOGIN = "corporate%2Duser:s%40cret-w0rd"
+NEEDS_LOGIN = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy and no CA but what a test sets."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module", name="certificate")
+def certificate_fixture(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """One for all tests."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+def test_https_goes_through_the_proxy_of_the_environment(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """The proxy is asked for a tunnel, and Iterable's answer comes through it."""
+    with tunnelling_proxy(certificate, lambda request: ok(body_of(request))) as proxy:
+        monkeypatch.setenv(variable, proxy.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        answers = answers_for(BASE_URL)
+
+    assert [answer.body for answer in answers] == BODIES
+    assert [request.split()[:2] for request in proxy.requests] == [
+        [b"CONNECT", f"{HOST}:443".encode()]
+    ]
+
+
+def test_http_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy of its own scheme; it is asked for the whole address."""
+    with refusing_proxy(ok(b"{}")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("HTTPS_PROXY", CLOSED_PORT)
+        answer = post(f"http://{HOST}")
+
+    assert answer.status == 200
+    assert proxy.requests[0].startswith(f"POST http://{HOST}/api/users/update ".encode())
+
+
+@pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
+def test_a_host_of_no_proxy_is_called_directly(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Written as 127.1, this machine is no loopback that goes without a proxy anyway."""
+    url = sandbox.url.replace("127.0.0.1", "127.1")
+    monkeypatch.setenv("HTTP_PROXY", CLOSED_PORT)
+    assert post(url).error == "connection_error"
+
+    monkeypatch.setenv(variable, "127.1")
+    assert post(url).status == 200
+
+
+def test_a_proxy_without_a_scheme_is_one_for_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As other programs take it."""
+    with refusing_proxy(ok(b"{}")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{proxy.port}")
+        assert post(f"http://{HOST}").status == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://[bad",
+        "foo:notaport",
+        "http://bob:s3cret@proxy.invalid:99999",
+        "http://",
+        "://bob:s3cret@proxy.invalid",
+        "socks5://127.0.0.1:9",
+        "ftp://127.0.0.1:9",
+        "http://a b:80",
+        "http://us€r:w@proxy.invalid:80",
+        "http://pr\udce4xy.invalid:80",
+    ],
+)
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
+def test_a_proxy_that_is_none_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    """The variable is named and what it should be; its value may hold a password."""
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(RouteError, match=f"^{variable} is a value that is not shown") as refused:
+        route_to(BASE_URL)
+
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_proxy_that_does_not_count_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another scheme, for a host of NO_PROXY, for the loopback."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://[bad")
+    assert route_to(f"http://{HOST}").proxies == {}
+    assert route_to("https://127.0.0.1:8080").proxies == {}
+    monkeypatch.setenv("NO_PROXY", HOST)
+    assert route_to(BASE_URL).proxies == {}
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_ca_bundle_that_is_not_there_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """It would fail every call; bytes that no text can carry are shown as such."""
+    monkeypatch.setenv(variable, "/no/b\udce4ndle.pem")
+    message = rf"^{variable} is '/no/b\\udce4ndle\.pem' \(No such file"
+    with pytest.raises(RouteError, match=message):
+        route_to(BASE_URL)
+
+
+def test_a_ca_bundle_without_a_certificate_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Any other file."""
+    other = tmp_path / "notes.txt"
+    other.write_text("none here\n", encoding="utf-8")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
+    with pytest.raises(RouteError, match="which holds no certificate"):
+        route_to(BASE_URL)
+
+
+def test_a_folder_of_certificates_is_a_ca_bundle(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """OpenSSL looks into it by hashes of names."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+    assert route_to(BASE_URL).verify == str(tmp_path)
+
+
+def test_without_tls_no_ca_bundle_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo runs on plain http."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
+    route_to("http://127.0.0.1:8080")
+
+
+def login_forms() -> list[str]:
+    """How the login of the proxy may be written."""
+    encoded = base64.b64encode(b"corporate-user:s@cret-w0rd").decode()
+    plain = ["corporate-user", "s@cret-w0rd", "corporate-user:s@cret-w0rd"]
+    return [*LOGIN.split(":"), LOGIN, *plain, encoded, encoded.rstrip("=")]
+
+
+def test_what_a_proxy_says_of_its_login_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """User and password, as they are written, as they are meant and as the header has them."""
+    for form in login_forms():
+        refusal = b"HTTP/1.1 503 Who is %b\r\n\r\n" % form.encode()
+        with refusing_proxy(refusal) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", f"//{LOGIN}@"))
+            answer = post(BASE_URL)
+
+        assert b"Proxy-Authorization: Basic " in proxy.requests[0]
+        assert "503 Who is ***" in answer.reason
+        assert "corporate" not in answer.reason
+
+
+def test_a_page_with_the_login_is_masked(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that looks into TLS may answer in Iterable's place."""
+    page = " ".join(["<p>", *login_forms()]).encode()
+    with tunnelling_proxy(certificate, lambda _: ok(page)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", f"//{LOGIN}@"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        answer = post(BASE_URL)
+
+    assert answer.body == b"<p> " + b" ".join([b"***"] * len(login_forms()))
+
+
+def test_a_success_is_read_though_the_proxys_user_is_a_word_of_it(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else `user` would be gone from every email address of a bulk answer."""
+    body = b'{"code":"Success","user":"user1@example.com"}'
+    with tunnelling_proxy(certificate, lambda _: ok(body)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:s3cret@"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        assert post(BASE_URL).body == body
+
+
+def test_bytes_after_an_answer_within_tls_go_to_no_user(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was decrypted with the answer, and is too much to be read with it, is seen too."""
+    # With its headers an answer fills what is read at once, to the last byte.
+    room = io.DEFAULT_BUFFER_SIZE - len(ok(b" " * 8000)) + 8000
+    bodies = [body.ljust(room) for body in BODIES]
+    rest = ok(b"no user's")
+    with tunnelling_proxy(certificate, lambda request: ok(body_of(request)) + rest) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        answers = answers_for(BASE_URL, bodies)
+
+    assert [answer.body for answer in answers] == bodies
+    assert len(proxy.requests) == len(bodies)
+
+
+def test_a_long_body_goes_through_tls_whole(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many records of it, and back."""
+    body = bytes(range(97, 123)) * 100_000
+    with tunnelling_proxy(certificate, lambda request: ok(body_of(request))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        (answer,) = answers_for(BASE_URL, [body])
+
+    assert answer.body == body
+
+
+@pytest.fixture(name="variables")
+def variables_fixture(tmp_path: Path) -> dict[str, str]:
+    """A whole configuration for two users, of an Iterable that only a proxy reaches."""
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com", "bob@example.com"])
+    return environment_for(tmp_path, None, database) | {"ITERABLE_API_BASE_URL": BASE_URL}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HTTPS_PROXY", "http://[bad"),
+        ("HTTPS_PROXY", "foo:notaport"),
+        ("ALL_PROXY", "socks5h://bob:s3cret@127.0.0.1:9"),
+        ("REQUESTS_CA_BUNDLE", "/no/such/file.pem"),
+        ("CURL_CA_BUNDLE", "/no/such/file.pem"),
+    ],
+)
+def test_a_wrong_variable_ends_the_program_before_anything_else(
+    tmp_path: Path, variables: dict[str, str], variable: str, value: str
+) -> None:
+    """One line that names it, exit code 78; nothing was read or sent."""
+    ran = run(tmp_path, variables | {variable: value})
+
+    assert ran.exit_code == 78
+    (line,) = ran.stderr.splitlines()
+    assert f" - ERROR - {variable} is " in line
+    assert "s3cret" not in ran.stderr + ran.log
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_a_certificate_that_cannot_be_verified_stops_the_run(
+    tmp_path: Path, variables: dict[str, str], certificate: Certificate
+) -> None:
+    """It will not heal: one try, the rest is not attempted, and the line says what to check."""
+    with tunnelling_proxy(certificate, lambda _: b"") as proxy:
+        ran = run(tmp_path, variables | {"HTTPS_PROXY": proxy.url})
+
+    assert ran.exit_code == 69
+    assert "certificate cannot be verified (self" in ran.stderr.splitlines()[-1]
+    assert "check REQUESTS_CA_BUNDLE" in ran.stderr.splitlines()[-1]
+    assert "Retrying" not in ran.stderr
+    assert [record["users_update"]["error"] for record in ran.records.values()] == [
+        "connection_error",
+        "not_attempted",
+    ]
+    assert ran.results["status"] == "stopped"
+    assert len(proxy.requests) == 1
+
+
+def test_a_proxy_that_wants_a_login_stops_the_run(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """Like a refused key; the login it was given is in no file."""
+    with refusing_proxy(NEEDS_LOGIN.replace(b"Auth", LOGIN.encode() + b" Auth")) as proxy:
+        address = proxy.url.replace("//", f"//{LOGIN}@")
+        ran = run(tmp_path, variables | {"HTTPS_PROXY": address})
+
+    assert ran.exit_code == 69
+    assert "check HTTPS_PROXY" in ran.stderr.splitlines()[-1]
+    assert ran.results["not_attempted"] == 1
+    assert len(proxy.requests) == 1
+    written = ran.stdout + ran.stderr + ran.log + str(ran.results)
+    assert not [form for form in login_forms() if form in written]
+
+
+def test_a_407_within_the_tunnel_is_a_proxys_too(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Iterable has no such answer."""
+    with tunnelling_proxy(certificate, lambda _: NEEDS_LOGIN) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        answer = post(BASE_URL)
+
+    assert (answer.status, "HTTPS_PROXY" in answer.stop_reason) == (407, True)
+
+
+def test_a_run_goes_through_a_proxy_whose_certificate_is_trusted(
+    tmp_path: Path, variables: dict[str, str], certificate: Certificate, sandbox: SandboxProcess
+) -> None:
+    """Both variables together, as a company's network wants them."""
+    with tunnelling_proxy(certificate, forward_to(sandbox.url)) as proxy:
+        trust = {"HTTPS_PROXY": proxy.url, "REQUESTS_CA_BUNDLE": str(certificate.file)}
+        ran = run(tmp_path, variables | trust)
+
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    assert set(sandbox.state()["users"]) == {"ada@example.com", "bob@example.com"}
+    assert SecretMask()(ran.log) == ran.log

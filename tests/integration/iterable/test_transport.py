@@ -1,0 +1,313 @@
+"""Real HTTP to the sandbox: every way in which an answer can fail to come."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import certifi
+import pytest
+
+from integration.core.redaction import SecretMask
+from integration.iterable.transport import Transport
+from sandbox.options import SandboxOptions
+from sandbox.process import SandboxProcess
+from tests.support.users import pending_user
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from integration.iterable.responses import Answer
+
+HEADERS = {"Api-Key": "sandbox-key"}
+PATH = "/api/users/update"
+
+
+@contextmanager
+def transport_to(url: str, **options: Any) -> Iterator[Transport]:
+    """A transport, closed at the end."""
+    arguments: dict[str, Any] = {
+        "timeout_seconds": 10,
+        "connections": 2,
+        "mask": SecretMask(),
+    } | options
+    with closing(Transport(url, **arguments)) as transport:
+        yield transport
+
+
+def post(url: str, **options: Any) -> Answer:
+    """One users/update call."""
+    with transport_to(url, **options) as transport:
+        return transport.send(PATH, pending_user().profile, HEADERS)
+
+
+def test_an_answer_comes_with_status_body_and_retry_after(sandbox: SandboxProcess) -> None:
+    """Whatever the status, it is an answer and no exception."""
+    headers = {"Retry-After": "7"}
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 429, "headers": headers}])
+
+    answer = post(sandbox.url)
+
+    assert (answer.status, answer.retry_after, answer.error) == (429, "7", None)
+    assert b"RateLimitExceeded" in answer.body
+
+
+def test_connections_are_kept_alive(sandbox: SandboxProcess) -> None:
+    """Ten calls one after the other need one connection."""
+    before = sandbox.stats()["connections_opened"]
+    with transport_to(sandbox.url) as transport:
+        for _ in range(10):
+            assert transport.send(PATH, pending_user().profile, HEADERS).status == 200
+
+    # The two readings of the statistics open connections of their own.
+    assert sandbox.stats()["connections_opened"] - before <= 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "reason"),
+    [
+        ({"kind": "reset_before"}, "connection_error", "ConnectionResetError"),
+        ({"kind": "reset_after"}, "connection_error", "ConnectionResetError"),
+        ({"kind": "close_after"}, "connection_error", "RemoteDisconnected"),
+        ({"kind": "truncated"}, "connection_error", "IncompleteRead"),
+        ({"kind": "malformed"}, "invalid_response", "the answer is not HTTP"),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_a_missing_answer_is_named(
+    sandbox: SandboxProcess, fault: dict[str, Any], error: str, reason: str
+) -> None:
+    """A fault of the wire becomes an answer without a status, with a kind and a reason."""
+    sandbox.faults([{"endpoint": "*", **fault}])
+
+    answer = post(sandbox.url)
+
+    assert (answer.status, answer.error) == (None, error)
+    assert reason in answer.reason
+
+
+def test_an_answer_that_does_not_come_is_a_timeout(sandbox: SandboxProcess) -> None:
+    """It is waited for as long as told, and the reason says how long that was."""
+    sandbox.faults([{"endpoint": "*", "kind": "hang"}])
+
+    answer = post(sandbox.url, timeout_seconds=0.5)
+
+    assert (answer.status, answer.error) == (None, "timeout")
+    assert answer.reason == "no answer within 0.5 s"
+
+
+def test_a_closed_port_is_a_connection_error() -> None:
+    """No user listens: refused."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        answer = post(f"http://127.0.0.1:{unused.getsockname()[1]}")
+
+    assert answer.error == "connection_error"
+    assert "refused" in answer.reason
+
+
+def test_a_server_that_accepts_and_says_nothing_is_a_timeout() -> None:
+    """A listening socket without a server behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        answer = post(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_seconds=0.2)
+
+    assert answer.error == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("wire", "error"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde", "invalid"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", "invalid"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "connection"),
+    ],
+    ids=["not gzip", "no chunk", "half a chunk"],
+)
+def test_a_body_that_cannot_be_read_is_no_answer(wire: bytes, error: str) -> None:
+    """Broken encodings are answers that are not HTTP; an early end is a lost connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once, args=(server, wire))
+        thread.start()
+        answer = post(f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+
+    assert answer.error is not None
+    assert answer.error.startswith(error)
+
+
+def test_an_answer_that_repeats_the_key_is_masked() -> None:
+    """What the server echoes never leaves the module."""
+    wire = b"HTTP/1.1 400 Bad\r\nContent-Length: 24\r\n\r\nyour key is hidden-key-9!"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once, args=(server, wire))
+        thread.start()
+        mask = SecretMask(["hidden-key-9"])
+        answer = post(f"http://127.0.0.1:{server.getsockname()[1]}", mask=mask)
+        thread.join()
+
+    assert answer.body == b"your key is ***"
+
+
+def test_https_to_a_server_without_tls_is_a_connection_error(sandbox: SandboxProcess) -> None:
+    """TLS that fails is a connection that fails; nothing is sent in the clear."""
+    answer = post(sandbox.url.replace("http://", "https://"))
+
+    assert answer.error == "connection_error"
+    assert sandbox.calls() == []
+
+
+def test_a_proxy_is_not_asked_for_this_machine(
+    sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could not reach the loopback, where the mock server is."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    assert post(sandbox.url).status == 200
+
+
+def answer_once(server: socket.socket, wire: bytes) -> None:
+    """Accept one connection, read one request, write these bytes, close."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(wire)
+
+
+def answer_to(wire: bytes, **options: Any) -> Answer:
+    """What one call makes of these bytes, however late they come."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once, args=(server, wire))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        answer = post(url, **{"timeout_seconds": 60.0} | options)
+        thread.join()
+    return answer
+
+
+def with_body(body: bytes) -> bytes:
+    """A refusal with this body."""
+    return b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [rb"a\/b+c==", rb"a/b\u002bc\u003d\u003d", rb"\u0061/b\u002Bc\u003D="],
+    ids=["slash", "signs", "letter and upper case"],
+)
+def test_a_key_that_the_json_escapes_is_masked(written: bytes) -> None:
+    """Read as JSON it would be the key again, in the journal and in the results."""
+    body = b'{"code":"BadApiKey","msg":"bad key %b"}' % written
+
+    answer = answer_to(with_body(body), mask=SecretMask(["a/b+c=="]))
+
+    assert json.loads(answer.body)["msg"] == "bad key ***"
+
+
+@pytest.mark.parametrize("body", [rb"C:\dir not JSON", rb'{"msg":"\x"}', b'{"msg":"\\ud800"}'])
+def test_what_is_no_json_stays_as_it_came(body: bytes) -> None:
+    """A backslash alone makes no JSON."""
+    assert answer_to(with_body(body)).body == body
+
+
+def test_a_key_at_the_end_of_a_long_reason_is_masked_before_it_is_cut() -> None:
+    """Half a key would pass the mask."""
+    key = "0123456789abcdef" * 2
+
+    answer = answer_to(b"x" * 155 + key.encode() + b"\r\n", mask=SecretMask([key]))
+
+    assert answer.error == "invalid_response"
+    assert len(answer.reason) == 200
+    assert key[:4] not in answer.reason
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (b" " * 20_000_000, b""),
+        (gzip.compress(b" " * 100_000_000), b"Content-Encoding: gzip\r\n"),
+    ],
+    ids=["plain", "gzip"],
+)
+def test_an_answer_that_is_too_long_is_not_read_to_its_end(body: bytes, encoding: bytes) -> None:
+    """A few KB may unpack to more than there is memory; the connection is of no use any more."""
+    head = b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (encoding, len(body))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        transport_to(
+            f"http://127.0.0.1:{server.getsockname()[1]}", timeout_seconds=60.0
+        ) as transport,
+    ):
+        thread = threading.Thread(target=answer_until_closed, args=(server, head + body))
+        thread.start()
+        answer = transport.send(PATH, None, HEADERS)
+        thread.join(60)
+
+        assert not thread.is_alive()
+    assert (answer.status, answer.error) == (None, "invalid_response")
+    assert answer.reason == "the answer is longer than 16 MB"
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, 400), (1001, None)])
+def test_an_answer_may_be_as_long_as_the_limit(
+    monkeypatch: pytest.MonkeyPatch, size: int, status: int | None
+) -> None:
+    """Not a byte more."""
+    monkeypatch.setattr("integration.iterable.transport.MAX_ANSWER_BYTES", 1000)
+
+    assert answer_to(with_body(b"x" * size)).status == status
+
+
+def answer_until_closed(server: socket.socket, wire: bytes) -> None:
+    """Accept one connection, read one request, write these bytes, wait for the other's close."""
+    connection, _ = server.accept()
+    with connection, suppress(ConnectionError):
+        connection.recv(65536)
+        connection.sendall(wire)
+        connection.recv(1)
+
+
+def test_calls_at_the_same_time_keep_a_connection_each() -> None:
+    """Four callers, again and again at once: four connections, none of them given up."""
+    callers, rounds = 4, 5
+    together = threading.Barrier(callers, timeout=60)
+
+    def call_again_and_again(transport: Transport) -> list[int | None]:
+        statuses = []
+        for _ in range(rounds):
+            together.wait()
+            statuses.append(transport.send(PATH, pending_user().profile, HEADERS).status)
+        return statuses
+
+    with (
+        SandboxProcess(SandboxOptions(latency=0.05)) as sandbox,
+        transport_to(sandbox.url, connections=callers, timeout_seconds=60) as transport,
+        ThreadPoolExecutor(callers) as pool,
+    ):
+        answered = list(pool.map(call_again_and_again, [transport] * callers))
+        opened = sandbox.stats()["connections_opened"]
+
+    assert answered == [[200] * rounds] * callers
+    # One more to read the statistics.
+    assert opened <= callers + 1
+
+
+def test_a_reason_that_is_not_utf_8_can_still_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A path of the environment may hold any bytes; the results file may not."""
+    bundle = tmp_path / "b\udce4ndle.pem"
+    shutil.copy(certifi.where(), bundle)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with transport_to("https://127.0.0.1:9") as transport:
+        bundle.unlink()
+        answer = transport.send(PATH, b"{}", HEADERS)
+
+    assert answer.error == "connection_error"
+    assert rb"/b\udce4ndle.pem" in answer.reason.encode()

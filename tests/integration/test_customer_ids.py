@@ -1,0 +1,252 @@
+"""Ids of customers are whole numbers or texts, and stay what they are from end to end."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.core.models import Retries
+from integration.iterable.payloads import event_payload, profile_payload
+from integration.journal.backlog import defer_to_newer_runs, undelivered, unfinished
+from integration.journal.queries import last_sent, past_run, record_last_sent_of_crashed_runs
+from integration.journal.schema import MIGRATIONS
+from integration.journal.store import Journal
+from tests.support.journals import AT, HEADER, OK, completed_run
+from tests.support.runs import database_of, environment_for, run
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from db_connection import DatabaseSettings
+    from integration.core.models import PageView
+    from sandbox.process import SandboxProcess
+    from tests.support.mysql_server import MySQLServer
+
+JOURNAL = "iterable_journal.db"
+OURS = HEADER.project
+ONE, OTHER = "12345678901234567890123", "12345678901234567890199"
+TEXTS = [ONE, OTHER, "007", "7", "7.0", "0x7", "1e5", "100000", " 7", "+7", "é", "A", "a"]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A new journal."""
+    with Journal(tmp_path / JOURNAL) as opened:
+        yield opened
+
+
+def views_of(ids: Sequence[int | str]) -> list[PageView]:
+    """A view for each of these customers."""
+    return [
+        page_view(number)._replace(id=customer_id)
+        for number, customer_id in enumerate(ids, start=1)
+    ]
+
+
+def database_with(path: Path, ids: Sequence[int | str]) -> Path:
+    """A database whose customers have these ids; their emails are user1@…, user2@…."""
+    database = database_of(path, [f"user{number}@example.com" for number, _ in enumerate(ids, 1)])
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for number, customer_id in enumerate(ids, start=1):
+            connection.execute("UPDATE customers SET id = ? WHERE id = ?", (customer_id, number))
+            connection.execute(
+                "UPDATE page_views SET user_id = ? WHERE user_id = ?", (customer_id, number)
+            )
+    return database
+
+
+def test_a_text_id_of_many_digits_is_not_taken_for_its_neighbour(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Both are refused, then one alone is sent: the other is still open, and --resume sends it."""
+    database = database_with(tmp_path / "customers.sqlite", [ONE, OTHER])
+    variables = environment_for(tmp_path, sandbox, database)
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
+    assert run(tmp_path, variables).exit_code == 77
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM page_views WHERE user_id = ?", (ONE,))
+    assert run(tmp_path, variables).exit_code == 0
+
+    status = run(tmp_path, variables, "--status").stdout
+    run(tmp_path, variables, "--resume")
+
+    assert "did not finish: 1 user(s) are open" in status
+    assert len(sandbox.state()["users"]) == 2
+
+
+def test_text_ids_are_in_the_csv_as_they_are_and_known_the_next_time(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """None is changed, and --incremental sends none of them twice."""
+    variables = environment_for(
+        tmp_path, sandbox, database_with(tmp_path / "customers.sqlite", ["007", ONE, "7.0"])
+    )
+    ids = [row["id"] for row in run(tmp_path, variables).csv_rows]
+
+    retry = run(tmp_path, variables, "--incremental")
+
+    assert ids == ["007", ONE, "7.0"]
+    assert "Unchanged: 3" in retry.stdout
+
+
+def test_ids_that_differ_in_anything_are_different_customers(journal: Journal) -> None:
+    """A number and a text of the same digit, too."""
+    ids: list[int | str] = [*TEXTS, 7, 100000, -7]
+    start_run = completed_run(journal, views_of(ids), reached=0, status="stopped")
+    completed_run(journal, views_of(ids)[1:2])
+
+    backlog = unfinished(journal, OURS)
+    retry = completed_run(journal, views_of(ids), incremental=True)
+
+    assert [row[0] for row in journal.csv_rows(start_run)] == ids
+    assert [type(row[0]) for row in journal.csv_rows(start_run)] == [type(value) for value in ids]
+    assert backlog
+    assert backlog.open_users == len(ids) - 1
+    assert set(last_sent(journal, OURS, ids)) == set(ids)
+    assert past_run(journal, retry).counts.unchanged == 1
+
+
+@pytest.mark.parametrize("customer_id", [2**63, 2**64 - 1])
+def test_an_unsigned_id_beyond_64_bits_with_a_sign_is_as_good_as_any(
+    journal: Journal, customer_id: int
+) -> None:
+    """MySQL's BIGINT UNSIGNED has them, SQLite's INTEGER has not."""
+    views = views_of([customer_id, customer_id - 2**62])
+
+    run_number = completed_run(journal, views)
+    retry = completed_run(journal, views, incremental=True)
+
+    assert str(next(journal.csv_rows(run_number))[0]) == str(customer_id)
+    assert past_run(journal, retry).counts.unchanged == 2
+
+
+def test_mysqls_unsigned_ids_are_delivered(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    mysql_server: MySQLServer,
+    seeded_database: DatabaseSettings,
+) -> None:
+    """The largest there is, beside small ones."""
+    largest = 2**64 - 1
+    mysql_server.run(
+        "ALTER TABLE page_views DROP FOREIGN KEY fk_page_views_user",
+        "ALTER TABLE customers MODIFY id BIGINT UNSIGNED NOT NULL",
+        "ALTER TABLE page_views MODIFY user_id BIGINT UNSIGNED NOT NULL",
+        f"UPDATE page_views SET user_id = {largest} WHERE user_id = 1",
+        f"UPDATE customers SET id = {largest} WHERE id = 1",
+        name=seeded_database.name,
+    )
+    variables = environment_for(tmp_path, sandbox, seeded_database)
+
+    ran = run(tmp_path, variables)
+    ids = [row["id"] for row in ran.csv_rows]
+
+    assert ran.exit_code == 0
+    assert str(largest) in ids
+    assert "Unchanged: 3" in run(tmp_path, variables, "--incremental").stdout
+
+
+def old_journal(path: Path, runs: Sequence[tuple[str, Sequence[PageView]]]) -> None:
+    """A journal of version 2 with these runs, each of a status and users who are all open."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(f"{MIGRATIONS[0]}; {MIGRATIONS[1]}; PRAGMA user_version = 2")
+        for number, (status, views) in enumerate(runs, start=1):
+            database.execute(
+                "INSERT INTO runs (run, run_id, started_at, status, authentication, csv_file,"
+                " results_file, dry_run, total_users, project, settled)"
+                " VALUES (?, ?, ?, ?, 'API Key', 'a.csv', 'a.json', 0, ?, ?, 1)",
+                (number, f"old-{number}", AT, status, len(views), OURS),
+            )
+            database.executemany(
+                "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (number, position, v.id, v.email, profile_payload(v), event_payload(v))
+                    for position, v in enumerate(views, start=1)
+                ],
+            )
+        database.executemany(
+            "INSERT OR IGNORE INTO last_sent VALUES (?, ?, ?, ?)",
+            [(OURS, v.id, b"profile", b"event") for _, views in runs for v in views[:1]],
+        )
+
+
+def open_users_of(path: Path) -> tuple[int, list[str]] | None:
+    """The newest unfinished run of a journal, and who of it is sent when it is resumed."""
+    with Journal(path) as journal:
+        record_last_sent_of_crashed_runs(journal)
+        backlog = unfinished(journal, OURS)
+        if backlog is None:
+            return None
+        defer_to_newer_runs(journal, backlog, AT)
+        return backlog.past.run, [user.email for user in journal.pending(backlog.past.run)]
+
+
+OLD_IDS: list[int | str] = ["007", "7", "0007", ONE, OTHER, 8, "x9"]
+OLD_EMAILS = [f"user{number}@example.com" for number in range(1, len(OLD_IDS) + 1)]
+
+
+def test_no_pending_user_of_an_old_journal_is_lost(tmp_path: Path) -> None:
+    """All are still open, though their ids fell together; whole ids stay."""
+    old_journal(tmp_path / JOURNAL, [("stopped", views_of(OLD_IDS))])
+
+    assert open_users_of(tmp_path / JOURNAL) == (1, OLD_EMAILS)
+
+    with Journal(tmp_path / JOURNAL) as journal:
+        kept = [row[0] for row in journal.csv_rows(1)]
+        assert kept == [None, 7, None, None, None, 8, "x9"]
+        assert journal.all("SELECT customer_id FROM last_sent") == [(7,)]
+
+
+@pytest.mark.parametrize("later", range(len(OLD_IDS)))
+def test_a_new_run_answers_for_a_customer_of_an_old_journal_and_for_no_user_else(
+    tmp_path: Path, later: int
+) -> None:
+    """Their older data are not sent over the newer; every user else stays open."""
+    old_journal(tmp_path / JOURNAL, [("stopped", views_of(OLD_IDS))])
+    with Journal(tmp_path / JOURNAL) as journal:
+        completed_run(journal, [views_of(OLD_IDS)[later]._replace(first_name="New")])
+
+    others = [email for place, email in enumerate(OLD_EMAILS) if place != later]
+    assert open_users_of(tmp_path / JOURNAL) == (1, others)
+
+
+def test_runs_of_an_old_journal_answer_for_each_other_by_email(tmp_path: Path) -> None:
+    """What the later of two old runs has is not sent by the earlier one."""
+    views = views_of(OLD_IDS)
+    old_journal(tmp_path / JOURNAL, [("stopped", views), ("completed", views[:4])])
+
+    assert open_users_of(tmp_path / JOURNAL) == (1, OLD_EMAILS[4:])
+
+
+def test_users_of_an_old_journal_without_an_email_are_counted_as_before(tmp_path: Path) -> None:
+    """A later run of others does not take them in."""
+    views = [page_view(1)._replace(id="7", email=None), page_view(2)._replace(id=8, email=None)]
+    old_journal(tmp_path / JOURNAL, [("stopped", views)])
+    with Journal(tmp_path / JOURNAL) as journal:
+        completed_run(journal, [page_view(3)])
+        backlog = unfinished(journal, OURS)
+        assert backlog
+        assert backlog.open_users == 2
+
+
+def test_a_retry_of_an_old_run_sends_all_users_whose_id_is_lost(tmp_path: Path) -> None:
+    """They are carried over to the new run, and known as delivered there."""
+    old_journal(tmp_path / JOURNAL, [("completed", views_of(["007", ONE, OTHER]))])
+    with Journal(tmp_path / JOURNAL) as journal:
+        source = undelivered(journal, OURS)
+        assert source
+        retry = journal.begin_retry(replace(HEADER, run_id="retry", kind="retry"), source)
+        for user in journal.pending(retry):
+            for call in user.calls:
+                journal.record(retry, [user.position], call, OK, AT)
+        journal.flush(retry, Retries())
+        journal.finish(retry, "completed", None, AT)
+
+        assert past_run(journal, retry).counts.successful == 3
+        assert undelivered(journal, OURS) is None

@@ -1,0 +1,398 @@
+"""Where log lines go, and what never gets into them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import stat
+import subprocess
+import sys
+from io import StringIO
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tqdm import tqdm
+
+import logger_config
+from integration.core.files import FileError
+from integration.core.redaction import FILE_ONLY, MASK, SecretMask
+from logger_config import (
+    ConsoleHandler,
+    LineFormatter,
+    PrivateRotatingFileHandler,
+    log_to_console,
+    log_to_file,
+)
+from tests.support.runs import MAIN, database_of, environment_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox.process import SandboxProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+NO_SECRETS = SecretMask()
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d - delivery - [A-Z]+ - .*")
+logger = logging.getLogger("delivery")
+# Fills a pipe, reads it to its end, logs two more lines and shows what the pipe got of them.
+SLOW_READER = """
+from contextlib import suppress
+
+def read_on():
+    text = b""
+    with suppress(BlockingIOError):
+        while True:
+            text += os.read(reader, 65536)
+    return text
+
+reader, writer = os.pipe()
+os.set_blocking(reader, False)
+os.set_blocking(writer, False)
+os.dup2(writer, 1)
+for number in range(9999):
+    logging.info(number)
+# How much of the rest is kept for later differs from one Python to the next.
+for _ in range(99):
+    read_on()
+    logging.info("the rest of what was under way")
+read_on()
+logging.info("first")
+logging.info("second")
+sys.stderr.write(read_on().decode())
+"""
+needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+
+
+@pytest.fixture(autouse=True)
+def _clean_logging() -> Iterator[None]:
+    """Take away what a test added to the process's logging."""
+    names = (None, "urllib3", "mysql.connector")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    for handler in our_handlers():
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def our_handlers() -> list[logging.Handler]:
+    """The root logger's handlers that are not pytest's."""
+    ours = (ConsoleHandler, PrivateRotatingFileHandler)
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, ours)]
+
+
+def log_one_of_each() -> None:
+    """A line of each level, which says so."""
+    for level in LEVELS:
+        logger.log(getattr(logging, level), "%s", level.lower())
+
+
+def formatted(message: object, *, mask: SecretMask = NO_SECRETS) -> str:
+    """The line that a record with this message becomes."""
+    record = logging.LogRecord("delivery", logging.INFO, __file__, 1, message, None, None)
+    return LineFormatter(mask).format(record)
+
+
+def mode_of(path: Path) -> int:
+    """The permission bits of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def run_logging(
+    code: str, *, stdout: int | IO[str] = subprocess.PIPE, encoding: str = "utf-8"
+) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own that logs to its console; it exits with 7."""
+    program = (
+        "import logging, os, pathlib, sys\n"
+        "from logger_config import log_to_console, log_to_file\n"
+        "from masking import SecretMask\n"
+        "log_to_console('INFO', SecretMask())\n"
+        f"{code}\n"
+        "sys.exit(7)\n"
+    )
+    # Buffered, as it is unless someone asked for something else.
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONIOENCODING": encoding,
+        "PYTHONUNBUFFERED": "",
+    }
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | environment,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+class TestConsole:
+    """INFO for people, problems for cron's mail."""
+
+    @pytest.mark.parametrize(
+        ("level", "to_stdout", "to_stderr"),
+        [
+            ("DEBUG", ["debug", "info"], ["warning", "error"]),
+            ("INFO", ["info"], ["warning", "error"]),
+            ("WARNING", [], ["warning", "error"]),
+            ("ERROR", [], ["error"]),
+        ],
+    )
+    def test_info_goes_to_stdout_and_problems_to_stderr(
+        self,
+        capfd: pytest.CaptureFixture[str],
+        level: str,
+        to_stdout: list[str],
+        to_stderr: list[str],
+    ) -> None:
+        """Each line goes to one of them, from the level on."""
+        log_to_console(level, NO_SECRETS)
+        log_one_of_each()
+        printed = capfd.readouterr()
+        assert [line.rpartition(" ")[2] for line in printed.out.splitlines()] == to_stdout
+        assert [line.rpartition(" ")[2] for line in printed.err.splitlines()] == to_stderr
+        assert all(LINE.fullmatch(line) for line in (printed.out + printed.err).splitlines())
+
+    def test_the_second_configuration_replaces_the_first(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """The console is set up before the settings are known, and again with them."""
+        log_to_console("INFO", NO_SECRETS)
+        log_to_console("INFO", SecretMask(["geheim"]))
+        logger.info("geheim")
+        assert capfd.readouterr().out.count("\n") == 1
+        assert len(our_handlers()) == 2
+
+    @pytest.mark.parametrize("library", ["urllib3.connectionpool", "mysql.connector.connection"])
+    def test_a_library_says_nothing_below_a_warning(
+        self, capfd: pytest.CaptureFixture[str], library: str
+    ) -> None:
+        """The edges say what happens there; these would say it again, per request."""
+        log_to_console("DEBUG", NO_SECRETS)
+        logging.getLogger(library).info("again")
+        assert capfd.readouterr().out == ""
+
+    def test_a_line_stands_above_the_progress_bar(self) -> None:
+        """The bar is taken away first, so that the line begins where a line begins."""
+        stream = StringIO()
+        handler = ConsoleHandler(stream)
+        handler.setFormatter(LineFormatter(NO_SECRETS))
+        with tqdm(total=2, file=stream):
+            handler.emit(logging.LogRecord("delivery", 20, "", 1, "between", None, None))
+        assert re.search(r"\r\d{4}-[^\r]* - between\n\r", stream.getvalue())
+
+    def test_a_console_that_is_not_utf_8_loses_no_line(self) -> None:
+        """Marks and names that it cannot show are escaped; cron's is often ASCII."""
+        ran = run_logging("logging.info('✓ Zoë')", encoding="ascii")
+        assert ran.stdout.endswith(" - INFO - \\u2713 Zo\\xeb\n")
+
+    def test_a_line_is_out_at_once(self) -> None:
+        """Who follows the run through a pipe sees it live; a kill takes no line back."""
+        ran = run_logging("logging.info('seen')\nos._exit(7)")
+        assert ran.stdout.endswith(" - INFO - seen\n")
+
+    def test_a_reader_that_is_gone_does_not_end_the_run(self) -> None:
+        """`main.py | head -1` still delivers, and its exit code is the run's."""
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        ran = run_logging("for number in range(9999): logging.info(number)", stdout=write_end)
+        os.close(write_end)
+        assert (ran.returncode, ran.stderr) == (7, "")
+
+    @needs_dev_full
+    def test_a_full_disk_behind_stdout_does_not_end_the_run(self) -> None:
+        """The lines are lost, the run is not."""
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            ran = run_logging("logging.info('lost')", stdout=full)
+        assert (ran.returncode, ran.stderr) == (7, "")
+
+    def test_a_slow_reader_misses_no_line_after_it_has_caught_up(self) -> None:
+        """A pipe that takes no more for now (ssh makes such) is not one whose reader is gone."""
+        ran = run_logging(SLOW_READER)
+        assert ran.returncode == 7
+        assert re.fullmatch(r".* - INFO - first\n.* - INFO - second\n", ran.stderr)
+
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+    def test_a_closed_console_does_not_end_the_run(
+        self, tmp_path: Path, sandbox: SandboxProcess, closed: str
+    ) -> None:
+        """Whoever closes stdout or stderr gets nothing there, and nothing of it elsewhere."""
+        emails = ["profilerefused@example.com", "ada@example.com"]
+        database = database_of(tmp_path / "customers.sqlite", emails)
+        ran = subprocess.run(
+            ["sh", "-c", f'exec "$0" "$1" {closed}', sys.executable, str(MAIN)],
+            cwd=tmp_path,
+            env=os.environ | environment_for(tmp_path, sandbox, database),
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert ran.returncode == 1
+        assert len(sandbox.state()["events"]) == 2
+        assert bool(ran.stdout) == (closed == "2>&-")
+        assert " - ERROR - " not in ran.stdout
+        assert bool(ran.stderr) == (closed == ">&-")
+        assert " - INFO - " not in ran.stderr
+        written = (tmp_path / "run.log").read_text()
+        assert " - ERROR - " in written
+        assert " - INFO - INTEGRATION SUMMARY" in written
+
+
+class TestFile:
+    """Everything, for whoever has to prove it later."""
+
+    def test_it_has_debug_whatever_the_console_shows(self, tmp_path: Path) -> None:
+        """LOG_LEVEL is the console's; the file always has all."""
+        log_to_console("ERROR", NO_SECRETS)
+        log_to_file(tmp_path / "run.log", NO_SECRETS)
+        log_one_of_each()
+        lines = (tmp_path / "run.log").read_text().splitlines()
+        assert [line.rpartition(" ")[2] for line in lines] == ["debug", "info", "warning", "error"]
+        assert all(LINE.fullmatch(line) for line in lines)
+
+    def test_what_is_for_the_file_only_is_on_no_console(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Payloads are personal data: not even a console at DEBUG, or cron's mail, has them."""
+        log_to_console("DEBUG", NO_SECRETS)
+        log_to_file(tmp_path / "run.log", NO_SECRETS)
+        for level in (logging.DEBUG, logging.ERROR):
+            logging.getLogger("test").log(level, "a payload", extra=FILE_ONLY)
+        assert capfd.readouterr() == ("", "")
+        assert (tmp_path / "run.log").read_text().count("a payload") == 2
+
+    def test_a_new_run_goes_on_in_the_same_file(self, tmp_path: Path) -> None:
+        """Yesterday's run is not overwritten; folders are made; any text is UTF-8."""
+        path = tmp_path / "logs" / "run.log"
+        path.parent.mkdir()
+        path.write_text("yesterday\n")
+        log_to_console("ERROR", NO_SECRETS)
+        log_to_file(path, NO_SECRETS)
+        logger.info("today ✓")
+        assert re.fullmatch("yesterday\n.* - today ✓\n", path.read_text(encoding="utf-8"))
+
+    def test_it_rotates_at_ten_megabytes_with_five_backups(self, tmp_path: Path) -> None:
+        """The documented sizes."""
+        log_to_file(tmp_path / "new" / "folder" / "run.log", NO_SECRETS)
+        (handler,) = our_handlers()
+        assert isinstance(handler, RotatingFileHandler)
+        assert (handler.maxBytes, handler.backupCount) == (10_000_000, 5)
+
+    def test_every_file_is_private_also_after_rotation(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The log names people; the umask does not decide who reads it."""
+        monkeypatch.setattr(logger_config, "MAX_FILE_BYTES", 1000)
+        before = os.umask(0)
+        try:
+            log_to_console("ERROR", NO_SECRETS)
+            log_to_file(tmp_path / "run.log", NO_SECRETS)
+            for number in range(200):
+                logger.info("line %d", number)
+        finally:
+            os.umask(before)
+        names = ["run.log", *(f"run.log.{number}" for number in range(1, 6))]
+        assert sorted(path.name for path in tmp_path.iterdir()) == names
+        assert {mode_of(path) for path in tmp_path.iterdir()} == {0o600}
+        assert "line 199" in (tmp_path / "run.log").read_text()
+
+    def test_text_that_utf_8_cannot_carry_loses_no_line(self, tmp_path: Path) -> None:
+        """A file name of foreign bytes comes as surrogates; the line is kept, escaped."""
+        log_to_console("ERROR", NO_SECRETS)
+        log_to_file(tmp_path / "run.log", NO_SECRETS)
+        logger.info("Exported to %s", os.fsdecode(b"caf\xe9.csv"))
+        assert (tmp_path / "run.log").read_text().endswith(" - Exported to caf\\udce9.csv\n")
+
+    def test_a_path_that_cannot_be_opened_is_one_line(self, tmp_path: Path) -> None:
+        """The line says which setting to mend."""
+        with pytest.raises(FileError) as caught:
+            log_to_file(tmp_path, NO_SECRETS)
+        reason = "Is a directory; check LOG_FILE"
+        assert str(caught.value) == f"Cannot write the log {tmp_path}: {reason}"
+
+    @needs_dev_full
+    def test_a_full_disk_does_not_end_the_run(self) -> None:
+        """The files that matter report it; not every line does, nor the end of the program."""
+        ran = run_logging("log_to_file(pathlib.Path('/dev/full'), SecretMask())\nlogging.info('a')")
+        assert (ran.returncode, ran.stderr) == (7, "")
+        assert ran.stdout.endswith(" - INFO - a\n")
+
+
+class TestOneLinePerRecord:
+    """A value from the database writes no line of its own, and drives no terminal."""
+
+    @pytest.mark.parametrize(
+        ("message", "shown"),
+        [
+            ("a\n2026-01-13 14:30:45 - main - INFO - forged", r"a\n2026-01-13 14:30:45"),
+            ("a\rb", r"a\rb"),
+            ("\x1b[2J\x1b]0;title\x07", r"\x1b[2J\x1b]0;title\x07"),
+            ("\x9b31m", r"\x9b31m"),
+            ("a\u2028b\u2029c\x85d", r"a\u2028b\u2029c\x85d"),
+            ("a\x00b\tc\x7f", r"a\x00b\tc\x7f"),
+            ("✓ Zoë 🙂 C:\\new", "✓ Zoë 🙂 C:\\new"),
+        ],
+    )
+    def test_control_characters_are_escaped(self, message: str, shown: str) -> None:
+        """They are shown as Python writes them; all else stays readable."""
+        assert formatted(message).partition(" - INFO - ")[2].startswith(shown)
+
+    @given(st.text())
+    @example("\u2029")
+    def test_any_message_is_one_printable_line(self, message: str) -> None:
+        """Whatever splits lines somewhere does not here, and nothing is sent to a terminal."""
+        line = formatted(message)
+        assert len(line.splitlines()) == 1
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line)
+
+
+class TestSecrets:
+    """Every line passes the mask."""
+
+    @pytest.mark.parametrize("secret", ["geheim", "tab\tand\\slash", "nl\n'and\"quotes", "\x9b31m"])
+    def test_no_secret_gets_into_a_line(self, secret: str) -> None:
+        """Neither as it is, nor as escaping the line would write it."""
+        assert formatted(f"<{secret}>", mask=SecretMask([secret])).endswith(f" - <{MASK}>")
+
+    def test_a_traceback_is_masked_on_console_and_in_file(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """A bug's traceback may show values; both handlers mask it for themselves."""
+        mask = SecretMask(["geheim"])
+        log_to_console("INFO", mask)
+        log_to_file(tmp_path / "run.log", mask)
+        try:
+            raise ValueError("the key is geheim")  # noqa: TRY301  a traceback is needed
+        except ValueError:
+            logger.exception("%s failed", "geheim")
+        for text in (capfd.readouterr().err, (tmp_path / "run.log").read_text()):
+            assert f"ERROR - {MASK} failed\nTraceback" in text
+            assert text.endswith(f"ValueError: the key is {MASK}\n")
+            assert "geheim" not in text
+
+    def test_a_bug_is_in_the_file_too_free_of_secrets(self, tmp_path: Path) -> None:
+        """Whoever looks in the morning finds the traceback of the night; the exit code is 1."""
+        ended = run_logging(
+            "log_to_console('INFO', SecretMask(['geheim']))\n"
+            f"log_to_file(pathlib.Path({str(tmp_path / 'run.log')!r}), SecretMask(['geheim']))\n"
+            "raise ZeroDivisionError('the key is geheim')"
+        )
+        assert ended.returncode == 1
+        for text in (ended.stderr, (tmp_path / "run.log").read_text()):
+            assert "CRITICAL - Unexpected error: ZeroDivisionError." in text
+            assert text.endswith(f"ZeroDivisionError: the key is {MASK}\n")
+            assert "geheim" not in text
+
+    def test_a_stack_is_masked(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """It shows lines of the source, and keeps its own."""
+        log_to_console("INFO", SecretMask(["stack_info=True"]))
+        logger.info("here", stack_info=True)
+        assert f'\n    logger.info("here", {MASK})' in capfd.readouterr().out

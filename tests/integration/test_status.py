@@ -1,0 +1,113 @@
+"""`--status`: it needs the journal and nothing else, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.journal.file import JournalFile
+from integration.journal.queries import past_runs
+from tests.support.runs import database_of, environment_for, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox.process import SandboxProcess
+
+JOURNAL = "iterable_journal.db"
+
+
+@pytest.fixture
+def environment(tmp_path: Path, sandbox: SandboxProcess) -> dict[str, str]:
+    """A whole configuration of two users."""
+    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com", "bob@example.com"])
+    return environment_for(tmp_path, sandbox, database)
+
+
+def names_in(folder: Path) -> list[str]:
+    """The files and folders in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def stop_a_run(folder: Path, sandbox: SandboxProcess, environment: dict[str, str]) -> str:
+    """A run that Iterable refuses; returns its id."""
+    sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
+    assert run(folder, environment).exit_code == 77
+    with JournalFile(folder / JOURNAL) as file:
+        return past_runs(file, 1)[0].record.header.run_id
+
+
+def test_without_any_setting_it_says_that_there_is_no_journal(tmp_path: Path) -> None:
+    """And makes none, nor a log, nor a folder."""
+    status = run(tmp_path, {"OUTPUT_DIR": "out", "LOG_FILE": "log/run.log"}, "--status")
+
+    assert (status.exit_code, status.stderr) == (0, "")
+    assert status.stdout == f"No journal at {JOURNAL}: nothing was run with it yet.\n"
+    assert names_in(tmp_path) == []
+
+
+def test_only_the_journal_is_needed(
+    tmp_path: Path, sandbox: SandboxProcess, environment: dict[str, str]
+) -> None:
+    """Settings that it does not use may be missing or wrong; nothing is left but what was."""
+    run_id = stop_a_run(tmp_path, sandbox, environment)
+    (tmp_path / "run.log").unlink()
+    for lock in tmp_path.glob("*.lock"):
+        lock.unlink()
+    before = names_in(tmp_path)
+    unused = {"LOG_FILE": "/proc/no", "OUTPUT_DIR": "/proc/no", "MAX_WORKERS": "no", "DB_PORT": "0"}
+
+    status = run(tmp_path, unused, "--status")
+
+    assert (status.exit_code, status.stderr) == (0, "")
+    assert run_id in status.stdout
+    assert "2 user(s) are open: python main.py --resume" in status.stdout
+    assert names_in(tmp_path) == before
+
+
+def test_without_a_key_a_run_that_a_corrected_key_made_up_for_is_not_open(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """A run that delivered nothing is made up for by any later one at the same address."""
+    assert run(tmp_path, environment | {"ITERABLE_API_KEY": "a-wrong-key"}).exit_code == 77
+    assert run(tmp_path, environment).exit_code == 0
+
+    assert run(tmp_path, {}, "--status").stdout.rstrip().endswith("Nothing is open.")
+
+
+def test_the_key_decides_what_can_be_resumed(
+    tmp_path: Path, sandbox: SandboxProcess, environment: dict[str, str]
+) -> None:
+    """With another project's address the advice is to use the first one's."""
+    stop_a_run(tmp_path, sandbox, environment)
+    elsewhere = {
+        "ITERABLE_API_KEY": "a-key",
+        "ITERABLE_API_BASE_URL": "https://api.eu.iterable.com",
+    }
+
+    status = run(tmp_path, elsewhere, "--status")
+
+    assert "was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY" in status.stdout
+
+
+def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
+    """What is used is checked, and not shown."""
+    status = run(tmp_path, {"ITERABLE_API_KEY": "geheim geheim"}, "--status")
+
+    assert status.exit_code == 78
+    assert "ITERABLE_API_KEY is a value that is not shown" in status.stderr
+    assert "geheim" not in status.stdout + status.stderr
+
+
+def test_the_status_of_a_demo_starts_nothing(tmp_path: Path) -> None:
+    """It reads the demo's journal, if there is one, and makes no folder."""
+    before = run(tmp_path, {}, "--demo", "--status")
+    assert before.stdout.startswith(f"No journal at demo_output/{JOURNAL}: ")
+    assert names_in(tmp_path) == []
+
+    assert run(tmp_path, {}, "--demo").exit_code == 0
+
+    status = run(tmp_path, {}, "--demo", "--status")
+    assert (status.exit_code, status.stderr) == (0, "")
+    assert " completed " in status.stdout

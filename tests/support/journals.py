@@ -1,0 +1,50 @@
+"""Journals of runs that came to their end, for tests of what later runs make of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from integration.core.models import CallResult, Retries, RunHeader
+from integration.journal.queries import past_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from integration.core.models import Call, PageView, RunKind
+    from integration.journal.store import Journal
+
+HEADER = RunHeader(
+    "run-1", "2026-01-13T14:30:45+00:00", "API Key", "a.csv", "a.json", False, "full", "us:key"
+)
+AT = "2026-01-13T14:30:46+00:00"
+OK = CallResult(success=True, response={"code": "Success"}, status_code=200, attempts=1, error=None)
+MANY = 1000
+FAILED = CallResult(success=False, response=None, status_code=None, attempts=3, error="timeout")
+
+
+def completed_run(
+    journal: Journal,
+    views: Sequence[PageView],
+    failed: Sequence[tuple[int, Call]] = (),
+    *,
+    reached: int = MANY,
+    status: str = "completed",
+    stop_reason: str | None = None,
+    kind: RunKind = "full",
+    project: str = HEADER.project,
+    incremental: bool = False,
+) -> int:
+    """A run that made the calls of the first users, `reached` of them; these calls failed."""
+    number = len(past_runs(journal, MANY)) + 1
+    header = replace(HEADER, run_id=f"run-{number}", kind=kind, project=project)
+    run = journal.begin(header, views, incremental=incremental)
+    for user in islice(journal.pending(run), reached):
+        for call in user.calls:
+            result = FAILED if (user.position, call) in failed else OK
+            journal.record(run, [user.position], call, result, AT)
+    journal.flush(run, Retries())
+    if status != "running":
+        journal.finish(run, status, stop_reason, AT)
+    return run

@@ -1,0 +1,82 @@
+"""A real proxy on a loopback port, which looks into TLS as a company's proxy does."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.support.scripted_server import read_request, scripted_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.support.scripted_server import ScriptedServer
+
+# A name that no resolver knows (RFC 6761, section 6.4): only a proxy can reach it.
+HOST = "iterable.invalid"
+BASE_URL = f"https://{HOST}"
+TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A self-signed certificate for `HOST`, and its key."""
+
+    file: Path
+    key: Path
+
+
+def make_certificate(folder: Path) -> Certificate:
+    """A fresh one, by OpenSSL's command."""
+    certificate = Certificate(folder / "certificate.pem", folder / "key.pem")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    subject = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
+    files = ["-keyout", str(certificate.key), "-out", str(certificate.file)]
+    subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
+    return certificate
+
+
+@contextmanager
+def refusing_proxy(answer: bytes) -> Iterator[ScriptedServer]:
+    """A proxy with one answer for whoever asks."""
+    with scripted_server(lambda connection, _: connection.sendall(answer)) as proxy:
+        yield proxy
+
+
+@contextmanager
+def tunnelling_proxy(
+    certificate: Certificate, answer: Callable[[bytes], bytes]
+) -> Iterator[ScriptedServer]:
+    """A proxy that opens tunnels and answers in them as `HOST`, with this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.file, certificate.key)
+
+    def reply(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(TUNNEL if request.startswith(b"CONNECT ") else b"")
+        with context.wrap_socket(connection, server_side=True) as inside:
+            while inner := read_request(inside):
+                inside.sendall(answer(inner))
+
+    with scripted_server(reply) as proxy:
+        yield proxy
+
+
+def forward_to(url: str) -> Callable[[bytes], bytes]:
+    """Answers as the server at this address does."""
+    host, _, port = url.removeprefix("http://").partition(":")
+
+    def answer(request: bytes) -> bytes:
+        with socket.create_connection((host, int(port)), timeout=30) as server:
+            server.sendall(request)
+            response = http.client.HTTPResponse(server)
+            response.begin()
+            body = response.read()
+        return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (response.status, len(body), body)
+
+    return answer

@@ -1,0 +1,454 @@
+"""Settings: where a value comes from, what is refused, and how it is said."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from pydantic import SecretStr, ValidationError
+
+from integration.config.settings import (
+    SECRET_VARIABLES,
+    VARIABLES,
+    ConfigurationError,
+    Settings,
+    find_env_file,
+    load_settings,
+    read_variables,
+)
+
+EXAMPLE = Path(__file__).resolve().parents[3] / ".env.example"
+REQUIRED = {
+    "DB_HOST": "db.example.com",
+    "DB_USER": "reader",
+    "DB_PASSWORD": "correct horse",
+    "DB_NAME": "iterable_challenge",
+    "ITERABLE_API_KEY": "key-of-the-project",
+}
+
+
+def refused(**changes: str) -> str:
+    """What is said about the required settings with these changes."""
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({**REQUIRED, **changes})
+    return str(caught.value)
+
+
+def from_file(path: Path, content: str | bytes) -> dict[str, str]:
+    """The variables of a `.env` file with this content, in an empty environment."""
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_variables({}, path)
+
+
+HOSTS = "a host, or several separated by commas, without a port: set DB_PORT, which is for all"
+
+
+class TestWhereAValueComesFrom:
+    """The environment goes first, then one file."""
+
+    def test_the_environment_goes_before_the_file(self, tmp_path: Path) -> None:
+        """A variable of the environment hides the file's; the others are the file's."""
+        file = tmp_path / ".env"
+        file.write_text("DB_HOST=file\nDB_USER=file\n")
+        assert read_variables({"DB_HOST": "environment"}, file) == {
+            "DB_HOST": "environment",
+            "DB_USER": "file",
+        }
+
+    def test_an_empty_variable_of_the_environment_does_not_hide_the_file(
+        self, tmp_path: Path
+    ) -> None:
+        """An empty variable counts as not set, so the file's value stands."""
+        file = tmp_path / ".env"
+        file.write_text("DB_HOST=file\n")
+        assert read_variables({"DB_HOST": ""}, file) == {"DB_HOST": "file"}
+
+    def test_an_empty_password_of_the_environment_hides_the_file(self, tmp_path: Path) -> None:
+        """A password may be empty, so an empty one is a value like any other."""
+        file = tmp_path / ".env"
+        file.write_text("DB_PASSWORD=file\n")
+        assert read_variables({"DB_PASSWORD": ""}, file) == {"DB_PASSWORD": ""}
+
+    def test_the_working_directory_goes_before_the_program_directory(self, tmp_path: Path) -> None:
+        """The `.env` that is nearer to the user is the one that counts."""
+        working, program = tmp_path / "working", tmp_path / "program"
+        for folder in (working, program):
+            folder.mkdir()
+            (folder / ".env").touch()
+        assert find_env_file(None, working, program) == working / ".env"
+        (working / ".env").unlink()
+        assert find_env_file(None, working, program) == program / ".env"
+
+    def test_no_env_file_is_no_error(self, tmp_path: Path) -> None:
+        """All can come from the environment."""
+        assert find_env_file(None, tmp_path, tmp_path) is None
+        assert read_variables(REQUIRED, None) == REQUIRED
+
+    def test_a_named_file_goes_before_both_folders(self, tmp_path: Path) -> None:
+        """`--env-file` is the only file read when it is given."""
+        (tmp_path / ".env").touch()
+        named = tmp_path / "eu.env"
+        named.touch()
+        assert find_env_file(named, tmp_path, tmp_path) == named
+
+    def test_a_named_file_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        """A mistyped `--env-file` must not lead to another project's settings."""
+        with pytest.raises(
+            ConfigurationError, match=r"^No such file: .*eu\.env \(named by --env-file\)$"
+        ):
+            find_env_file(tmp_path / "eu.env", tmp_path, tmp_path)
+
+    def test_other_variables_are_left_alone(self) -> None:
+        """Only the documented variables are read from an environment full of others."""
+        assert read_variables({"HOME": "/root", "DB_NAME": "x"}, None) == {"DB_NAME": "x"}
+
+
+class TestEnvFile:
+    """What may stand in a `.env` file, and how it is understood."""
+
+    @pytest.mark.parametrize(
+        ("line", "password"),
+        [
+            ("DB_PASSWORD=a$b", "a$b"),
+            ("DB_PASSWORD=${HOME}", "${HOME}"),
+            ("DB_PASSWORD=a#b", "a#b"),
+            ("DB_PASSWORD='a b #c'", "a b #c"),
+            ("DB_PASSWORD=a b", "a b"),
+            ('DB_PASSWORD="it\'s"', "it's"),
+            ("DB_PASSWORD='say \"so\"'", 'say "so"'),
+            ("DB_PASSWORD=' spaces around '", " spaces around "),
+            ("DB_PASSWORD=back\\slash", "back\\slash"),
+            ("export DB_PASSWORD = x", "x"),
+            ("DB_PASSWORD=pässwörd-🔑", "pässwörd-🔑"),
+            ("DB_PASSWORD=", ""),
+            ("DB_PASSWORD=x\r", "x"),
+        ],
+    )
+    def test_a_password_is_read_as_it_is_written(
+        self, tmp_path: Path, line: str, password: str
+    ) -> None:
+        """No character of a password is interpreted but quotes around it."""
+        values = from_file(tmp_path / ".env", f"{line}\nDB_NAME=next\n")
+        assert values == {"DB_PASSWORD": password, "DB_NAME": "next"}
+
+    def test_a_byte_order_mark_is_skipped(self, tmp_path: Path) -> None:
+        """Windows' editors write one before the first variable."""
+        assert from_file(tmp_path / ".env", b"\xef\xbb\xbfDB_NAME=x\n") == {"DB_NAME": "x"}
+
+    def test_a_name_without_a_value_counts_as_not_set(self, tmp_path: Path) -> None:
+        """`DB_PASSWORD` without `=` is not an empty password."""
+        assert from_file(tmp_path / ".env", "DB_PASSWORD\n") == {}
+
+    def test_a_file_that_is_not_utf_8_is_refused_in_one_line(self, tmp_path: Path) -> None:
+        """The message names the file and what is wrong with it, not what it holds."""
+        with pytest.raises(ConfigurationError, match=r"^Cannot read .*\.env: 'utf-8' codec") as it:
+            from_file(tmp_path / ".env", "DB_PASSWORD=geheimes-ä".encode("latin-1"))
+        assert "geheim" not in str(it.value)
+
+    @pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="needs Linux's /proc")
+    def test_a_file_that_cannot_be_read_is_refused_in_one_line(self) -> None:
+        """An error of the file system becomes the one line that names the file."""
+        with pytest.raises(ConfigurationError, match=r"^Cannot read /proc/self/mem: "):
+            read_variables({}, Path("/proc/self/mem"))
+
+
+class TestWhatIsRequired:
+    """Everything that is missing is named at once."""
+
+    def test_all_missing_variables_are_named_in_one_line(self) -> None:
+        """The documented line, in the order of `.env.example`."""
+        with pytest.raises(ConfigurationError) as caught:
+            load_settings({})
+        assert str(caught.value) == (
+            "Missing required environment variables: "
+            "DB_HOST, DB_USER, DB_PASSWORD, DB_NAME, ITERABLE_API_KEY"
+        )
+
+    @pytest.mark.parametrize("name", REQUIRED)
+    def test_each_required_variable_is_missed(self, name: str) -> None:
+        """Each of them is missed on its own."""
+        rest = {key: value for key, value in REQUIRED.items() if key != name}
+        with pytest.raises(ConfigurationError) as caught:
+            load_settings(rest)
+        assert str(caught.value) == f"Missing required environment variables: {name}"
+
+    @pytest.mark.parametrize("word", ["true", "True", "1", "yes", "on", "t", "Y"])
+    def test_the_jwt_secret_is_required_with_jwt(self, word: str) -> None:
+        """However JWT is turned on, its secret is needed."""
+        message = "Missing required environment variables: ITERABLE_JWT_SECRET"
+        assert refused(USE_JWT_AUTH=word) == message
+        settings = load_settings({**REQUIRED, "USE_JWT_AUTH": word, "ITERABLE_JWT_SECRET": "s"})
+        assert settings.authentication == "JWT"
+
+    @pytest.mark.parametrize("word", ["false", "0", "no", "OFF"])
+    def test_the_jwt_secret_is_not_required_without_jwt(self, word: str) -> None:
+        """An API key needs nothing else."""
+        assert load_settings({**REQUIRED, "USE_JWT_AUTH": word}).authentication == "API Key"
+
+    def test_sqlite_needs_no_server(self) -> None:
+        """With `DB_ENGINE=sqlite` the name of a file is enough."""
+        values = {"DB_ENGINE": "SQLite", "DB_NAME": "x.db", "ITERABLE_API_KEY": "k"}
+        settings = load_settings(values)
+        assert (settings.db_engine, settings.db_name, settings.db_host) == ("sqlite", "x.db", ())
+
+    def test_a_password_may_be_empty_but_must_be_there(self) -> None:
+        """An empty password is a choice, a missing one an oversight."""
+        settings = load_settings(read_variables({**REQUIRED, "DB_PASSWORD": ""}, None))
+        assert settings.db_password.get_secret_value() == ""
+
+    @pytest.mark.parametrize("name", sorted(set(REQUIRED) - {"DB_PASSWORD"}))
+    def test_any_other_empty_variable_counts_as_not_set(self, name: str) -> None:
+        """An empty value, or one of spaces, is as good as none."""
+        values = read_variables({**REQUIRED, name: "  "}, None)
+        with pytest.raises(ConfigurationError, match=f"^Missing .*: {name}$"):
+            load_settings(values)
+
+
+class TestValues:
+    """How values are typed, and what is said of one that does not parse."""
+
+    def test_everything_is_typed(self) -> None:
+        """Text becomes numbers, paths, names of hosts; case does not matter in names."""
+        settings = load_settings(
+            {
+                **REQUIRED,
+                "DB_HOST": "one, two,,three ",
+                "DB_PORT": "3307",
+                "DB_SSL_CA": __file__,
+                "LOG_LEVEL": "warning",
+                "DELIVERY_MODE": "BULK",
+                "RATE_LIMIT_SHARE": "1.5",
+                "REQUEST_TIMEOUT": "2.5",
+                "MAX_ATTEMPTS": "1",
+                "OUTPUT_DIR": "out",
+            }
+        )
+        assert settings.db_host == ("one", "two", "three")
+        assert (settings.db_port, settings.max_attempts) == (3307, 1)
+        assert (settings.db_ssl_ca, settings.output_dir) == (Path(__file__), Path("out"))
+        assert (settings.log_level, settings.delivery_mode) == ("WARNING", "bulk")
+        assert (settings.rate_limit_share, settings.request_timeout) == (1.5, 2.5)
+
+    @pytest.mark.parametrize(
+        ("text", "hosts"),
+        [
+            ("[::1]", ("::1",)),
+            ("::1", ("::1",)),
+            ("fe80::1%eth0", ("fe80::1%eth0",)),
+            ("[2001:db8::7], db2, 10.0.0.3", ("2001:db8::7", "db2", "10.0.0.3")),
+        ],
+    )
+    def test_a_host_may_be_an_ipv6_address(self, text: str, hosts: tuple[str, ...]) -> None:
+        """In brackets, as in a URL, or without."""
+        assert load_settings({**REQUIRED, "DB_HOST": text}).db_host == hosts
+
+    @pytest.mark.parametrize("name", ["ITERABLE_JWT_SECRET", "DB_PASSWORD", "OUTPUT_DIR"])
+    def test_what_is_no_text_is_refused_and_not_shown(self, name: str) -> None:
+        """Bytes that are no UTF-8 would end a run in its middle."""
+        assert refused(**{name: "caf\udce9"}) == f"Not valid UTF-8: {name}"
+
+    @pytest.mark.parametrize(
+        ("name", "value", "expected"),
+        [
+            ("DB_ENGINE", "oracle", "mysql or sqlite"),
+            ("DB_HOST", " , ", HOSTS),
+            ("DB_HOST", "db.example.com:3307", HOSTS),
+            ("DB_HOST", "one,two:3307", HOSTS),
+            ("DB_HOST", "[::1]:3307", HOSTS),
+            ("DB_HOST", "[one]", HOSTS),
+            ("DB_HOST", "::g", HOSTS),
+            ("DB_PORT", "0", "a whole number from 1 to 65535"),
+            ("DB_PORT", "65536", "a whole number from 1 to 65535"),
+            ("DB_PORT", "3306x", "a whole number from 1 to 65535"),
+            (
+                "DB_SSL_CA",
+                "/gone/ca.pem",
+                "the path of a file that can be read: a CA certificate in PEM form",
+            ),
+            ("USE_JWT_AUTH", "maybe", "true or false"),
+            ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),
+            ("DELIVERY_MODE", "batch", "auto, single or bulk"),
+            ("MAX_WORKERS", "1025", "auto or a whole number from 1 to 1024"),
+            ("MAX_WORKERS", "0", "auto or a whole number from 1 to 1024"),
+            ("MAX_WORKERS", "2.5", "auto or a whole number from 1 to 1024"),
+            ("RATE_LIMIT_SHARE", "0", "a number above 0, such as 0.9"),
+            ("RATE_LIMIT_SHARE", "nan", "a number above 0, such as 0.9"),
+            ("RATE_LIMIT_SHARE", "inf", "a number above 0, such as 0.9"),
+            ("REQUEST_TIMEOUT", "0", "seconds, above 0 and up to 600"),
+            ("REQUEST_TIMEOUT", "nan", "seconds, above 0 and up to 600"),
+            ("REQUEST_TIMEOUT", "601", "seconds, above 0 and up to 600"),
+            ("MAX_ATTEMPTS", "0", "a whole number from 1 to 20"),
+            ("MAX_ATTEMPTS", "21", "a whole number from 1 to 20"),
+            ("MAX_ATTEMPTS", "three", "a whole number from 1 to 20"),
+        ],
+    )
+    def test_a_value_that_does_not_parse_is_named_with_what_was_expected(
+        self, name: str, value: str, expected: str
+    ) -> None:
+        """Variable, value and expectation stand in one line."""
+        assert refused(**{name: value}) == f"{name} is {value!r}, expected {expected}"
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("DB_PORT", "1"),
+            ("DB_PORT", "65535"),
+            ("ITERABLE_API_KEY", "!~"),
+            ("LOG_LEVEL", "DEBUG"),
+            ("LOG_LEVEL", "ERROR"),
+            ("DELIVERY_MODE", "single"),
+            ("MAX_WORKERS", "1"),
+            ("MAX_WORKERS", "1024"),
+            ("MAX_WORKERS", "auto"),
+            ("RATE_LIMIT_SHARE", "0.001"),
+            ("RATE_LIMIT_SHARE", "50"),
+            ("REQUEST_TIMEOUT", "0.1"),
+            ("REQUEST_TIMEOUT", "600"),
+            ("MAX_ATTEMPTS", "20"),
+        ],
+    )
+    def test_a_value_at_its_bounds_is_taken(self, name: str, value: str) -> None:
+        """What an error says was expected is what is taken."""
+        given = getattr(load_settings({**REQUIRED, name: value}), name.lower())
+        shown = given.get_secret_value() if isinstance(given, SecretStr) else given
+        assert shown == type(shown)(value)
+
+    def test_all_values_that_do_not_parse_are_named_in_one_line(self) -> None:
+        """No user mends them one run after the other."""
+        message = refused(MAX_WORKERS="many", DB_PORT="none")
+        assert re.findall(r"([A-Z_]+) is '(\w+)'", message) == [
+            ("DB_PORT", "none"),
+            ("MAX_WORKERS", "many"),
+        ]
+        assert "\n" not in message
+
+    @pytest.mark.parametrize("key", ["two words", "line\nbreak", "schlüssel", "tab\there"])
+    def test_a_key_that_no_header_can_carry_is_refused_unseen(self, key: str) -> None:
+        """The message names the variable; a secret's value is never shown."""
+        message = refused(ITERABLE_API_KEY=key)
+        assert message.startswith("ITERABLE_API_KEY is a value that is not shown, expected")
+        assert key not in message
+        assert repr(key)[1:-1] not in message
+
+    def test_settings_cannot_be_changed(self) -> None:
+        """They are read once; no user turns a knob in the middle of a run."""
+        settings = load_settings(REQUIRED)
+        with pytest.raises(ValidationError):
+            setattr(settings, "db_port", 1)  # noqa: B010  mypy knows that it is frozen
+
+
+class TestBaseUrl:
+    """Only an origin, and plain http to this machine only."""
+
+    @pytest.mark.parametrize(
+        ("given", "used"),
+        [
+            ("https://api.iterable.com", "https://api.iterable.com"),
+            ("https://api.eu.iterable.com/", "https://api.eu.iterable.com"),
+            ("https://proxy.example.com:8443", "https://proxy.example.com:8443"),
+            ("http://localhost:8080", "http://localhost:8080"),
+            ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+            ("http://127.9.8.7", "http://127.9.8.7"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+        ],
+    )
+    def test_an_origin_is_taken(self, given: str, used: str) -> None:
+        """TLS anywhere, http to loopback; a slash at the end is cut off."""
+        settings = load_settings({**REQUIRED, "ITERABLE_API_BASE_URL": given})
+        assert settings.iterable_api_base_url == used
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://api.iterable.com",
+            "http://127.0.0.1.example.com",
+            "http://localhost.example.com",
+            "http://10.0.0.1",
+            "http://[::2]",
+            "ftp://localhost",
+            "api.iterable.com",
+            "https://",
+            "https://[::1",
+            "https://api.iterable.com/api",
+            "https://api.iterable.com//",
+            "https://api.iterable.com?api_key=x",
+            "https://api.iterable.com#top",
+            "https://api.iterable.com?",
+            "https://api.iterable.com#",
+            "https://api.iterable.com:port",
+            "https://api.iterable.com:99999",
+            "https://api iterable.com",
+            "https://api.iter\table.com",
+        ],
+    )
+    def test_what_is_not_an_origin_is_refused(self, url: str) -> None:
+        """A path would be sent twice, a query to no user, plain http in the open."""
+        message = refused(ITERABLE_API_BASE_URL=url)
+        assert message.startswith(f"ITERABLE_API_BASE_URL is {url!r}, expected an https address")
+
+    @pytest.mark.parametrize("login", ["user:geheim", ":geheim", "geheim", ""])
+    def test_an_address_with_a_login_is_refused_unseen(self, login: str) -> None:
+        """What stands before an @ may be a password."""
+        message = refused(ITERABLE_API_BASE_URL=f"https://{login}@api.iterable.com")
+        assert "a value that is not shown" in message
+        assert "geheim" not in message
+
+
+class TestConnectionLimit:
+    """How many connections a run of any size may need."""
+
+    @pytest.mark.parametrize(("given", "limit"), [("auto", 64), ("AUTO", 64), ("7", 7)])
+    def test_it_is_the_largest_number_of_workers(self, given: str, limit: int) -> None:
+        """It is asked for before the number of users is known."""
+        assert load_settings({**REQUIRED, "MAX_WORKERS": given}).connection_limit == limit
+
+
+class TestSecrets:
+    """Secrets are known to the mask and to no user else."""
+
+    def test_no_repr_shows_a_secret(self) -> None:
+        """Settings may stand in a log or a traceback."""
+        values = {name: f"geheim-{name}" for name in SECRET_VARIABLES}
+        settings = load_settings({**REQUIRED, **values})
+        assert "geheim" not in f"{settings!r} {settings} {settings.model_dump()}"
+
+    def test_the_mask_is_told_all_secrets(self) -> None:
+        """Whatever is secret by its variable's name is in `secrets()`."""
+        values = {name: f"geheim-{name}" for name in SECRET_VARIABLES}
+        assert set(load_settings({**REQUIRED, **values}).secrets()) == set(values.values())
+
+    def test_a_secret_in_the_wrong_variable_is_not_shown(self) -> None:
+        """A key pasted into an address stays unseen when the address is refused."""
+        key = REQUIRED["ITERABLE_API_KEY"]
+        message = refused(ITERABLE_API_BASE_URL=f"https://api.iterable.com?api_key={key}")
+        assert message.startswith("ITERABLE_API_BASE_URL is ")
+        assert key not in message
+
+
+class TestEnvExample:
+    """`.env.example` and `Settings` say the same."""
+
+    def test_it_lists_exactly_the_settings(self) -> None:
+        """Neither knows a variable that the other does not."""
+        assert sorted(dotenv_values(EXAMPLE)) == sorted(VARIABLES)
+
+    def test_each_variable_has_a_comment(self) -> None:
+        """The line above each variable explains it; a heading does not."""
+        lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+        bare = [
+            line.partition("=")[0]
+            for above, line in zip(["", *lines], lines, strict=False)
+            if re.match(r"[A-Z_]+=", line) and not re.match(r"# (?!---)\S", above)
+        ]
+        assert bare == []
+
+    def test_it_loads_and_shows_the_defaults(self) -> None:
+        """A copy of it is a whole configuration; optional values are the defaults."""
+        settings = load_settings(read_variables({}, EXAMPLE))
+        defaults = {name: field.get_default() for name, field in Settings.model_fields.items()}
+        optional = {name.lower() for name in VARIABLES} - {name.lower() for name in REQUIRED}
+        assert {name: getattr(settings, name) for name in optional} == {
+            name: defaults[name] for name in optional
+        }

@@ -1,0 +1,356 @@
+"""Files that are there whole or not at all, and private."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import stat
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import pytest
+
+from integration.core.files import (
+    FileError,
+    atomic_write,
+    display_path,
+    ensure_writable_folder,
+    is_there,
+    raise_open_file_limit,
+    reserve_timestamp,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def file_size_limit(largest_bytes: int) -> Iterator[None]:
+    """What a full disk is to this process: no file can grow beyond this size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    """The usual umasks, and the most careless."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    """The permission bits of a file."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def write_half_and_raise(file: TextIO, failure: type[BaseException]) -> None:
+    """What a writer does whose rows break off."""
+    file.write("half")
+    raise failure
+
+
+class TestWrittenBeside:
+    """A file gets its name when it is whole."""
+
+    def test_the_name_appears_when_the_file_is_whole(self, tmp_path: Path) -> None:
+        """A reader never sees half a file under the final name."""
+        path = tmp_path / "list.csv"
+        with atomic_write(path) as file:
+            file.write("half")
+            file.flush()
+            assert [entry.name for entry in tmp_path.iterdir()] == ["list.csv.part"]
+        assert path.read_text() == "half"
+        assert [entry.name for entry in tmp_path.iterdir()] == ["list.csv"]
+
+    def test_text_is_utf_8_and_newlines_stay(self, tmp_path: Path) -> None:
+        """CSV has CRLF, JSON has LF, everywhere."""
+        path = tmp_path / "list.csv"
+        with atomic_write(path) as file:
+            file.write("ä🙂\r\nb\n")
+        assert path.read_bytes() == "ä🙂\r\nb\n".encode()
+
+    def test_only_the_owner_can_read_it_from_the_start(self, tmp_path: Path, umask: int) -> None:
+        """Files hold personal data: mode 0600, also while they are written."""
+        path = tmp_path / "list.csv"
+        with atomic_write(path):
+            assert mode_of(tmp_path / "list.csv.part") == 0o600
+        assert mode_of(path) == 0o600
+
+    def test_a_part_left_by_others_does_not_make_it_readable(self, tmp_path: Path) -> None:
+        """The mode is that of the new file, whatever lay there before."""
+        left = tmp_path / "list.csv.part"
+        left.write_text("left by a process that was killed")
+        left.chmod(0o644)
+        with atomic_write(tmp_path / "list.csv") as file:
+            file.write("new")
+        assert mode_of(tmp_path / "list.csv") == 0o600
+        assert (tmp_path / "list.csv").read_text() == "new"
+
+    def test_a_part_that_is_a_link_is_not_followed(self, tmp_path: Path) -> None:
+        """In a folder that others may write to, a link must not lead to another file."""
+        victim = tmp_path / "victim"
+        victim.write_text("precious")
+        (tmp_path / "list.csv.part").symlink_to(victim)
+        with atomic_write(tmp_path / "list.csv") as file:
+            file.write("new")
+        assert victim.read_text() == "precious"
+        assert not (tmp_path / "list.csv").is_symlink()
+
+    @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
+    def test_a_failure_leaves_the_old_file_and_no_part(
+        self, tmp_path: Path, failure: type[BaseException]
+    ) -> None:
+        """Nothing half-written stays, not even after Ctrl-C, and the failure is not hidden."""
+        path = tmp_path / "list.csv"
+        path.write_text("old")
+        with pytest.raises(failure), atomic_write(path) as file:
+            write_half_and_raise(file, failure)
+        assert path.read_text() == "old"
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_full_disk_leaves_nothing_and_is_one_line(self, tmp_path: Path) -> None:
+        """The line names the file and the reason."""
+        path = tmp_path / "list.csv"
+        full = file_size_limit(10_000)
+        with full, pytest.raises(FileError) as caught, atomic_write(path) as file:
+            file.writelines(["x" * 9_999] * 10)
+        assert str(caught.value) == f"Cannot write {path}: {os.strerror(errno.EFBIG)}"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_folder_that_is_not_there_is_one_line(self, tmp_path: Path) -> None:
+        """The line names the file and the reason."""
+        path = tmp_path / "nowhere" / "list.csv"
+        message = f"^Cannot write {path}: No such file or directory$"
+        with pytest.raises(FileError, match=message), atomic_write(path):
+            pytest.fail("the block must not be entered")
+
+    def test_a_name_that_is_taken_by_a_folder_is_one_line(self, tmp_path: Path) -> None:
+        """The rename fails last, and leaves nothing either."""
+        path = tmp_path / "list.csv"
+        path.mkdir()
+        with pytest.raises(FileError, match=r"Is a directory$"), atomic_write(path) as file:
+            file.write("whole")
+        assert list(tmp_path.iterdir()) == [path]
+
+
+class TestMakeWritableFolder:
+    """Found before the first call, where possible."""
+
+    def test_it_is_made_with_its_parents_and_left_empty(self, tmp_path: Path) -> None:
+        """The probe vanishes; a second time is no error."""
+        folder = tmp_path / "a" / "b"
+        ensure_writable_folder(folder)
+        ensure_writable_folder(folder)
+        assert list(folder.iterdir()) == []
+
+    def test_a_file_in_its_place_is_one_line(self, tmp_path: Path) -> None:
+        """The line says which setting to mend."""
+        folder = tmp_path / "taken"
+        folder.touch()
+        with pytest.raises(FileError) as caught:
+            ensure_writable_folder(folder)
+        assert str(caught.value) == (
+            f"Cannot write in the folder {folder}: File exists; check OUTPUT_DIR"
+        )
+
+    @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
+    def test_a_folder_that_takes_no_files_is_refused(self) -> None:
+        """That a folder is there is not enough."""
+        with pytest.raises(FileError, match=r"^Cannot write in the folder /proc: .*OUTPUT_DIR$"):
+            ensure_writable_folder(Path("/proc"))
+
+    def test_a_full_disk_is_refused(self, tmp_path: Path) -> None:
+        """A file can be made on a full disk, but nothing be written into it."""
+        with file_size_limit(0), pytest.raises(FileError, match="File too large; check OUTPUT"):
+            ensure_writable_folder(tmp_path)
+
+
+class PatientClock:
+    """A clock that only sleeping moves; a sleep may end a little early."""
+
+    def __init__(self, start: datetime) -> None:
+        self.now = start
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        assert 0 < seconds <= 1
+        self.now += timedelta(seconds=max(seconds - 0.001, 0.001))
+
+
+class TestClaimedStamp:
+    """Two runs in one second do not take each other's names."""
+
+    NAMES = ("a_{}.csv", "b_{}.json")
+    START = datetime(2026, 12, 31, 23, 59, 59, 250_000)  # noqa: DTZ001  local time
+
+    @pytest.fixture
+    def clock(self) -> PatientClock:
+        """It starts in the middle of a second."""
+        return PatientClock(self.START)
+
+    @pytest.mark.parametrize(
+        ("taken", "stamp"),
+        [
+            ([], "20261231_235959"),
+            (["other.csv"], "20261231_235959"),
+            (["a_20261231_235959.csv"], "20270101_000000"),
+            (["b_20261231_235959.json"], "20270101_000000"),
+            (["a_20261231_235959.csv", "b_20270101_000000.json"], "20270101_000001"),
+        ],
+    )
+    def test_it_is_the_first_second_in_which_no_file_has_it(
+        self, tmp_path: Path, clock: PatientClock, taken: list[str], stamp: str
+    ) -> None:
+        """The files of one run share a stamp, so it must be free for all of them."""
+        for name in taken:
+            (tmp_path / name).touch()
+        with reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep) as claimed:
+            assert claimed == stamp
+            assert claimed == f"{clock():%Y%m%d_%H%M%S}"
+
+    def test_two_runs_of_one_second_get_different_stamps_and_none_of_the_future(
+        self, tmp_path: Path, clock: PatientClock
+    ) -> None:
+        """The claim is there before the first file is, and gone with its run."""
+        with reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep) as first:
+            assert clock() == self.START
+            with reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep) as second:
+                assert first < second == f"{clock():%Y%m%d_%H%M%S}"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_it_is_not_waited_for_without_end(self, tmp_path: Path, clock: PatientClock) -> None:
+        """A clock that was set back finds the names of an hour taken: one line says so."""
+        for number in range(3_600):
+            moment = self.START + timedelta(seconds=number)
+            (tmp_path / f"a_{moment:%Y%m%d_%H%M%S}.csv").touch()
+        claim = reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep)
+        with pytest.raises(FileError, match=f"taken in {tmp_path}.*OUTPUT_DIR$"), claim:
+            pass
+        assert clock() - self.START < timedelta(seconds=60)
+
+    def test_a_claim_in_a_folder_that_is_gone_is_one_line(
+        self, tmp_path: Path, clock: PatientClock
+    ) -> None:
+        """It names the file that cannot be made."""
+        claim = reserve_timestamp(tmp_path / "gone", self.NAMES, clock, clock.sleep)
+        with pytest.raises(FileError, match=r"a_.*\.csv: No such file"), claim:
+            pass
+
+
+class TestShown:
+    """A path as people write it."""
+
+    def test_what_lies_below_the_working_directory_is_named_from_there(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Shorter, and as OUTPUT_DIR has it."""
+        monkeypatch.chdir(tmp_path)
+        assert display_path(tmp_path / "out" / "a.csv") == Path("out/a.csv")
+        assert display_path(tmp_path.parent / "a.csv") == tmp_path.parent / "a.csv"
+        assert display_path(tmp_path) == tmp_path
+
+    def test_without_a_working_directory_it_is_the_whole_path(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A run whose working directory was removed still says where its files are."""
+        folder = tmp_path / "gone"
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        folder.rmdir()
+        assert display_path(folder / "a.csv") == folder / "a.csv"
+
+    def test_bytes_that_are_not_utf_8_are_shown_as_escapes(self) -> None:
+        """What is display_path can be printed and written into the results file."""
+        assert display_path(Path("/tmp", os.fsdecode(b"caf\xe9"))) == Path("/tmp/caf\\xe9")
+
+
+class TestIsThere:
+    """What cannot be looked at is not taken for missing."""
+
+    def test_a_file_is_there_and_another_is_not(self, tmp_path: Path) -> None:
+        """A link to nothing is nothing."""
+        (tmp_path / "link").symlink_to(tmp_path / "nothing")
+        assert is_there(tmp_path)
+        assert not is_there(tmp_path / "nothing")
+        assert not is_there(tmp_path / "link")
+
+    def test_what_cannot_be_known_is_said(self, tmp_path: Path) -> None:
+        """The line names the path and the reason."""
+        (tmp_path / "file").touch()
+        path = tmp_path / "file" / "name"
+        with pytest.raises(FileError, match=f"^Cannot reach {path}: Not a directory$"):
+            is_there(path)
+
+
+class TestOpenFiles:
+    """The limit of this process."""
+
+    @pytest.fixture
+    def limit(self) -> Iterator[int]:
+        """What the system allows; the limit itself is low."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        yield before[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    def test_a_low_limit_is_raised(self, limit: int) -> None:
+        """A shell's limit is often lower than what the system allows."""
+        raise_open_file_limit(200)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 256
+        raise_open_file_limit(300)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (300, limit)
+
+    def test_more_than_the_system_allows_is_said(self, limit: int) -> None:
+        """Before the first call, not in the middle of a run."""
+        with pytest.raises(FileError, match=r"ulimit -n.*lower MAX_WORKERS"):
+            raise_open_file_limit(limit + 1)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_folders_is_written_to_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """There is nothing more that can be done for the file's name."""
+    let_folders_fail(monkeypatch, number)
+
+    with atomic_write(tmp_path / "results.json") as file:
+        file.write("{}")
+
+    assert (tmp_path / "results.json").read_text(encoding="utf-8") == "{}"
+
+
+def test_a_folder_whose_disk_fails_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails is told of, whatever fails on it."""
+    let_folders_fail(monkeypatch, errno.EIO)
+
+    with (
+        pytest.raises(FileError, match="Input/output error"),
+        atomic_write(tmp_path / "results.json"),
+    ):
+        pass
+
+
+def let_folders_fail(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let a folder's sync end in this error; files are synced as ever."""
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)

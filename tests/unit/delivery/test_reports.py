@@ -1,0 +1,242 @@
+"""What a run leaves behind: CSV, results JSON, summary."""
+
+from __future__ import annotations
+
+import csv
+import json
+import stat
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integration.core.files import FileError
+from integration.core.models import Counts, Retries, RunHeader, RunRecord, UserOutcome
+from integration.delivery.reports import (
+    CSV_HEADER,
+    CSV_NAME,
+    RESULTS_NAME,
+    escape_formula,
+    results_head,
+    summary_lines,
+    write_csv,
+    write_results,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEADER_LINE = (
+    "id,email,first_name,last_name,plan_type,candidate,page,device,browser,location,event_time"
+)
+RUN = RunRecord(
+    RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "list.csv", "results.json", False),
+    finished_at="2026-01-13T14:31:00+00:00",
+    status="completed",
+    stop_reason=None,
+    mode="single",
+    retries=Retries((("503", 2), ("timeout", 1)), 4.12345),
+)
+STOPPED = replace(RUN, status="stopped", stop_reason="Iterable refused the key")
+COUNTS = Counts(successful=4, partial_failures=3, total_failures=2, not_attempted=1, unchanged=5)
+DONE = '{"success":true,"response":{"code":"Success"},"status_code":200,"attempts":1,"error":null}'
+FORMULA_STARTS = "=+-@\t\r\n"
+
+cells = st.none() | st.text(st.characters(codec="utf-8"))
+rows = st.lists(st.tuples(st.integers(), *[cells] * 10).map(list), max_size=5)
+outcomes = st.builds(
+    UserOutcome,
+    email=st.none() | st.text(),
+    at=st.none() | st.just("2026-01-13T14:30:45.000000+00:00"),
+    users_update=st.just(DONE),
+    events_track=st.just(DONE),
+    success=st.booleans(),
+)
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    """The cells that a reader of the file sees."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+def as_read(value: object) -> str:
+    """What the documentation promises of a cell: the raw value but for the apostrophe."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if isinstance(value, str) and text[:1] in [*FORMULA_STARTS] else text
+
+
+def results_of(path: Path, given_outcomes: list[UserOutcome]) -> dict[str, Any]:
+    """The results file of the stopped run with these users."""
+    write_results(path, STOPPED, COUNTS, given_outcomes)
+    results: dict[str, Any] = json.loads(path.read_bytes())
+    return results
+
+
+def test_the_files_have_the_documented_names() -> None:
+    """A stamp stands in the place of the braces."""
+    assert (CSV_NAME, RESULTS_NAME) == ("query_results_{}.csv", "integration_results_{}.json")
+
+
+class TestCsv:
+    """The list of users."""
+
+    def test_the_header_is_the_documented_one(self, tmp_path: Path) -> None:
+        """It is there without users too; lines end as RFC 4180 has it."""
+        assert write_csv(tmp_path / "list.csv", []) == 0
+        assert (tmp_path / "list.csv").read_bytes() == f"{HEADER_LINE}\r\n".encode()
+
+    @given(rows)
+    def test_a_reader_gets_the_raw_values_back(self, given_rows: list[list[object]]) -> None:
+        """Whatever the cells hold: quotes, commas, line breaks, emoji; NULL is empty."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "list.csv"
+            count = write_csv(path, given_rows)
+            header, *read = read_csv(path)
+        assert header == list(CSV_HEADER)
+        assert read == [[as_read(value) for value in row] for row in given_rows]
+        assert count == len(given_rows)
+
+    @pytest.mark.parametrize("start", FORMULA_STARTS)
+    def test_what_a_spreadsheet_would_run_gets_an_apostrophe(self, start: str) -> None:
+        """OWASP, "CSV Injection"."""
+        assert escape_formula(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
+
+    @pytest.mark.parametrize("value", ["a=b", "'=1", "", " x", "ö", None, -1, 3.5])
+    def test_anything_else_stays_as_it_is(self, value: object) -> None:
+        """A number is no formula, and a sign in the middle neither."""
+        assert escape_formula(value) is value
+
+    def test_only_the_owner_can_read_it(self, tmp_path: Path) -> None:
+        """The list holds personal data."""
+        write_csv(tmp_path / "list.csv", [])
+        assert stat.S_IMODE((tmp_path / "list.csv").stat().st_mode) == 0o600
+
+    def test_rows_that_break_off_leave_no_file(self, tmp_path: Path) -> None:
+        """Nothing is half-exported."""
+
+        def broken() -> Iterator[list[object]]:
+            yield [1] * 11
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            write_csv(tmp_path / "list.csv", broken())
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestResults:
+    """The results file."""
+
+    def test_it_has_the_documented_shape(self, tmp_path: Path) -> None:
+        """Key by key, in the documented order."""
+        results = results_of(
+            tmp_path / "results.json",
+            [UserOutcome("ada@example.com", "2026-01-13T14:30:46+00:00", DONE, DONE, True)],
+        )
+        call = {
+            "success": True,
+            "response": {"code": "Success"},
+            "status_code": 200,
+            "attempts": 1,
+            "error": None,
+        }
+        expected = {
+            "run_id": "run-1",
+            "started_at": "2026-01-13T14:30:45+00:00",
+            "finished_at": "2026-01-13T14:31:00+00:00",
+            "status": "stopped",
+            "stop_reason": "Iterable refused the key",
+            "mode": "single",
+            "authentication": "API Key",
+            "csv_file": "list.csv",
+            "dry_run": False,
+            "total_users": 15,
+            "successful": 4,
+            "partial_failures": 3,
+            "total_failures": 2,
+            "not_attempted": 1,
+            "unchanged": 5,
+            "retries": {"total": 3, "by_status": {"503": 2, "timeout": 1}, "seconds_waited": 4.123},
+            "records": [
+                {
+                    "email": "ada@example.com",
+                    "timestamp": "2026-01-13T14:30:46+00:00",
+                    "users_update": call,
+                    "events_track": call,
+                    "overall_success": True,
+                }
+            ],
+        }
+        assert results == expected
+        assert list(results) == list(expected)
+        assert list(results["records"][0]) == list(expected["records"][0])  # type: ignore[index]
+
+    @given(st.lists(outcomes, max_size=4))
+    def test_any_users_make_valid_json(self, given_outcomes: list[UserOutcome]) -> None:
+        """None, one or many, and whatever their emails hold."""
+        with tempfile.TemporaryDirectory() as folder:
+            records = results_of(Path(folder) / "results.json", given_outcomes)["records"]
+        assert [
+            (record["email"], record["timestamp"], record["overall_success"]) for record in records
+        ] == [(outcome.email, outcome.at, outcome.success) for outcome in given_outcomes]
+
+    def test_each_user_is_a_line(self, tmp_path: Path) -> None:
+        """`grep` finds a user's whole record."""
+        users = [UserOutcome(f"{name}@x.io", None, DONE, DONE, True) for name in "abc"]
+        results_of(tmp_path / "results.json", users)
+        lines = (tmp_path / "results.json").read_text().splitlines()
+        assert [line[4:20] for line in lines if "@" in line] == [
+            f'{{"email":"{name}@x.io' for name in "abc"
+        ]
+
+    def test_only_the_owner_can_read_it(self, tmp_path: Path) -> None:
+        """It holds personal data."""
+        results_of(tmp_path / "results.json", [])
+        assert stat.S_IMODE((tmp_path / "results.json").stat().st_mode) == 0o600
+
+    def test_a_file_that_cannot_be_written_is_one_line(self, tmp_path: Path) -> None:
+        """It becomes the error that names the file."""
+        with pytest.raises(FileError, match=r"^Cannot write .*nowhere/results\.json: "):
+            write_results(tmp_path / "nowhere" / "results.json", RUN, COUNTS, [])
+
+    def test_the_counts_add_up_in_the_file(self) -> None:
+        """No user is lost between the parts and the total."""
+        head = results_head(RUN, COUNTS)
+        parts = ("successful", "partial_failures", "total_failures", "not_attempted", "unchanged")
+        assert sum(getattr(COUNTS, part) for part in parts) == head["total_users"]
+        assert {part: head[part] for part in parts} == {
+            part: getattr(COUNTS, part) for part in parts
+        }
+
+
+class TestSummary:
+    """The end of a run's log."""
+
+    def test_it_has_the_documented_lines(self) -> None:
+        """Word by word; what did not happen is not mentioned."""
+        rule = "=" * 70
+        assert summary_lines(RUN, Counts(successful=2, partial_failures=1)) == [
+            rule,
+            "INTEGRATION SUMMARY",
+            rule,
+            "Total users processed: 3",
+            "✓ Successful (both API calls): 2",
+            "⚠ Partial failures (one call failed): 1",
+            "✗ Total failures (both calls failed): 0",
+            "✓ CSV Export: list.csv",
+            "✓ Authentication: API Key",
+            "Retries: 3",
+            rule,
+        ]
+
+    def test_it_says_who_was_left_out_and_why(self) -> None:
+        """The parts add up to the total in the summary, too."""
+        lines = summary_lines(STOPPED, COUNTS)
+        assert lines[7:9] == ["Not attempted: 1", "Unchanged: 5"]
+        assert lines[-2] == "Stopped early: Iterable refused the key"
+        numbers = [int(line.rpartition(" ")[2]) for line in lines[3:9]]
+        assert numbers[0] == sum(numbers[1:])

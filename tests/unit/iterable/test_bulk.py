@@ -1,0 +1,257 @@
+"""Batches and the attribution of failures, as functions of values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integration.core.models import CallResult, PendingUser
+from integration.iterable import bulk
+from integration.iterable.bulk import (
+    MAX_ITEMS,
+    bulk_body,
+    filtered_out_fields,
+    next_batch,
+    split_bulk_result,
+)
+from tests.support.users import pending_user
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from integration.core.models import Call
+
+
+def answered(status: int = 200, error: Any = None, **response: Any) -> CallResult:
+    """A bulk call's answer."""
+    return CallResult(
+        success=error is None, response=response, status_code=status, attempts=1, error=error
+    )
+
+
+def people(count: int) -> list[PendingUser]:
+    """This many users."""
+    return [pending_user(number) for number in range(1, count + 1)]
+
+
+def all_batches(users: Sequence[PendingUser]) -> list[list[PendingUser]]:
+    """The batches that a run would make of these users."""
+    waiting, held_back = iter(users), list[PendingUser]()
+    return list(iter(lambda: next_batch(waiting, held_back), []))
+
+
+@pytest.mark.parametrize(("call", "name"), [("users_update", "users"), ("events_track", "events")])
+def test_a_bulk_body_holds_the_items_of_the_single_calls(call: Call, name: str) -> None:
+    """Both modes send the same, byte for byte."""
+    users = people(3)
+
+    body = orjson.loads(bulk_body(call, users))
+
+    assert body == {name: [orjson.loads(user.body(call)) for user in users]}
+
+
+def test_a_batch_ends_at_a_thousand_users() -> None:
+    """2,500 users are three calls."""
+    assert [len(batch) for batch in all_batches(people(2500))] == [1000, 1000, 500]
+
+
+def test_a_batch_ends_before_it_is_too_large() -> None:
+    """4,000,000 bytes as sent, of the larger body, are the limit."""
+    users = [
+        PendingUser(number, f"u{number}@example.com", b"p" * 10, b"e" * 9_000)
+        for number in range(1000)
+    ]
+
+    batches = all_batches(users)
+
+    sizes = [len(bulk_body("events_track", batch)) for batch in batches]
+    assert max(sizes) <= bulk.MAX_BYTES
+    assert max(sizes) > bulk.MAX_BYTES - 9_100
+    assert sum(map(len, batches)) == 1000
+
+
+def test_a_user_larger_than_a_call_goes_alone() -> None:
+    """It will be refused, and no user with it."""
+    huge = PendingUser(2, "huge@example.com", b"p", b"e" * 5_000_000)
+
+    batches = all_batches([pending_user(1), huge, pending_user(3)])
+
+    assert [[user.position for user in batch] for batch in batches] == [[1], [2], [3]]
+
+
+emails = st.lists(st.sampled_from(["a@x.de", "A@X.de", "b@x.de", "B@x.de", "c@x.de"]), max_size=40)
+
+
+@given(emails)
+def test_each_email_is_in_a_call_once_and_no_user_is_lost(addresses: list[str]) -> None:
+    """Two users who differ by case only could not be told apart in an answer."""
+    users = [pending_user(number, email) for number, email in enumerate(addresses, start=1)]
+
+    batches = all_batches(users)
+
+    assert [user for batch in batches for user in batch] == users
+    for batch in batches:
+        keys = [user.email.lower() for user in batch]
+        assert len(keys) == len(set(keys)) <= MAX_ITEMS
+
+
+LISTS = [
+    "invalidEmails",
+    "forgottenEmails",
+    "invalidDataEmails",
+    "conflictEmails",
+    "notFoundEmails",
+]
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_named_failure_is_its_users_and_no_user_elses(name: str) -> None:
+    """An email in capitals comes back in lower case and is still found."""
+    users = [pending_user(1), pending_user(2, "Grace.HOPPER@Example.com"), pending_user(3)]
+    answer = answered(
+        successCount=2, failCount=1, failedUpdates={name: ["grace.hopper@example.com"]}
+    )
+
+    failed, delivered = split_bulk_result("users_update", users, answer)
+
+    assert [user.position for user in failed.users] == [2]
+    assert failed.result is not None
+    assert (failed.result.error, failed.result.status_code) == ("client_error", 200)
+    assert failed.result.response == {"failedUpdates": {name: ["Grace.HOPPER@Example.com"]}}
+    assert [user.position for user in delivered.users] == [1, 3]
+    assert delivered.result is not None
+    assert delivered.result.response == {"successCount": 2, "failCount": 1}
+
+
+def test_the_deprecated_list_of_invalid_emails_is_read_too() -> None:
+    """An older answer names failures at its top level."""
+    answer = answered(successCount=1, failCount=1, invalidEmails=["user1@example.com"])
+
+    failed, delivered = split_bulk_result("users_update", people(2), answer)
+
+    assert failed.users[0].position == 1
+    assert failed.result is not None
+    assert delivered.result is not None
+    assert (failed.result.success, delivered.result.success) == (False, True)
+
+
+def test_a_disallowed_event_name_fails_every_event() -> None:
+    """The name is refused, not a user."""
+    answer = answered(successCount=0, failCount=0, disallowedEventNames=["page_view"])
+
+    (share,) = split_bulk_result("events_track", people(3), answer)
+
+    assert len(share.users) == 3
+    assert share.result is not None
+    assert share.result.error == "client_error"
+
+
+def test_an_answer_that_counts_more_failures_than_it_names_is_not_believed() -> None:
+    """Those who may be meant are asked about again in smaller calls."""
+    answer = answered(
+        successCount=3, failCount=2, failedUpdates={"invalidEmails": ["user1@example.com"]}
+    )
+
+    named, unknown = split_bulk_result("users_update", people(5), answer)
+
+    assert named.users[0].position == 1
+    assert (len(unknown.users), unknown.result) == (4, None)
+
+
+def test_an_answer_that_does_not_count_all_users_is_not_believed() -> None:
+    """Neither stored nor failed, it says: those are asked about again."""
+    (share,) = split_bulk_result("users_update", people(4), answered(successCount=1, failCount=0))
+
+    assert (len(share.users), share.result) == (4, None)
+
+
+def test_one_user_with_an_unnamed_failure_has_failed() -> None:
+    """Alone in a call, there is no user else to blame."""
+    (share,) = split_bulk_result("users_update", people(1), answered(successCount=0, failCount=1))
+
+    assert share.result is not None
+    assert share.result.error == "client_error"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answered(400, "client_error", code="RequestFieldsTypesMismatched"),
+        answered(400, "client_error", code="BadJsonBody"),
+        answered(400, "client_error", code="BatchTooLarge"),
+        answered(413, "client_error"),
+    ],
+    ids=lambda answer: str(answer.response),
+)
+def test_a_call_refused_for_one_record_says_nothing_of_the_others(answer: CallResult) -> None:
+    """They come back without a result; a single user keeps the refusal."""
+    (share,) = split_bulk_result("users_update", people(5), answer)
+
+    assert (len(share.users), share.result) == (5, None)
+    (alone,) = split_bulk_result("users_update", people(1), answer)
+    assert alone.result is answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        answered(400, "client_error", code="BadParams"),
+        answered(503, "server_error"),
+        CallResult(success=False, response="x", status_code=None, attempts=3, error="timeout"),
+    ],
+    ids=["refused", "down", "silent"],
+)
+def test_another_failure_is_everybodys(answer: CallResult) -> None:
+    """It says nothing about a record."""
+    (share,) = split_bulk_result("users_update", people(5), answer)
+
+    assert (len(share.users), share.result) == (5, answer)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+keys = st.sampled_from(
+    ["successCount", "failCount", "failedUpdates", "disallowedEventNames", "invalidEmails"]
+)
+
+
+@given(st.dictionaries(keys, json_values), st.sampled_from(["users_update", "events_track"]))
+def test_whatever_the_answer_each_user_is_in_one_share(answer: dict[str, Any], call: Call) -> None:
+    """Strange answers lose no user and count no user twice."""
+    users = people(6)
+
+    shares = split_bulk_result(call, users, answered(**answer))
+
+    positions = sorted(user.position for share in shares for user in share.users)
+    assert positions == [1, 2, 3, 4, 5, 6]
+
+
+def test_dropped_fields_are_listed_once() -> None:
+    """In order, without repeats; an answer without them has none."""
+    assert filtered_out_fields(answered(filteredOutFields=["b", "a"])) == ["a", "b"]
+    assert filtered_out_fields(answered(400, "client_error", code="BadParams")) == []
+
+
+@pytest.mark.parametrize("code", [["BadJsonBody"], {"BadJsonBody": 1}, 7])
+def test_a_code_that_is_no_text_is_everybodys_failure(code: object) -> None:
+    """Whatever a proxy answers in Iterable's place, the run goes on."""
+    answer = answered(400, "client_error", code=code)
+
+    (share,) = split_bulk_result("users_update", people(3), answer)
+
+    assert (share.result, len(share.users)) == (answer, 3)
+
+
+def test_a_batch_of_one_begins_with_whom_the_last_one_held_back() -> None:
+    """When bulk is refused in the middle, no user who was taken already is lost."""
+    first, second, third = people(3)
+    waiting, held_back = iter([second, third]), [first]
+
+    assert [next_batch(waiting, held_back, 1) for _ in range(4)] == [[first], [second], [third], []]

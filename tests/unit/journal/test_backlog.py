@@ -1,0 +1,294 @@
+"""Whom earlier runs left open, on real journals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+
+from integration.core.models import Retries
+from integration.journal.backlog import (
+    defer_to_newer_runs,
+    of_another_project,
+    undelivered,
+    unfinished,
+)
+from integration.journal.queries import past_run
+from integration.journal.store import Journal
+from tests.support.journals import AT, FAILED, HEADER, completed_run
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from integration.core.models import RunKind
+    from integration.journal.backlog import Backlog
+
+OURS = HEADER.project
+VIEWS = [page_view(number) for number in (1, 2, 3)]
+REFUSED: Any = {
+    "reached": 0,
+    "status": "stopped",
+    "stop_reason": "Iterable refused the API key: check ITERABLE_API_KEY",
+}
+RETRY = replace(HEADER, run_id="retry", kind="retry")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A new journal."""
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def seen(backlog: Backlog | None) -> tuple[int, int] | None:
+    """The run and how many are open."""
+    return (backlog.past.run, backlog.open_users) if backlog else None
+
+
+def found(backlog: Backlog | None) -> Backlog:
+    """A backlog that must be there."""
+    assert backlog
+    return backlog
+
+
+class TestUnfinished:
+    """Whom a run did not reach."""
+
+    @pytest.mark.parametrize("status", ["running", "stopped", "interrupted"])
+    def test_the_newest_run_that_did_not_finish_is_found(
+        self, journal: Journal, status: str
+    ) -> None:
+        """Killed, stopped or interrupted: it can be gone on with."""
+        completed_run(journal, VIEWS)
+        completed_run(journal, [*VIEWS, page_view(4)], reached=0, status="stopped")
+        run = completed_run(journal, VIEWS, reached=1, status=status)
+        assert seen(unfinished(journal, OURS)) == (run, 2)
+
+    def test_a_run_that_finished_is_not(self, journal: Journal) -> None:
+        """What it could not deliver is a failure, not work left undone."""
+        completed_run(journal, VIEWS, failed=[(1, "events_track")])
+        assert unfinished(journal, OURS) is None
+
+    @pytest.mark.parametrize("kind", ["full", "limited", "retry"])
+    def test_later_runs_make_up_for_those_whom_they_have(
+        self, journal: Journal, kind: RunKind
+    ) -> None:
+        """Their newer data is the last word, even if it failed; the others stay open."""
+        run = completed_run(journal, VIEWS, reached=0, status="interrupted")
+        completed_run(journal, VIEWS[:1], kind=kind)
+        assert seen(unfinished(journal, OURS)) == (run, 2)
+        completed_run(journal, VIEWS[1:], failed=[(1, "users_update")], kind=kind)
+        assert unfinished(journal, OURS) is None
+
+    def test_who_left_the_list_before_the_next_run_stays_open(self, journal: Journal) -> None:
+        """Seven days are over, say: no later run knows them, so only this one can send them."""
+        run = completed_run(journal, VIEWS, reached=2, status="running")
+        completed_run(journal, VIEWS[:2])
+        assert seen(unfinished(journal, OURS)) == (run, 1)
+
+    def test_whom_a_later_run_did_not_reach_is_the_later_ones(self, journal: Journal) -> None:
+        """Newest first: then there is nothing left of the older run."""
+        completed_run(journal, VIEWS, reached=0, status="interrupted")
+        later = completed_run(journal, VIEWS, reached=1, status="interrupted")
+        assert seen(unfinished(journal, OURS)) == (later, 2)
+        completed_run(journal, VIEWS[1:])
+        assert unfinished(journal, OURS) is None
+
+    def test_one_that_died_after_its_last_call_lacks_its_results_file(
+        self, journal: Journal
+    ) -> None:
+        """No user is open, but --resume has a file to write, until a later whole run has one."""
+        run = completed_run(journal, VIEWS, status="running")
+        completed_run(journal, VIEWS[:1], kind="limited")
+        assert seen(unfinished(journal, OURS)) == (run, 0)
+        completed_run(journal, VIEWS)
+        assert unfinished(journal, OURS) is None
+
+    def test_its_retry_has_taken_over(self, journal: Journal) -> None:
+        """Going on with both would send every user twice."""
+        completed_run(journal, VIEWS, reached=0, status="interrupted")
+        run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
+        assert seen(unfinished(journal, OURS)) == (run, 3)
+
+    def test_those_whom_later_runs_have_are_left_to_them(self, journal: Journal) -> None:
+        """A run that is gone on with counts them as unchanged, and sends the others only."""
+        run = completed_run(journal, VIEWS, reached=0, status="interrupted")
+        completed_run(journal, VIEWS[:2])
+        defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
+        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+        assert past_run(journal, run).counts.unchanged == 2
+
+    def test_whom_a_later_run_could_not_deliver_no_user_has_delivered(
+        self, journal: Journal
+    ) -> None:
+        """Left to it, but not called unchanged: the results say that nothing was sent."""
+        run = completed_run(journal, VIEWS, reached=0, status="interrupted")
+        completed_run(journal, VIEWS[:2], failed=[(1, "events_track")], kind="limited")
+        defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
+
+        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+        counts = past_run(journal, run).counts
+        assert (counts.unchanged, counts.not_attempted, counts.total_users) == (1, 2, 3)
+        left = next(journal.outcomes(run))
+        assert not left.success
+        result = orjson.loads(left.users_update)
+        assert (result["success"], result["error"]) == (False, "not_attempted")
+        assert result["response"] == "not sent: a later run has newer data"
+
+
+class TestUndelivered:
+    """Whom a run could not deliver."""
+
+    def test_a_retry_takes_only_those_who_are_open_and_only_their_open_calls(
+        self, journal: Journal
+    ) -> None:
+        """What succeeded is not sent again, and stands in the new results as it was."""
+        source = completed_run(journal, VIEWS, failed=[(1, "events_track"), (3, "users_update")])
+
+        backlog = found(undelivered(journal, OURS))
+        run = journal.begin_retry(RETRY, backlog)
+
+        assert seen(backlog) == (source, 2)
+        assert past_run(journal, run).counts.total_users == 2
+        assert [(user.email, user.calls) for user in journal.pending(run)] == [
+            ("user1@example.com", ("events_track",)),
+            ("user3@example.com", ("users_update",)),
+        ]
+        first = next(journal.outcomes(run))
+        assert orjson.loads(first.users_update)["success"] is True
+        assert orjson.loads(first.events_track)["error"] == "not_attempted"
+
+    def test_a_retry_keeps_who_can_never_be_sent(self, journal: Journal) -> None:
+        """An invalid record stays a failure with its reason."""
+        completed_run(journal, [page_view(1, "no user"), page_view(2)])
+
+        run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
+
+        assert (past_run(journal, run).counts.total_users, list(journal.pending(run))) == (1, [])
+        assert past_run(journal, run).counts.total_failures == 1
+
+    def test_a_retry_calls_as_the_run_did(self, journal: Journal) -> None:
+        """For one user in a short time Iterable wants one kind of call."""
+        source = completed_run(journal, VIEWS, failed=[(1, "events_track")])
+        journal.set_mode(source, "bulk")
+        run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
+        assert past_run(journal, run).record.mode == "bulk"
+
+    def test_a_later_run_of_others_hides_no_user(self, journal: Journal) -> None:
+        """`--limit 1` went well: whom the whole run could not deliver is still open."""
+        run = completed_run(journal, VIEWS, failed=[(3, "events_track")])
+        completed_run(journal, VIEWS[:1], kind="limited")
+        assert seen(undelivered(journal, OURS)) == (run, 1)
+
+    def test_a_later_call_to_the_same_user_is_the_last_word(self, journal: Journal) -> None:
+        """A retry of the older run would send older data."""
+        completed_run(journal, VIEWS, failed=[(1, "events_track"), (3, "events_track")])
+        completed_run(journal, VIEWS[:1], kind="limited")
+
+        run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
+
+        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+
+    def test_whom_a_later_run_has_is_left_to_it(self, journal: Journal) -> None:
+        """It died before: its call may have been under way, and if not, it has newer data."""
+        completed_run(journal, VIEWS, failed=[(3, "events_track")])
+        completed_run(journal, VIEWS[2:], reached=0, status="running")
+        assert undelivered(journal, OURS) is None
+
+    def test_a_run_that_is_going_on_or_died_is_not_finished(self, journal: Journal) -> None:
+        """It is --resume's."""
+        completed_run(journal, VIEWS, failed=[(1, "events_track")], status="running")
+        assert undelivered(journal, OURS) is None
+
+
+class TestProjects:
+    """What one Iterable project has not got is not sent to another."""
+
+    @pytest.mark.parametrize("theirs", ["us:other", "eu:key"])
+    def test_a_run_of_another_project_is_not_gone_on_with(
+        self, journal: Journal, theirs: str
+    ) -> None:
+        """It is named, for those who know the settings that it began with."""
+        run = completed_run(journal, VIEWS, reached=1, status="interrupted", project=theirs)
+        assert unfinished(journal, OURS) is None
+        assert undelivered(journal, OURS) is None
+        assert seen(of_another_project(journal, OURS)) == (run, 2)
+        assert of_another_project(journal, theirs) is None
+
+    def test_another_projects_later_run_makes_up_for_no_user(self, journal: Journal) -> None:
+        """It says nothing about what ours has."""
+        run = completed_run(journal, VIEWS, reached=1, status="interrupted")
+        completed_run(journal, VIEWS, project="us:other")
+        assert seen(unfinished(journal, OURS)) == (run, 2)
+        assert seen(of_another_project(journal, "us:other")) == (run, 2)
+
+    def test_a_corrected_key_goes_on_with_what_the_wrong_one_began(self, journal: Journal) -> None:
+        """To the program it is another project, in which nothing was delivered yet."""
+        run = completed_run(journal, VIEWS, project="us:wrong", **REFUSED)
+        assert seen(unfinished(journal, OURS)) == (run, 3)
+        assert of_another_project(journal, OURS) is None
+
+    @pytest.mark.parametrize(
+        ("status", "stop_reason"),
+        [
+            ("running", None),
+            ("interrupted", "interrupted by SIGTERM"),
+            ("stopped", "Iterable is unreachable: 20 calls in a row used up their tries"),
+            ("completed", None),
+        ],
+    )
+    def test_only_a_refused_key_is_a_wrong_one(
+        self, journal: Journal, status: str, stop_reason: str | None
+    ) -> None:
+        """Whatever else ended the run before it delivered anything, the key may be good."""
+        project = "us:other"
+        run = completed_run(
+            journal, VIEWS, reached=0, status=status, stop_reason=stop_reason, project=project
+        )
+        assert unfinished(journal, OURS) is None
+        assert undelivered(journal, OURS) is None
+        assert seen(of_another_project(journal, OURS)) == (run, 3)
+
+    def test_a_key_that_delivered_before_it_was_refused_is_not_changed(
+        self, journal: Journal
+    ) -> None:
+        """It was its project's; the other key may be another's."""
+        run = completed_run(journal, VIEWS, project="us:other", **{**REFUSED, "reached": 1})
+        assert unfinished(journal, OURS) is None
+        assert seen(of_another_project(journal, OURS)) == (run, 2)
+
+    def test_a_whole_run_with_the_corrected_key_makes_up_for_it(self, journal: Journal) -> None:
+        """Also when the key is changed once more."""
+        completed_run(journal, VIEWS, project="us:wrong", **REFUSED)
+        completed_run(journal, VIEWS)
+        for key in (OURS, "us:next"):
+            assert unfinished(journal, key) is None
+            assert of_another_project(journal, key) is None
+
+    def test_a_wrong_address_is_made_up_for_at_the_right_one(self, journal: Journal) -> None:
+        """It took no user. Until then its run is named, and not sent to another address."""
+        run = completed_run(journal, VIEWS, reached=0, status="stopped", project="nowhere:key")
+        assert unfinished(journal, OURS) is None
+        assert seen(of_another_project(journal, OURS)) == (run, 3)
+        completed_run(journal, VIEWS)
+        assert of_another_project(journal, OURS) is None
+
+    def test_unchanged_users_were_delivered_to_the_project_before(self, journal: Journal) -> None:
+        """So it is no wrong key that the run was begun with."""
+        completed_run(journal, VIEWS)
+        changed = [VIEWS[0]._replace(plan_type="free"), *VIEWS[1:]]
+        run = completed_run(journal, changed, reached=0, status="stopped", incremental=True)
+        assert unfinished(journal, "us:other") is None
+        assert seen(of_another_project(journal, "us:other")) == (run, 1)
+
+    def test_a_failed_call_is_no_delivery(self, journal: Journal) -> None:
+        """A wrong key leaves one user whose calls were refused."""
+        run = journal.begin(replace(HEADER, project="us:wrong"), VIEWS)
+        journal.record(run, [1], "users_update", FAILED, AT)
+        journal.flush(run, Retries())
+        journal.finish(run, "stopped", "Iterable refused the API key", AT)
+        assert seen(unfinished(journal, OURS)) == (run, 3)

@@ -1,0 +1,195 @@
+"""Which runs are deleted, on real journals."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.core.clock import to_iso
+from integration.journal.pruning import prune
+from integration.journal.queries import last_sent, past_runs
+from integration.journal.store import Journal
+from tests.support.journals import AT, HEADER, completed_run
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from integration.core.models import PageView
+
+NOW = datetime(2026, 1, 13, 14, tzinfo=UTC)
+VIEWS = [page_view(number) for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A new journal."""
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def ran_days_ago(
+    journal: Journal, days: float, views: list[PageView] = VIEWS, **how: object
+) -> int:
+    """A run that began so many days before `NOW`, by the clock of that time."""
+    run = completed_run(journal, views, **how)  # type: ignore[arg-type]
+    started = to_iso(NOW - timedelta(days=days))
+    journal.execute("UPDATE runs SET started_at = ? WHERE run = ?", (started, run))
+    return run
+
+
+def kept(journal: Journal) -> list[int]:
+    """The runs that are there, oldest first."""
+    return sorted(past.run for past in past_runs(journal, 100))
+
+
+def test_old_runs_are_deleted_but_not_what_was_sent(journal: Journal) -> None:
+    """The file does not grow for ever, and --incremental goes on working."""
+    ran_days_ago(journal, 40)
+    ran_days_ago(journal, 32)
+    ran_days_ago(journal, 29, VIEWS[:1])
+    ran_days_ago(journal, 1, [])
+
+    assert prune(journal, NOW, None) == 2
+
+    assert kept(journal) == [3, 4]
+    for table in ("users", "outcomes"):
+        assert journal.one(f"SELECT MIN(run) FROM {table}") == (3,)
+    assert set(last_sent(journal, HEADER.project, [1, 2, 3])) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("status", ["completed", "stopped", "interrupted"])
+def test_a_run_with_pending_users_is_kept(journal: Journal, status: str) -> None:
+    """Until a later run has them all, however those fared."""
+    ran_days_ago(journal, 60, failed=[(1, "events_track")], status=status)
+    ran_days_ago(journal, 0, VIEWS[1:])
+    prune(journal, NOW, None)
+    assert kept(journal) == [1, 2]
+
+    ran_days_ago(journal, 0, VIEWS[:1], reached=0, status="interrupted")
+    prune(journal, NOW, None)
+    assert kept(journal) == [2, 3]
+
+
+def test_another_projects_later_run_says_nothing_of_pending_users(journal: Journal) -> None:
+    """What one project has not got is still to be sent there."""
+    ran_days_ago(journal, 60, reached=1, status="interrupted")
+    ran_days_ago(journal, 0, project="eu:other")
+    prune(journal, NOW, None)
+    assert kept(journal) == [1, 2]
+
+
+def test_a_run_without_its_results_file_is_kept(journal: Journal) -> None:
+    """It was killed after its last call; --resume writes the file, or a later run has one."""
+    ran_days_ago(journal, 60, status="running")
+    journal.execute("UPDATE runs SET settled = 1")
+    ran_days_ago(journal, 1, VIEWS[:1], kind="limited")
+    prune(journal, NOW, None)
+    assert kept(journal) == [1, 2]
+
+    ran_days_ago(journal, 0)
+    prune(journal, NOW, None)
+    assert kept(journal) == [2, 3]
+
+
+def test_the_chosen_run_is_kept(journal: Journal) -> None:
+    """Whatever it is."""
+    chosen = ran_days_ago(journal, 60)
+    ran_days_ago(journal, 0)
+    assert prune(journal, NOW, chosen) == 0
+
+
+def test_a_clock_that_is_ahead_makes_no_run_old(journal: Journal) -> None:
+    """The run before the chosen one tells the time, too."""
+    ran_days_ago(journal, 2)
+    ran_days_ago(journal, 1)
+    chosen = ran_days_ago(journal, -400)
+    assert prune(journal, NOW + timedelta(days=400), chosen) == 0
+
+
+def test_a_run_alone_is_never_old(journal: Journal) -> None:
+    """There is nothing but this one clock to tell."""
+    ran_days_ago(journal, 60)
+    assert prune(journal, NOW, None) == 0
+
+
+def test_a_run_that_began_while_the_clock_was_behind_is_as_old_as_its_neighbours(
+    journal: Journal,
+) -> None:
+    """A machine that starts in 1970 until it has asked for the time."""
+    ran_days_ago(journal, 2)
+    ran_days_ago(journal, 20_000)
+    ran_days_ago(journal, 0)
+    assert prune(journal, NOW, None) == 0
+
+
+def test_a_run_that_began_in_times_to_come_does_not_stop_pruning(journal: Journal) -> None:
+    """It stays until its time is over; the others go when theirs is."""
+    ran_days_ago(journal, -400)
+    ran_days_ago(journal, 60)
+    ran_days_ago(journal, 0)
+    prune(journal, NOW, None)
+    assert kept(journal) == [1, 3]
+
+
+def test_the_newest_word_on_a_pending_user_is_kept(journal: Journal) -> None:
+    """User 1 failed and was sent newer data: without that run, a retry would send the older."""
+    ran_days_ago(journal, 60, failed=[(1, "events_track"), (3, "events_track")])
+    ran_days_ago(journal, 50, VIEWS[:1])
+    ran_days_ago(journal, 40, VIEWS[1:2])
+    ran_days_ago(journal, 0, [])
+
+    prune(journal, NOW, None)
+
+    assert kept(journal) == [1, 2, 4]
+
+
+def test_one_newer_run_for_a_pending_user_is_enough(journal: Journal) -> None:
+    """A user who is in every run does not keep them all."""
+    ran_days_ago(journal, 60, failed=[(1, "events_track"), (3, "events_track")])
+    ran_days_ago(journal, 50, VIEWS[:1])
+    ran_days_ago(journal, 40, VIEWS[:1])
+    ran_days_ago(journal, 0, VIEWS[:1])
+
+    prune(journal, NOW, None)
+
+    assert kept(journal) == [1, 4]
+
+
+def test_what_an_unfinished_runs_delivered_users_were_sent_since_is_kept(journal: Journal) -> None:
+    """When it is resumed and ends, their older data must not count as the last sent."""
+    older = ran_days_ago(journal, 60, reached=1, status="interrupted")
+    ran_days_ago(journal, 50, [VIEWS[0]._replace(first_name="B")], kind="limited")
+    ran_days_ago(journal, 0, [])
+    before = last_sent(journal, HEADER.project, [1])
+
+    prune(journal, NOW, None)
+    journal.resume(older)
+    journal.finish(older, "completed", None, AT)
+
+    assert last_sent(journal, HEADER.project, [1]) == before
+
+
+def test_a_wrong_keys_run_is_made_up_for_by_the_right_one(journal: Journal) -> None:
+    """It was no project's; any later run at the address counts."""
+    reason = "Iterable refused the API key: check ITERABLE_API_KEY"
+    ran_days_ago(journal, 60, status="stopped", stop_reason=reason, project="us:wrong", reached=0)
+    ran_days_ago(journal, 0, VIEWS[1:])
+    prune(journal, NOW, None)
+    assert kept(journal) == [1, 2]
+
+    ran_days_ago(journal, 0)
+    prune(journal, NOW, None)
+    assert kept(journal) == [2, 3]
+
+
+def test_a_run_that_met_no_iterable_is_kept_for_its_own_project(journal: Journal) -> None:
+    """A later run with another key says nothing of it, delivered or not."""
+    ran_days_ago(journal, 60, status="running", reached=0, project="us:other")
+    journal.execute("UPDATE runs SET settled = 1")
+    ran_days_ago(journal, 0)
+    prune(journal, NOW, None)
+    assert kept(journal) == [1, 2]

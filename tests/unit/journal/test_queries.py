@@ -1,0 +1,140 @@
+"""How earlier runs fared and what they sent, on real journals."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.core.models import CALLS, Retries
+from integration.journal.queries import last_sent, past_run, record_last_sent_of_crashed_runs
+from integration.journal.store import Journal
+from tests.support.journals import AT, HEADER, OK, completed_run
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from integration.core.models import Call, PageView
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A new journal."""
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def unchanged(journal: Journal, views: list[PageView]) -> int:
+    """How many users an incremental run would leave out."""
+    run = journal.begin(replace(HEADER, run_id="probe"), views, incremental=True)
+    count = past_run(journal, run).counts.unchanged
+    journal.execute("DELETE FROM runs WHERE run = ?", (run,))
+    journal.execute("DELETE FROM users WHERE run = ?", (run,))
+    journal.execute("DELETE FROM outcomes WHERE run = ?", (run,))
+    return count
+
+
+VIEWS = [page_view(number) for number in (1, 2, 3)]
+
+
+def test_what_was_delivered_is_unchanged_the_next_time(journal: Journal) -> None:
+    """No user is open, every user is accounted for."""
+    completed_run(journal, VIEWS)
+
+    run = completed_run(journal, VIEWS, incremental=True)
+
+    assert past_run(journal, run).counts.unchanged == 3
+    assert list(journal.pending(run)) == []
+    assert all(outcome.success for outcome in journal.outcomes(run))
+
+
+def test_a_changed_plan_and_a_new_view_are_sent(journal: Journal) -> None:
+    """Either makes the user one to be sent; the third stays unchanged."""
+    completed_run(journal, VIEWS)
+    changed = VIEWS[0]._replace(plan_type="enterprise")
+    viewed = VIEWS[1]._replace(page="settings")
+
+    run = completed_run(journal, [changed, viewed, VIEWS[2]], incremental=True)
+
+    counts = past_run(journal, run).counts
+    assert (counts.successful, counts.unchanged) == (2, 1)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_failed_call_leaves_nothing_known(journal: Journal, call: Call) -> None:
+    """Its answer may be lost: Iterable may have it or not, so the user is sent again."""
+    completed_run(journal, VIEWS)
+    completed_run(journal, VIEWS, failed=((2, call),))
+
+    assert unchanged(journal, VIEWS) == 2
+
+
+def test_a_killed_run_leaves_nothing_known_of_those_it_did_not_reach(journal: Journal) -> None:
+    """A call may have been under way: A was sent, B maybe, then A is no longer certain."""
+    completed_run(journal, VIEWS)
+    changed = [view._replace(first_name="B") for view in VIEWS]
+    journal.begin(replace(HEADER, run_id="killed"), changed)
+
+    record_last_sent_of_crashed_runs(journal)
+
+    assert unchanged(journal, VIEWS) == 0
+
+
+def test_an_older_run_that_ends_later_does_not_change_what_is_known(journal: Journal) -> None:
+    """A customer was sent newer data since: should the old come back, it is sent again."""
+    older = completed_run(journal, VIEWS, reached=1, status="interrupted")
+    completed_run(journal, [VIEWS[0]._replace(first_name="B")], kind="limited")
+
+    journal.resume(older)
+    journal.finish(older, "completed", None, AT)
+
+    assert unchanged(journal, VIEWS[:1]) == 0
+
+
+def test_another_project_has_been_sent_nothing(journal: Journal) -> None:
+    """A new key or address does not inherit what another one has."""
+    completed_run(journal, VIEWS)
+
+    assert set(last_sent(journal, "us:key", [1, 2, 3])) == {1, 2, 3}
+    assert last_sent(journal, "another", [1, 2, 3]) == {}
+
+
+def test_unchanged_users_stay_known(journal: Journal) -> None:
+    """Day after day, as long as nothing changes."""
+    completed_run(journal, VIEWS)
+
+    for _ in range(3):
+        run = completed_run(journal, VIEWS, incremental=True)
+        assert past_run(journal, run).counts.unchanged == 3
+
+
+def test_a_resumed_run_adds_its_repeats_to_the_earlier_ones(journal: Journal) -> None:
+    """One run, one count of retries."""
+    run = journal.begin(HEADER, VIEWS)
+    journal.flush(run, Retries((("503", 2),), 3.0))
+
+    journal.resume(run)
+    journal.flush(run, Retries((("503", 1), ("timeout", 1)), 2.5))
+
+    assert past_run(journal, run).record.retries == Retries((("503", 3), ("timeout", 1)), 5.5)
+
+
+def test_a_resumed_run_that_is_killed_leaves_what_it_delivered_until_then(
+    journal: Journal,
+) -> None:
+    """It was settled when it was interrupted, and is again by the run after the kill."""
+    run = journal.begin(HEADER, VIEWS)
+    journal.finish(run, "interrupted", "interrupted by SIGTERM", AT)
+    journal.resume(run)
+    for call in CALLS:
+        journal.record(run, [1], call, OK, AT)
+    journal.flush(run, Retries())
+
+    record_last_sent_of_crashed_runs(journal)
+
+    record = past_run(journal, run).record
+    assert (record.status, record.stop_reason, record.finished_at) == ("running", None, None)
+    assert unchanged(journal, VIEWS) == 1

@@ -1,0 +1,308 @@
+"""The journal on real files."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from integration.core.models import CALLS, CallResult, Counts, PageView, Retries, RunHeader
+from integration.iterable.payloads import RecordError, event_payload, is_named_by, profile_payload
+from integration.journal.backlog import unfinished
+from integration.journal.file import fingerprint
+from integration.journal.queries import (
+    last_sent,
+    past_run,
+    past_runs,
+    record_last_sent_of_crashed_runs,
+)
+from integration.journal.schema import MIGRATIONS, SQLITE_HEADER, count_outcomes
+from integration.journal.store import Journal, JournalError
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEADER = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a.csv", "a.json", False)
+OK = CallResult(success=True, response={"code": "Success"}, status_code=200, attempts=1, error=None)
+FAILED = CallResult(
+    success=False, response="bad", status_code=400, attempts=1, error="client_error"
+)
+AT = "2026-01-13T14:30:46+00:00"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A new journal."""
+    with Journal(tmp_path / "journal.db") as opened:
+        yield opened
+
+
+def begin(journal: Journal, count: int) -> int:
+    """A run of this many users."""
+    return journal.begin(HEADER, map(page_view, range(1, count + 1)))
+
+
+def test_a_run_keeps_its_users_in_the_order_of_the_query(journal: Journal) -> None:
+    """Over several pages, no user is missing or twice."""
+    run = begin(journal, 2500)
+
+    assert past_run(journal, run).counts.total_users == 2500
+    assert [user.position for user in journal.pending(run)] == list(range(1, 2501))
+
+
+def test_a_run_whose_rows_break_off_was_never_there(journal: Journal) -> None:
+    """A lost database connection in mid-stream leaves nothing half-stored."""
+
+    def broken() -> Iterator[PageView]:
+        for number in range(1, 1500):
+            yield page_view(number)
+        raise ConnectionError("lost")
+
+    with pytest.raises(ConnectionError):
+        journal.begin(HEADER, broken())
+
+    assert journal.begin(HEADER, []) == 1
+
+
+def test_what_was_flushed_is_there_after_a_crash(tmp_path: Path) -> None:
+    """A journal that was never closed is read by the next process as it was flushed."""
+    crashed = Journal(tmp_path / "journal.db")
+    run = begin(crashed, 2)
+    crashed.record(run, [1], "users_update", OK, AT)
+    crashed.flush(run, Retries((("503", 2),), 3.5))
+    crashed.record(run, [2], "users_update", OK, AT)
+
+    with Journal(tmp_path / "journal.db") as journal:
+        first, second = journal.pending(run)
+        assert (first.calls, second.calls) == (("events_track",), CALLS)
+        assert past_run(journal, run).record.retries == Retries((("503", 2),), 3.5)
+    crashed.close()
+
+
+def test_only_calls_that_did_not_succeed_are_pending(journal: Journal) -> None:
+    """A delivered user is done; a failed event is pending without its profile."""
+    run = begin(journal, 3)
+    journal.record(run, [1, 2], "users_update", OK, AT)
+    journal.record(run, [1], "events_track", OK, AT)
+    journal.record(run, [2], "events_track", FAILED, AT)
+    journal.flush(run, Retries())
+
+    assert [(user.position, user.calls) for user in journal.pending(run)] == [
+        (2, ("events_track",)),
+        (3, CALLS),
+    ]
+
+
+def test_counts_add_up_to_all_users(journal: Journal) -> None:
+    """Both calls, one call, none, not tried."""
+    run = begin(journal, 5)
+    journal.record(run, [1, 2], "users_update", OK, AT)
+    journal.record(run, [1], "events_track", OK, AT)
+    journal.record(run, [3, 4], "users_update", FAILED, AT)
+    journal.record(run, [4], "events_track", FAILED, AT)
+    journal.flush(run, Retries())
+
+    counts = past_run(journal, run).counts
+
+    assert counts == Counts(
+        successful=1, partial_failures=1, total_failures=2, not_attempted=1, unchanged=0
+    )
+    assert counts.total_users == 5
+
+
+groups = st.lists(
+    st.tuples(
+        st.sampled_from([None, 0, 1, 2]), st.sampled_from([None, 0, 1, 2]), st.integers(0, 10**6)
+    )
+)
+
+
+@given(groups, st.integers(0, 10**6))
+def test_any_groups_add_up_to_the_total(
+    found: list[tuple[int | None, int | None, int]], untouched: int
+) -> None:
+    """No user is lost in the accounting, whatever the outcomes."""
+    total = sum(users for _, _, users in found) + untouched
+
+    assert count_outcomes(found, total).total_users == total
+
+
+def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) -> None:
+    """It is never pending, and its outcome carries the reason."""
+    run = journal.begin(HEADER, [page_view(1, "no user"), page_view(2)])
+
+    assert [user.position for user in journal.pending(run)] == [2]
+    outcome = next(journal.outcomes(run))
+    assert orjson.loads(outcome.users_update)["error"] == "invalid_record"
+    assert "no @" in orjson.loads(outcome.events_track)["response"]
+    assert past_run(journal, run).counts.total_failures == 1
+
+
+def test_the_csv_rows_are_the_rows_of_the_query(journal: Journal) -> None:
+    """What was streamed in comes out again, with the time as text."""
+    view = page_view(7)._replace(first_name=None, last_name="Ω, 🚀")
+    run = journal.begin(HEADER, [view])
+
+    assert list(journal.csv_rows(run)) == [[*view[:-1], "2026-01-13 14:30:45"]]
+
+
+def test_a_user_without_an_answer_is_not_attempted(journal: Journal) -> None:
+    """Every user has both outcomes in the results."""
+    run = begin(journal, 1)
+
+    (outcome,) = journal.outcomes(run)
+
+    assert outcome.at is None
+    assert orjson.loads(outcome.users_update)["error"] == "not_attempted"
+    assert outcome.success is False
+
+
+def test_the_file_is_for_its_owner_only(tmp_path: Path, journal: Journal) -> None:
+    """It holds personal data; its WAL does too."""
+    begin(journal, 1)
+
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    assert modes == {0o600}
+
+
+def test_a_damaged_journal_is_set_aside_as_it_is(tmp_path: Path) -> None:
+    """One line that says where it went; its bytes are kept, a second one beside the first."""
+    path = tmp_path / "journal.db"
+    for number in (1, 2):
+        damaged = SQLITE_HEADER + b"garbage" * 1000 * number
+        path.write_bytes(damaged)
+
+        with pytest.raises(JournalError, match=rf"damaged .*set aside as .*damaged-{number}"):
+            Journal(path)
+
+        aside = tmp_path / f"journal.db.damaged-{number}"
+        assert aside.read_bytes() == damaged
+    with Journal(path) as journal:
+        assert begin(journal, 1) == 1
+
+
+def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    """An older program does not touch what it does not understand."""
+    path = tmp_path / "journal.db"
+    Journal(path).close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+    with pytest.raises(JournalError, match="its format is 99"):
+        Journal(path)
+    assert path.exists()
+
+
+def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Its runs and users are there afterwards, and what was delivered is known as last sent."""
+    path = tmp_path / "journal.db"
+    view = page_view(1)
+    with closing(sqlite3.connect(path)) as database, database:
+        database.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+        database.execute(
+            "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file, dry_run,"
+            " total_users) VALUES ('old', ?, 'API Key', 'a.csv', 'a.json', 0, 2)",
+            (AT,),
+        )
+        for number in (1, 2):
+            row = page_view(number)
+            database.execute(
+                "INSERT INTO users VALUES (1, ?, ?, ?, ?, ?)",
+                (number, number, row.email, profile_payload(row), event_payload(row)),
+            )
+        database.execute("INSERT INTO outcomes VALUES (1, 1, ?, 1, '{}', 1, '{}')", (AT,))
+
+    with Journal(path) as journal:
+        record_last_sent_of_crashed_runs(journal)
+        backlog = unfinished(journal, "any:project")
+        assert backlog
+        assert (backlog.past.run, backlog.open_users) == (1, 1)
+        assert [user.position for user in journal.pending(1)] == [2]
+        assert last_sent(journal, "", [1, 2]) == {
+            1: (fingerprint(profile_payload(view)), fingerprint(event_payload(view))),
+            2: (None, None),
+        }
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """JOURNAL_FILE that names the customers' own SQLite file, say."""
+    path = tmp_path / "customers.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE customers (id INTEGER)")
+    before = path.read_bytes()
+
+    with pytest.raises(JournalError, match="is an SQLite file, but no journal: set JOURNAL_FILE"):
+        Journal(path)
+
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A wrong JOURNAL_FILE says so."""
+    with pytest.raises(JournalError, match="JOURNAL_FILE"):
+        Journal(tmp_path / "missing" / "journal.db")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"first_name": b"bytes"},
+        {"event_time": "soon"},
+        {"id": b"16 bytes of UUID"},
+        {"id": Decimal(7)},
+    ],
+)
+def test_a_value_that_cannot_be_sent_names_its_customer(
+    journal: Journal, bad: dict[str, Any]
+) -> None:
+    """Other people's tables have other types: one line, and no run is begun."""
+    view = page_view(1)._replace(**bad)
+
+    with pytest.raises(RecordError, match=r"[Cc]ustomer"):
+        journal.begin(HEADER, [view])
+
+    assert past_runs(journal, 10) == []
+
+
+def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None:
+    """The others are sent; the CSV has what the database has."""
+    numbered = page_view(1)._replace(email=cast("str", 12345))  # from a column of type INT
+
+    run = journal.begin(HEADER, [numbered, page_view(2)])
+
+    assert [user.email for user in journal.pending(run)] == ["user2@example.com"]
+    assert journal.pending_users(run) == 1
+    assert past_run(journal, run).counts.total_failures == 1
+    assert next(journal.csv_rows(run))[1] == 12345
+
+
+def test_a_journal_that_is_just_being_made_by_another_process_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    """--status at the moment of the very first run: no damage, nothing set aside."""
+    path = tmp_path / "journal.db"
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as first:
+        first.execute("PRAGMA journal_mode = WAL")
+        first.create_function("named_by", 2, is_named_by)
+        first.execute("BEGIN IMMEDIATE")
+        for statement in ";".join(MIGRATIONS).split(";"):
+            first.execute(statement)
+        first.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        commit = threading.Timer(0.3, first.execute, ["COMMIT"])
+        commit.start()
+
+        Journal(path).close()
+
+        commit.join()
+    assert [file.name for file in tmp_path.iterdir()] == ["journal.db"]

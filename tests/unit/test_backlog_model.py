@@ -1,0 +1,230 @@
+"""However runs follow each other and end: no user is lost, no older data overwrites newer."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from integration.bootstrap import project_of
+from integration.config.settings import load_settings
+from integration.core.clock import to_iso
+from integration.core.models import CALLS, Retries, RunKind
+from integration.delivery.start_run import StillOpenError, resume_run, retry_run
+from integration.journal.pruning import prune
+from integration.journal.queries import past_run, past_runs, record_last_sent_of_crashed_runs
+from integration.journal.store import Journal
+from tests.support.journals import AT, FAILED, HEADER, OK
+from tests.support.users import page_view
+
+if TYPE_CHECKING:
+    from integration.core.models import Call, PendingUser
+
+CUSTOMERS = range(1, 6)
+# How one call fares: delivered, refused, or applied by Iterable with the answer lost.
+fates = st.sampled_from(["ok", "ok", "failed", "lost"])
+customers = st.sets(st.sampled_from(CUSTOMERS))
+plans = st.lists(fates, min_size=10, max_size=10)
+# After how many users the run ends, and how; a killed run forgets its last answers.
+ends = st.sampled_from(["whole", "interrupted", "killed"])
+reaches = st.integers(0, 4)
+MORNING = datetime(2026, 1, 13, 4, tzinfo=UTC)
+# How many days go by before a run, and by how many days the clock is wrong.
+pauses = st.sampled_from([40, 1, 20])
+errors = st.sampled_from([-20_000, -400, -40, 0, 40, 400])
+
+
+class Runs(RuleBasedStateMachine):
+    """Runs on one journal, beside what Iterable has: the version of each customer's data."""
+
+    @initialize()
+    def begin(self) -> None:
+        """A new journal and an empty Iterable."""
+        self.cleanup = ExitStack()
+        self.folder = Path(self.cleanup.enter_context(tempfile.TemporaryDirectory()))
+        self.versions = dict.fromkeys(CUSTOMERS, 1)
+        self.known: dict[int, int] = {}
+        self.iterable: dict[tuple[Call, int], int] = {}
+        self.days = 0
+        self.clock_error = 0
+        self.runs = 0
+        self.settings = load_settings(
+            {
+                "DB_ENGINE": "sqlite",
+                "DB_NAME": "customers.db",
+                "ITERABLE_API_KEY": "a-key",
+                "OUTPUT_DIR": str(self.folder),
+            }
+        )
+
+    @rule(error=errors)
+    def set_clock(self, error: int) -> None:
+        """The clock is wrong, or right again."""
+        self.clock_error = error
+
+    @rule(
+        pause=pauses,
+        changed=customers,
+        listed=customers,
+        kind=st.sampled_from(["full", "limited"]),
+        incremental=st.booleans(),
+        end=ends,
+        reach=reaches,
+        plan=plans,
+    )
+    def run(  # noqa: PLR0917  by keywords, from the rule
+        self,
+        pause: int,
+        changed: set[int],
+        listed: set[int],
+        kind: RunKind,
+        incremental: bool,
+        end: str,
+        reach: int,
+        plan: list[str],
+    ) -> None:
+        """Some customers' data change; then a new run of whom Query 2 finds, or the first two."""
+        self.days += pause
+        self.versions.update({customer: self.versions[customer] + 1 for customer in changed})
+        chosen = sorted(listed)[: 2 if kind == "limited" else None]
+        self.known |= {customer: self.versions[customer] for customer in chosen}
+        views = [
+            page_view(customer)._replace(first_name=str(self.versions[customer]))
+            for customer in chosen
+        ]
+        with self.journal() as journal:
+            self.runs += 1
+            header = replace(
+                HEADER,
+                run_id=f"run-{self.runs}",
+                started_at=to_iso(self.now),
+                kind=kind,
+                project=project_of(self.settings),
+            )
+            run = journal.begin(header, views, incremental=incremental)
+            prune(journal, self.now, run)
+            for outcome in journal.outcomes(run):
+                if "delivered by an earlier run" in outcome.users_update:
+                    customer = customer_of(outcome.email)
+                    assert {self.iterable[call, customer] for call in CALLS} == {
+                        self.versions[customer]
+                    }
+            self.deliver(journal, run, end, reach, plan)
+
+    @rule(end=ends, reach=reaches, plan=plans)
+    def resume(self, end: str, reach: int, plan: list[str]) -> None:
+        """`--resume`."""
+        with self.journal() as journal:
+            run = resume_run(self.settings, journal)
+            prune(journal, self.now, run)
+            if run is not None:
+                self.deliver(journal, run, end, reach, plan)
+
+    @rule(end=ends, reach=reaches, plan=plans)
+    def retry(self, end: str, reach: int, plan: list[str]) -> None:
+        """`--retry-failed`."""
+        with self.journal() as journal, ExitStack() as cleanup:
+            try:
+                run = retry_run(self.settings, journal, cleanup)
+            except StillOpenError:
+                return
+            if run is not None:
+                started = (to_iso(self.now), run)
+                journal.execute("UPDATE runs SET started_at = ? WHERE run = ?", started)
+            prune(journal, self.now, run)
+            if run is not None:
+                self.deliver(journal, run, end, reach, plan)
+
+    @invariant()
+    def who_counts_as_delivered_is(self) -> None:
+        """In every run: Iterable has what the run had to send, or newer."""
+        with Journal(self.folder / "journal.db") as journal:
+            for past in past_runs(journal, 1_000):
+                versions = {
+                    customer_of(email): version_of(profile)
+                    for email, profile in journal.all(
+                        "SELECT email, profile FROM users WHERE run = ?", (past.run,)
+                    )
+                }
+                for outcome in journal.outcomes(past.run):
+                    customer = customer_of(outcome.email)
+                    if outcome.success:
+                        for call in CALLS:
+                            assert self.iterable[call, customer] >= versions[customer]
+
+    def teardown(self) -> None:
+        """With Iterable well again, --resume and --retry-failed bring every user home."""
+        for _ in range(100):
+            with self.journal() as journal, ExitStack() as cleanup:
+                run = resume_run(self.settings, journal)
+                if run is None:
+                    run = retry_run(self.settings, journal, cleanup)
+                self.days += 40
+                prune(journal, self.now, run)
+                if run is None:
+                    break
+                self.deliver(journal, run, "whole", 5, ["ok"] * 10)
+        else:
+            raise AssertionError("there is no end of open users")
+        for customer, version in self.known.items():
+            for call in CALLS:
+                assert self.iterable[call, customer] >= version, (call, customer)
+        self.cleanup.close()
+
+    @property
+    def now(self) -> datetime:
+        """What the clock says."""
+        return MORNING + timedelta(days=self.days + self.clock_error)
+
+    def journal(self) -> Journal:
+        """The journal as a new process finds it."""
+        journal = Journal(self.folder / "journal.db")
+        record_last_sent_of_crashed_runs(journal)
+        return journal
+
+    def deliver(self, journal: Journal, run: int, end: str, reach: int, plan: list[str]) -> None:
+        """Make the calls of a run up to its end."""
+        fate = iter(plan * 2)
+        for number, user in enumerate(list(journal.pending(run)), start=1):
+            if number > reach and end != "whole":
+                break
+            for call in user.calls:
+                self.call(journal, run, user, call, next(fate))
+            # Who was called last before a kill is not known to anybody.
+            if not (end == "killed" and number == reach):
+                journal.flush(run, Retries())
+        if end != "killed":
+            left = past_run(journal, run).open_users
+            status = "interrupted" if end == "interrupted" and left else "completed"
+            journal.finish(run, status, None, AT)
+
+    def call(self, journal: Journal, run: int, user: PendingUser, call: Call, fate: str) -> None:
+        """One call: what Iterable makes of it, and what the journal hears."""
+        if fate != "failed":
+            customer, version = customer_of(user.email), version_of(user.profile)
+            assert version >= self.iterable.get((call, customer), 0), "older data over newer"
+            self.iterable[call, customer] = version
+        journal.record(run, [user.position], call, OK if fate == "ok" else FAILED, AT)
+
+
+def customer_of(email: str | None) -> int:
+    """The customer of `user7@example.com`."""
+    return int((email or "").removeprefix("user").split("@")[0])
+
+
+def version_of(profile: bytes) -> int:
+    """Which version of a customer's data a profile carries."""
+    fields: dict[str, Any] = orjson.loads(profile)["dataFields"]
+    return int(fields["first_name"])
+
+
+TestRuns = Runs.TestCase
+TestRuns.settings = settings(max_examples=200, stateful_step_count=12)
