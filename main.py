@@ -149,7 +149,7 @@ def decide_mode(settings: "Settings", journal: "Journal", run: int) -> "Mode":
     past = past_run(journal, run)
     auto = settings.delivery_mode == "auto"
     wanted = past.record.mode if auto and past.record.mode else settings.delivery_mode
-    mode = choose_mode(wanted, past.open_users, jwt=settings.use_jwt_auth)
+    mode = choose_mode(wanted, journal.pending_users(run), jwt=settings.use_jwt_auth)
     if wanted == "bulk" != mode:
         logger.warning("A JWT key may not make bulk calls: going on with single calls")
     journal.set_mode(run, mode)
@@ -170,8 +170,9 @@ def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> Exi
     """Step 6: close the run in the journal, write the results file, tell the summary."""
     past = past_run(journal, run)
     header = past.record.header
+    pending = journal.pending_users(run)
     # A signal that came after the last answer has stopped nothing.
-    reason = lost_journal(journal, dry_run=dry_run) or (stop.reason if past.open_users else None)
+    reason = lost_journal(journal, dry_run=dry_run) or (stop.reason if pending else None)
     record = replace(
         past.record,
         header=replace(header, csv_file=str(display_path(Path(header.csv_file)))),
@@ -190,7 +191,7 @@ def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> Exi
     if dry_run:
         logger.info(
             "Dry run: nothing was sent; %d user(s) would be, by %s calls",
-            past.open_users,
+            pending,
             record.mode,
         )
     # It may have gone while the results were written.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from integration.core.exit_codes import ExitCode
 from integration.delivery.verification import UserReader
-from integration.journal.backlog import of_another_project, undelivered, unfinished
+from integration.journal.backlog import of_another_project, undelivered, unfinished, unsendable
 from integration.journal.queries import delivered_users, newest_loaded_run, past_runs
 from integration.journal.schema import LOADING
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from integration.delivery.verification import Finding
-    from integration.journal.backlog import Backlog
+    from integration.journal.backlog import Backlog, Unsendable
     from integration.journal.file import JournalFile
     from integration.journal.queries import PastRun
     from iterable_client import IterableClient
@@ -147,6 +147,16 @@ def other_project_message(backlog: Backlog) -> str:
     )
 
 
+def unsendable_message(found: Unsendable) -> str:
+    """The line about users that can never be sent as they are."""
+    number = sum(count for _, count in found.reasons)
+    reasons = ", ".join(f"{count} × {reason}" for reason, count in found.reasons)
+    return (
+        f"{number} user(s) of run {found.past.record.header.run_id} cannot be sent and are not"
+        f" retried ({reasons}): correct their rows in the database, then start a new run"
+    )
+
+
 def _run_line(past: PastRun, *, running: bool) -> str:
     counts, record = past.counts, past.record
     status = record.status
@@ -180,6 +190,8 @@ def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
         )
     if elsewhere:
         yield other_project_message(elsewhere)
+    if rejected := unsendable(file, project):
+        yield unsendable_message(rejected)
     if not (not_finished or failed or elsewhere):
         yield "Nothing is open."
 

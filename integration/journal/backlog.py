@@ -33,9 +33,11 @@ _ANY = (
     "FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
     " WHERE u.run = :run"
 )
-# One who has a call left.
+_CANNOT_BE_SENT = "json_extract(o.users_update, '$.error') IS 'invalid_record'"
+# One who has a call left that can be made.
 _OPEN = (
     f"{_ANY} AND NOT (COALESCE(o.users_update_success, 0) AND COALESCE(o.events_track_success, 0))"
+    f" AND NOT {_CANNOT_BE_SENT}"
 )
 
 
@@ -48,6 +50,13 @@ class Backlog(NamedTuple):
     past: PastRun
     projects: str
     open_users: int
+
+
+class Unsendable(NamedTuple):
+    """A run with users that can never be sent, by reason, and that no later run has."""
+
+    past: PastRun
+    reasons: tuple[tuple[str, int], ...]
 
 
 def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
@@ -83,6 +92,19 @@ def of_another_project(file: JournalFile, project: str) -> Backlog | None:
             backlog = _backlog(file, past, projects)
             if _has_work(file, backlog):
                 return backlog
+    return None
+
+
+def unsendable(file: JournalFile, project: str | None) -> Unsendable | None:
+    """The newest run of `project` (None: of any) with users that can never be sent as they are."""
+    for past in _newest_first(file, "project IN ('', COALESCE(?, project))", project):
+        reasons = file.all(
+            f"SELECT json_extract(o.users_update, '$.response'), COUNT(*) {_ANY}"
+            f" AND {_CANNOT_BE_SENT} AND NOT {IN_LATER_RUN} GROUP BY 1 ORDER BY 1",
+            {"run": past.run, "projects": project or "*"},
+        )
+        if reasons:
+            return Unsendable(past, tuple((reason, count) for reason, count in reasons))
     return None
 
 
@@ -134,7 +156,7 @@ def _had_a_wrong_key(past: PastRun) -> bool:
 def copy_open_users(file: JournalFile, source: Backlog, target: int) -> None:
     """Give a new run the open users of another, with what is done of them.
 
-    Calls that succeeded stay as they were, and so does what can never succeed.
+    Calls that succeeded stay as they were.
     """
     values = {"run": source.past.run, "projects": source.projects, "target": target}
     chosen = f"{_OPEN} AND NOT {IN_LATER_RUN}"
@@ -143,18 +165,15 @@ def copy_open_users(file: JournalFile, source: Backlog, target: int) -> None:
         f" SELECT :target, u.position, u.customer_id, u.email, u.profile, u.event {chosen}",
         values,
     )
-    kept = {
-        call: f"(o.{call}_success OR json_extract(o.{call}, '$.error') = 'invalid_record')"
-        for call in CALLS
-    }
+    succeeded = {call: f"o.{call}_success" for call in CALLS}
     columns = ", ".join(
-        f"CASE WHEN {kept[call]} THEN o.{column} END"
+        f"CASE WHEN {succeeded[call]} THEN o.{column} END"
         for call in CALLS
         for column in (f"{call}_success", call)
     )
     file.execute(
         f"INSERT INTO outcomes SELECT :target, u.position, o.at, {columns} {chosen}"
-        f" AND ({' OR '.join(kept.values())})",
+        f" AND ({' OR '.join(succeeded.values())})",
         values,
     )
 
@@ -184,7 +203,7 @@ def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
             )
 
 
-def _newest_first(file: JournalFile, condition: str, *values: str) -> Iterator[PastRun]:
+def _newest_first(file: JournalFile, condition: str, *values: str | None) -> Iterator[PastRun]:
     for (run,) in file.all(f"SELECT run FROM runs WHERE {condition} ORDER BY run DESC", values):
         yield past_run(file, run)
 

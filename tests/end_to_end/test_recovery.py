@@ -489,6 +489,56 @@ def test_one_projects_users_are_not_sent_to_another(
     assert len(sandbox.state()["users"]) == 40
 
 
+def test_who_can_never_be_sent_is_not_retried(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """--status says how many they are and why; once mended, a new run sends them."""
+    execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id <= 2")
+    execute(tmp_path, "UPDATE customers SET email = NULL WHERE id = 3")
+    assert run(tmp_path, variables).exit_code == 1
+    before = len(sandbox.calls())
+
+    status = run(tmp_path, variables, "--status").stdout
+    retried = run(tmp_path, variables, "--retry-failed")
+
+    assert "3 user(s) of run " in status
+    assert "cannot be sent and are not retried" in status
+    assert "1 × not sent: the customer has no email" in status
+    assert "2 × not sent: the email has no @" in status
+    assert "--retry-failed" not in status
+    assert "Nothing to retry" in retried.stdout
+    assert (retried.exit_code, len(sandbox.calls()), len(all_results(tmp_path))) == (0, before, 1)
+    execute(tmp_path, "UPDATE customers SET email = 'user' || id || '@example.org' WHERE id <= 3")
+    assert run(tmp_path, variables).exit_code == 0
+    assert "cannot be sent" not in run(tmp_path, variables, "--status").stdout
+
+
+def test_a_signal_after_the_last_call_has_stopped_nothing(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """Who can never be sent leaves nothing to resume."""
+    execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id = 1")
+    last = {"endpoint": "events/track", "email": EMAILS[-1]}
+    sandbox.faults([{**last, "kind": "slow", "delay_seconds": 3}])
+    process = start(tmp_path, variables)
+    wait_until(process, lambda: sandbox.stats()["faults_pending"] == 0)
+    process.send_signal(signal.SIGTERM)
+
+    ended = finish(tmp_path, process)
+
+    assert (ended.exit_code, ended.results["status"]) == (1, "completed")
+    assert "--resume" not in ended.stderr
+
+
+def test_a_dry_run_counts_only_who_would_be_sent(tmp_path: Path, variables: dict[str, str]) -> None:
+    """Not those who can never be."""
+    execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id <= 2")
+
+    ran = run(tmp_path, variables, "--dry-run")
+
+    assert "Dry run: nothing was sent; 38 user(s) would be, by single calls" in ran.stdout
+
+
 def test_a_corrected_key_goes_on_with_the_run_that_the_wrong_one_stopped(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:

@@ -14,6 +14,7 @@ from integration.journal.backlog import (
     of_another_project,
     undelivered,
     unfinished,
+    unsendable,
 )
 from integration.journal.queries import past_run
 from integration.journal.store import Journal
@@ -162,14 +163,57 @@ class TestUndelivered:
         assert orjson.loads(first.users_update)["success"] is True
         assert orjson.loads(first.events_track)["error"] == "not_attempted"
 
-    def test_a_retry_keeps_who_can_never_be_sent(self, journal: Journal) -> None:
-        """An invalid record stays a failure with its reason."""
-        completed_run(journal, [page_view(1, "no user"), page_view(2)])
+    def test_a_retry_leaves_out_who_can_never_be_sent(self, journal: Journal) -> None:
+        """An invalid record fails in the run that found it, and in no retry of it."""
+        source = completed_run(
+            journal, [page_view(1, "nobody"), *VIEWS[1:]], failed=[(3, "events_track")]
+        )
 
-        run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
+        backlog = found(undelivered(journal, OURS))
+        run = journal.begin_retry(RETRY, backlog)
 
-        assert (past_run(journal, run).counts.total_users, list(journal.pending(run))) == (1, [])
-        assert past_run(journal, run).counts.total_failures == 1
+        assert seen(backlog) == (source, 1)
+        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+        assert past_run(journal, run).counts.total_users == 1
+
+    @pytest.mark.parametrize("status", ["completed", "interrupted", "running"])
+    def test_a_run_whose_only_failures_can_never_be_sent_is_not_pending(
+        self, journal: Journal, status: str
+    ) -> None:
+        """Neither --resume nor --retry-failed would make a call."""
+        completed_run(journal, [page_view(1, "nobody"), page_view(2)], status=status)
+        completed_run(journal, [])
+        assert unfinished(journal, OURS) is None
+        assert undelivered(journal, OURS) is None
+        assert of_another_project(journal, "us:other") is None
+
+    def test_who_can_never_be_sent_is_counted_in_the_newest_run_that_has_them(
+        self, journal: Journal
+    ) -> None:
+        """By reason; a later run in which the email is corrected takes over."""
+        assert unsendable(journal, OURS) is None
+        completed_run(journal, [page_view(1, "nobody"), page_view(2, ""), page_view(3, "none")])
+        completed_run(journal, [page_view(1)])
+        told = unsendable(journal, OURS)
+        assert told
+        assert told.past.run == 1
+        assert told.reasons == (
+            ("not sent: the customer has no email", 1),
+            ("not sent: the email has no @", 1),
+        )
+        assert unsendable(journal, "us:other") is None
+
+    def test_a_resumed_run_does_not_call_unchanged_who_was_never_sendable(
+        self, journal: Journal
+    ) -> None:
+        """A later run delivered the corrected email; this one still failed."""
+        run = completed_run(
+            journal, [page_view(1, "nobody"), *VIEWS[1:]], reached=0, status="interrupted"
+        )
+        completed_run(journal, VIEWS[:2])
+        defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
+        counts = past_run(journal, run).counts
+        assert (counts.total_failures, counts.unchanged, counts.not_attempted) == (1, 1, 1)
 
     def test_a_retry_calls_as_the_run_did(self, journal: Journal) -> None:
         """For one user in a short time Iterable wants one kind of call."""
