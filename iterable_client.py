@@ -83,7 +83,7 @@ class Request(NamedTuple):
 
 
 class BulkRefusedError(Exception):
-    """Iterable refused a bulk call for its key (401, 403): this key may call singly at most."""
+    """Iterable itself refused a bulk call (401, 403): this key may call singly at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,25 @@ class ConsecutiveFailures:
         """A call is over."""
         with self._lock:
             self.length = self.length + 1 if result.gave_up else 0
+
+
+class BlockedUsers:
+    """The users whose single calls something in between refused since the last success."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._positions: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def note(self, result: CallResult, user: PendingUser | None) -> None:
+        """A call for this user, or a bulk call, is over."""
+        with self._lock:
+            if result.success:
+                self._positions.clear()
+            elif result.blocked and user is not None:
+                self._positions.add(user.position)
 
 
 class IterableClient:
@@ -191,6 +210,7 @@ class IterableClient:
         self._random_share = random_share
         self._retries = RetryCounter()
         self._failures = ConsecutiveFailures()
+        self._blocked_users = BlockedUsers()
         self._warned_of_fields: set[str] = set()
         self.names_users = False
         self._bulk_budgets = {call: BulkBudget(call) for call in CALLS}
@@ -243,7 +263,9 @@ class IterableClient:
 
     def send(self, call: Call, user: PendingUser) -> CallResult:
         """Make one user's call: `users/update` or `events/track`."""
-        return self._send_body(call, user.email, user.body(call))
+        result = self._send_body(call, user.email, user.body(call))
+        self._blocked_users.note(result, user)
+        return result
 
     def send_many(self, call: Call, users: Sequence[PendingUser]) -> Iterator[ResultGroup]:
         """Make the bulk call for these users, smaller ones where it must be taken apart.
@@ -270,6 +292,7 @@ class IterableClient:
         result = self._try_until_known(request)
         if result.key_refused:
             raise BulkRefusedError
+        self._blocked_users.note(result, None)
         self._warn_of_dropped_fields(endpoint, filtered_out_fields(result))
         return split_bulk_result(call, users, result)
 
@@ -298,6 +321,10 @@ class IterableClient:
         that began later may be over.
         """
         return self._failures.length
+
+    def consecutive_blocked_users(self) -> int:
+        """How many users something in between has refused since a call last succeeded."""
+        return len(self._blocked_users)
 
     def _send_item(self, call: Call, item: dict[str, object]) -> CallResult:
         reason = undeliverable_reason(item["email"])

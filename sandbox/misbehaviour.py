@@ -12,6 +12,7 @@ _FORGOTTEN = envelope(409, "ForgottenUserError", "Contact is GDPR forgotten")
 _CONFLICT = envelope(409, "Conflict", "Email conflicts with another user")
 _INVALID_DATA = bad_params("Invalid data fields")
 _REFUSED = bad_params("Refused by the sandbox because of the address")
+_BLOCKED = Answer(403, b"<html><body><h1>Request blocked</h1></body></html>", "text/html")
 _MISMATCH = types_mismatched({"signupDate": mismatch("string", "date", "GGG", "user")})
 
 
@@ -79,6 +80,13 @@ MISBEHAVIOURS = (
         "disallowedevent",
         "single event: 200 whose msg says that it is disallowed from tracking",
         event_disallowed=True,
+    ),
+    Misbehaviour(
+        "firewalled",
+        "403 with an HTML page, as from a firewall; in bulk for the whole call",
+        profile=_BLOCKED,
+        event=_BLOCKED,
+        bulk=_BLOCKED,
     ),
     Misbehaviour("toolarge", "bulk: 413 BatchTooLarge for the whole call", bulk=BATCH_TOO_LARGE),
 )

@@ -80,8 +80,13 @@ class CallResult:
 
     @property
     def key_refused(self) -> bool:
-        """Whether Iterable refused the key, and so would refuse it for everybody."""
-        return self.status_code in (401, 403)
+        """Whether Iterable itself refused the key, and so would refuse it for every user."""
+        return self.status_code in (401, 403) and self.code is not None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something in between, such as a firewall, refused this one request."""
+        return self.status_code in (401, 403) and self.code is None
 
     @property
     def gave_up(self) -> bool:

@@ -43,6 +43,7 @@ FLUSH_SECONDS = 0.5
 # One bulk call's worth: what a kill may cost is then little more than the calls in flight.
 MAX_BUFFERED = 1000
 MAX_UNREACHABLE_CALLS = 20
+MAX_BLOCKED_USERS = 3
 # What to check for the codes that blame the token beside the key.
 _TOKEN_SETTINGS = {
     "InvalidJwtPayload": "ITERABLE_JWT_SECRET",
@@ -167,6 +168,17 @@ def key_refused(code: str | None) -> StopReason:
     return StopReason("stopped", f"{KEY_REFUSED}: check {settings}", ExitCode.KEY_REFUSED)
 
 
+def blocked(status: int | None) -> StopReason:
+    """Why the run stops when something in between refuses one user after the other."""
+    return StopReason(
+        "stopped",
+        f"{MAX_BLOCKED_USERS} consecutive users were refused with status {status}, but not by"
+        f" Iterable itself: check the firewall or proxy in between, then ITERABLE_API_BASE_URL"
+        " and ITERABLE_API_KEY",
+        ExitCode.KEY_REFUSED,
+    )
+
+
 class Delivery:
     """Brings the pending users of a run to Iterable and what became of them to the journal.
 
@@ -209,10 +221,12 @@ class Delivery:
         waiting = iter(users)
         try:
             # The first user goes alone: a wrong key or a new field is met once, and not by
-            # every worker; parallel first sends of a new field race at Iterable.
-            first = next(waiting, None)
-            if first is not None:
+            # every worker; parallel first sends of a new field race at Iterable. If a firewall
+            # refuses that user, the next one shows whether it refuses all.
+            for first in waiting:
                 self._run_batches(iter([[first]]))
+                if self._stop.requested() or not self._client.consecutive_blocked_users():
+                    break
             self._run_batches(self._batches(waiting))
         finally:
             for _ in self._threads:
@@ -358,6 +372,8 @@ class Delivery:
             yield CallDone((user,), call, result, utc_now_iso())
             if result.key_refused:
                 self._stop.request(key_refused(result.code))
+            elif result.blocked and self._client.consecutive_blocked_users() >= MAX_BLOCKED_USERS:
+                self._stop.request(blocked(result.status_code))
 
     def _fall_back(self) -> None:
         with self._mode_lock:

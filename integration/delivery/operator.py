@@ -84,7 +84,7 @@ def _nothing_delivered(past: PastRun) -> ExitCode:
 
 def _log_findings(findings: Iterable[Finding], counts: Counter[str]) -> ExitCode | None:
     """Log and count the findings; an exit code when reading on makes no sense."""
-    unread_in_a_row = 0
+    consecutive_unread = 0
     for finding in findings:
         if finding.unread and finding.unread.error == "not_attempted":
             return None  # the run is to stop
@@ -92,8 +92,8 @@ def _log_findings(findings: Iterable[Finding], counts: Counter[str]) -> ExitCode
             return ExitCode.KEY_REFUSED
         outcome = _log_finding(finding)
         counts[outcome] += 1
-        unread_in_a_row = unread_in_a_row + 1 if outcome == "unread" else 0
-        if unread_in_a_row >= MAX_UNREAD_USERS:
+        consecutive_unread = consecutive_unread + 1 if outcome == "unread" else 0
+        if consecutive_unread >= MAX_UNREAD_USERS:
             return ExitCode.UNAVAILABLE
     return None
 

@@ -76,10 +76,11 @@ def split_bulk_result(
     """Share out a bulk call's result to its users.
 
     The users of a call that was refused because of some record, or that counts more failures
-    than it names, come back without a result: only smaller calls can tell.
+    than it names, come back without a result: only smaller calls can tell. A call that something
+    in between refused may have been refused for being a bulk call: even a user alone comes back.
     """
     if not result.success:
-        return [ResultGroup(users, None if _is_for_one(result) and len(users) > 1 else result)]
+        return [ResultGroup(users, None if _is_for_one(result, len(users)) else result)]
     answer = result.response if isinstance(result.response, dict) else {}
     if call == "events_track" and EVENT_NAME in _strings(answer.get("disallowedEventNames")):
         refusal = {"disallowedEventNames": [EVENT_NAME]}
@@ -128,10 +129,11 @@ def _reasons_by_email(answer: dict[str, object]) -> dict[str, str]:
     return reasons
 
 
-def _is_for_one(result: CallResult) -> bool:
-    if result.status_code == 413:
+def _is_for_one(result: CallResult, users: int) -> bool:
+    if result.blocked:
         return True
-    return result.status_code == 400 and result.code in _REFUSED_FOR_ONE
+    is_refusal_of_one = result.status_code == 400 and result.code in _REFUSED_FOR_ONE
+    return users > 1 and (is_refusal_of_one or result.status_code == 413)
 
 
 def _refused(result: CallResult, response: object) -> CallResult:

@@ -368,6 +368,10 @@ class BrokenClient:
         """Iterable is there."""
         return 0
 
+    def consecutive_blocked_users(self) -> int:
+        """No firewall is in between."""
+        return 0
+
 
 class NoProgress:
     """No user looks."""
@@ -621,3 +625,73 @@ def test_a_batch_of_bad_users_is_not_halved_to_the_end(
         "users/update": 1000,
         "events/track": 1000,
     }
+
+
+def firewalled(count: int, *places: int) -> list[str]:
+    """Emails of so many users; a firewall refuses the calls of those at these places."""
+    return [f"{'firewalled' if n in places else 'user'}{n}@example.com" for n in range(count)]
+
+
+@pytest.mark.parametrize(("mode", "users"), [("single", 60), ("bulk", 60), ("bulk", 1200)], ids=str)
+@pytest.mark.parametrize("place", [0, 40])
+def test_a_user_whom_a_firewall_refuses_is_that_users_failure(
+    tmp_path: Path, sandbox: SandboxProcess, mode: str, users: int, place: int
+) -> None:
+    """A 403 without Iterable's own JSON says nothing of the key: the others are delivered."""
+    ran = delivered(tmp_path, sandbox, firewalled(users, place), "--mode", mode)
+
+    results = ran.results
+    assert (ran.exit_code, results["status"], results["mode"]) == (1, "completed", mode)
+    assert (results["successful"], results["total_failures"]) == (users - 1, 1)
+    refused = ran.records[f"firewalled{place}@example.com"]
+    assert {(refused[call]["error"], refused[call]["status_code"]) for call in CALLS} == {
+        ("client_error", 403)
+    }
+    assert "bulk calls" not in ran.stderr
+
+
+@pytest.mark.parametrize("mode", ["single", "bulk"])
+def test_a_resumed_run_gets_past_a_user_whom_a_firewall_refuses(
+    tmp_path: Path, sandbox: SandboxProcess, mode: str
+) -> None:
+    """Its first pending user is the culprit, and no call of this process has succeeded yet."""
+    emails = firewalled(40, 0)
+    refusal = {"kind": "status", "status": 401, "times": 1}
+    sandbox.faults([{"endpoint": "users/update", "email": emails[-1], **refusal}])
+    stopped = delivered(tmp_path, sandbox, emails, "--mode=single", MAX_WORKERS="1")
+    assert (stopped.exit_code, stopped.results["successful"]) == (77, 38)
+    environment = environment_for(tmp_path, sandbox, tmp_path / "customers.sqlite") | UNLIMITED
+
+    ran = run(tmp_path, environment, "--resume", "--mode", mode)
+
+    assert (ran.exit_code, ran.results["status"]) == (1, "completed")
+    assert (ran.results["successful"], ran.results["total_failures"]) == (39, 1)
+
+
+@pytest.mark.parametrize("mode", ["single", "bulk"])
+def test_three_refused_users_in_a_row_stop_the_run(
+    tmp_path: Path, sandbox: SandboxProcess, mode: str
+) -> None:
+    """No call went through: it is not the records. Each was tried alone, the others were not."""
+    emails = firewalled(50, *range(50))
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode", mode)
+
+    results = ran.results
+    assert (ran.exit_code, results["status"]) == (77, "stopped")
+    assert (results["total_failures"], results["not_attempted"]) == (3, 47)
+    assert results["stop_reason"] == (
+        "3 users in a row were refused with status 403, but not by Iterable itself: check the"
+        " firewall or proxy in between, then ITERABLE_API_BASE_URL and ITERABLE_API_KEY"
+    )
+
+
+def test_refused_users_with_a_success_between_them_do_not_stop_the_run(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Only three in a row do."""
+    emails = firewalled(20, 3, 4, 6, 7, 9, 10)
+
+    ran = delivered(tmp_path, sandbox, emails, "--mode=single", MAX_WORKERS="1")
+
+    assert (ran.exit_code, ran.results["successful"]) == (1, 14)

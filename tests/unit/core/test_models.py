@@ -99,8 +99,17 @@ def test_each_call_has_its_body() -> None:
     ],
 )
 def test_the_key_is_refused_by_401_and_403(status: int | None, refused: bool) -> None:
-    """No other answer means that every user else would be refused too."""
-    assert CallResult(False, None, status, 1, "client_error").key_refused is refused
+    """No other answer means that all other users would be refused too."""
+    result = CallResult(False, {"code": "Forbidden"}, status, 1, "client_error")
+    assert (result.key_refused, result.blocked) == (refused, False)
+
+
+@pytest.mark.parametrize("response", [None, "<html>", {}, {"code": 403}, ["Forbidden"]])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_without_iterables_code_is_not_the_keys(status: int, response: object) -> None:
+    """A firewall in between refused one request."""
+    result = CallResult(False, response, status, 1, "client_error")
+    assert (result.key_refused, result.blocked) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,17 @@ def test_a_call_refused_for_one_record_says_nothing_of_the_others(answer: CallRe
     assert alone.result is answer
 
 
+@pytest.mark.parametrize("users", [1, 5])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_call_refused_by_a_firewall_says_nothing_of_any_user(status: int, users: int) -> None:
+    """It may refuse one record, or bulk calls as such: single calls will tell."""
+    page = CallResult(False, "<html>", status, 1, "client_error")
+
+    (share,) = split_bulk_result("users_update", people(users), page)
+
+    assert (len(share.users), share.result) == (users, None)
+
+
 @pytest.mark.parametrize(
     "answer",
     [
