@@ -7,7 +7,7 @@ in lower case, so each user is in a call once. Limits and shapes: Iterable's
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from integration.core.models import CallResult
 from integration.iterable.payloads import EVENT_NAME
@@ -76,8 +76,9 @@ def split_bulk_result(
     """Share out a bulk call's result to its users.
 
     The users of a call that was refused because of some record, or that counts more failures
-    than it names, come back without a result: only smaller calls can tell. A call that something
-    in between refused may have been refused for being a bulk call: even a user alone comes back.
+    than it names, or whose counts cannot be right, come back without a result: only smaller
+    calls can tell. What something in between refused may have been refused for being a bulk
+    call: even a user alone comes back.
     """
     if not result.success:
         return [ResultGroup(users, None if _is_for_one(result, len(users)) else result)]
@@ -86,8 +87,10 @@ def split_bulk_result(
         refusal = {"disallowedEventNames": [EVENT_NAME]}
         return [ResultGroup(users, _refused(result, refusal))]
     failed, others = _named_failures(users, result, answer)
-    missing = len(users) - _count(answer, "successCount")
-    if max(_count(answer, "failCount"), missing) > len(failed) and others:
+    failures = _failures_counted(answer, len(users))
+    if failures is None and others:
+        return [*failed, ResultGroup(others, None)]
+    if failures is not None and failures > len(failed) and others:
         return [*failed, ResultGroup(others, None if len(others) > 1 else _refused(result, answer))]
     return failed + ([ResultGroup(others, _delivered(result, answer))] if others else [])
 
@@ -158,9 +161,17 @@ def _delivered(result: CallResult, answer: dict[str, object]) -> CallResult:
     )
 
 
-def _count(answer: dict[str, object], name: str) -> int:
-    value = answer.get(name)
-    return value if isinstance(value, int) else 0
+def _failures_counted(answer: dict[str, object], users: int) -> int | None:
+    """How many users failed by the answer's counts, or None if these cannot be right."""
+    successes, failures = answer.get("successCount"), answer.get("failCount", 0)
+    if not (_is_count(successes, users) and _is_count(failures, users)):
+        return None
+    return max(failures, users - successes)
+
+
+def _is_count(value: object, users: int) -> TypeGuard[int]:
+    # JSON's true is an int to Python.
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= users
 
 
 def _strings(value: object) -> Iterable[str]:

@@ -681,7 +681,7 @@ def test_three_refused_users_in_a_row_stop_the_run(
     assert (ran.exit_code, results["status"]) == (77, "stopped")
     assert (results["total_failures"], results["not_attempted"]) == (3, 47)
     assert results["stop_reason"] == (
-        "3 users in a row were refused with status 403, but not by Iterable itself: check the"
+        "3 consecutive users were refused with status 403, but not by Iterable itself: check the"
         " firewall or proxy in between, then ITERABLE_API_BASE_URL and ITERABLE_API_KEY"
     )
 

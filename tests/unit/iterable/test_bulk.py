@@ -169,6 +169,26 @@ def test_an_answer_that_does_not_count_all_users_is_not_believed() -> None:
     assert (len(share.users), share.result) == (4, None)
 
 
+@pytest.mark.parametrize("users", [1, 4])
+@pytest.mark.parametrize("count", [5, -1, True, False, 4.0, "4", None, [4], 1e300])
+def test_a_count_that_cannot_be_right_is_not_believed(count: object, users: int) -> None:
+    """More than were sent, or no count at all: all of them are asked about again."""
+    for answer in (answered(successCount=count), answered(successCount=users, failCount=count)):
+        (share,) = split_bulk_result("users_update", people(users), answer)
+
+        assert (len(share.users), share.result) == (users, None)
+
+
+def test_named_failures_stand_beside_a_count_that_cannot_be_right() -> None:
+    """What an answer says in so many words is believed."""
+    answer = answered(successCount=9, failedUpdates={"invalidEmails": ["user1@example.com"]})
+
+    named, unknown = split_bulk_result("users_update", people(5), answer)
+
+    assert [user.position for user in named.users] == [1]
+    assert (len(unknown.users), unknown.result) == (4, None)
+
+
 def test_one_user_with_an_unnamed_failure_has_failed() -> None:
     """Alone in a call, there is no user else to blame."""
     (share,) = split_bulk_result("users_update", people(1), answered(successCount=0, failCount=1))
