@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from integration.core.models import PendingUser
+    from integration.core.models import ErrorKind, PendingUser
     from integration.iterable.bulk import ResultGroup
     from integration.iterable.rate_limit import RateLimiter
     from integration.iterable.responses import Expected
@@ -125,11 +125,28 @@ class ConsecutiveFailures:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.length = 0
+        self.last_error: ErrorKind | None = None
 
     def note(self, result: CallResult) -> None:
         """A call is over."""
         with self._lock:
             self.length = self.length + 1 if result.gave_up else 0
+            self.last_error = result.error if result.gave_up else None
+
+
+class DroppedFields:
+    """The fields that the project dropped, by endpoint: each is worth one warning."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: set[tuple[str, str]] = set()
+
+    def new(self, endpoint: str, fields: Sequence[str]) -> list[str]:
+        """Those that this endpoint has not dropped before."""
+        with self._lock:
+            new = [field for field in fields if (endpoint, field) not in self._known]
+            self._known.update((endpoint, field) for field in new)
+            return new
 
 
 class BlockedUsers:
@@ -211,7 +228,7 @@ class IterableClient:
         self._retries = RetryCounter()
         self._failures = ConsecutiveFailures()
         self._blocked_users = BlockedUsers()
-        self._warned_of_fields: set[str] = set()
+        self._dropped_fields = DroppedFields()
         self.names_users = False
         self._bulk_budgets = {call: BulkBudget(call) for call in CALLS}
 
@@ -322,6 +339,10 @@ class IterableClient:
         """
         return self._failures.length
 
+    def last_gave_up_for(self) -> ErrorKind | None:
+        """What the last of these calls failed with."""
+        return self._failures.last_error
+
     def consecutive_blocked_users(self) -> int:
         """How many users something in between has refused since a call last succeeded."""
         return len(self._blocked_users)
@@ -424,9 +445,8 @@ class IterableClient:
         return f" for {request.email}" if self.names_users and request.email else ""
 
     def _warn_of_dropped_fields(self, endpoint: str, fields: Sequence[str]) -> None:
-        new = [field for field in fields if field not in self._warned_of_fields]
+        new = self._dropped_fields.new(endpoint, fields)
         if new:
-            self._warned_of_fields.update(new)
             logger.warning(
                 "Iterable drops fields that the project does not know (%s): %s."
                 " Add them in the project's settings, or let it take new fields",

@@ -57,6 +57,12 @@ UNREACHABLE = StopReason(
     " check the network, the proxy and ITERABLE_API_BASE_URL",
     ExitCode.UNAVAILABLE,
 )
+RATE_LIMITED = StopReason(
+    "stopped",
+    f"The account is rate limited: {MAX_UNREACHABLE_CALLS} consecutive calls gave up, the last ones"
+    " on 429s; see what else uses the project, lower RATE_LIMIT_SHARE, and wait a while",
+    ExitCode.UNAVAILABLE,
+)
 
 
 def journal_gone(path: Path) -> StopReason:
@@ -304,7 +310,8 @@ class Delivery:
         positions = [user.position for user in report.users]
         self._journal.record(self._run, positions, report.call, report.result, report.at)
         if self._client.consecutive_failures() >= MAX_UNREACHABLE_CALLS:
-            self._stop.request(UNREACHABLE)
+            is_throttled = self._client.last_gave_up_for() == "rate_limited"
+            self._stop.request(RATE_LIMITED if is_throttled else UNREACHABLE)
 
     def _worker_loop(self) -> None:
         while (work := self._work.get()) is not None:

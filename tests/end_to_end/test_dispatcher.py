@@ -18,10 +18,12 @@ from integration.delivery.dispatcher import (
     choose_workers,
     key_refused,
 )
+from integration.iterable.rate_limit import PUBLISHED_LIMITS, RateLimiter
 from integration.journal.queries import past_run
 from integration.journal.store import Journal
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
+from tests.integration.test_iterable_client import Waits, client_of
 from tests.support.runs import (
     Customer,
     RunResult,
@@ -695,3 +697,38 @@ def test_refused_users_with_a_success_between_them_do_not_stop_the_run(
     ran = delivered(tmp_path, sandbox, emails, "--mode=single", MAX_WORKERS="1")
 
     assert (ran.exit_code, ran.results["successful"]) == (1, 14)
+
+
+@pytest.mark.parametrize(
+    ("last", "text"),
+    [
+        (429, "The account is rate limited: 20 calls in a row"),
+        (503, "Iterable is unreachable: 20 calls in a row"),
+    ],
+)
+def test_a_throttled_account_is_not_called_unreachable(
+    tmp_path: Path, sandbox: SandboxProcess, last: int, text: str
+) -> None:
+    """What the last of the calls that gave up were told decides what the operator is told."""
+    fault = {"endpoint": "*", "kind": "status"}
+    sandbox.faults([{**fault, "status": 503, "times": 15}, {**fault, "status": last, "times": 99}])
+    stop = Stop()
+    header = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
+    with (
+        Journal(tmp_path / "journal.db") as journal,
+        client_of(sandbox, Waits(), max_attempts=1) as client,
+    ):
+        holds_nobody = RateLimiter(1e6, stopping=stop.requested)
+        holds_nobody.slow_down = lambda *_: None  # type: ignore[method-assign]
+        client._limiters = dict.fromkeys(PUBLISHED_LIMITS, holds_nobody)
+        run_number = journal.begin(header, map(page_view, range(1, 31)))
+        delivery = Delivery(
+            client, journal, run_number, stop, NoProgress(), workers=1, mode="single"
+        )
+
+        delivery.deliver(journal.pending(run_number))
+
+    assert stop.reason is not None
+    assert stop.reason.text.startswith(text)
+    assert stop.reason.exit_code == 69
+    assert ("RATE_LIMIT_SHARE" in stop.reason.text) is (last == 429)

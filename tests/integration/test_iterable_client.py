@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.core.models import CALLS
 from integration.iterable.rate_limit import PUBLISHED_LIMITS, RateLimiter
 from iterable_client import BulkRefusedError, IterableClient, Pause
 from sandbox.options import SandboxOptions
@@ -340,6 +341,19 @@ def test_dropped_fields_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> 
         record.getMessage() for record in caplog.records if "drops" in record.getMessage()
     ]
     assert "candidate, plan_type, recent_page_view" in warning
+
+
+def test_dropped_fields_are_warned_of_for_each_endpoint(caplog: pytest.LogCaptureFixture) -> None:
+    """A field of profiles and a field of events of the same name are two settings."""
+    options = SandboxOptions(project_fields=("first_name", "page"))
+    with SandboxProcess(options) as sandbox, client_of(sandbox, Waits()) as client:
+        for call in (*CALLS, *CALLS):
+            list(client.send_many(call, [pending_user(1)]))
+
+    warnings = [one.getMessage() for one in caplog.records if "drops" in one.getMessage()]
+    assert len(warnings) == 2
+    assert "(users/bulkUpdate): candidate, last_name" in warnings[0]
+    assert "(events/trackBulk): browser, candidate, device" in warnings[1]
 
 
 def rate_limited_call(
