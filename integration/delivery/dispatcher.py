@@ -57,6 +57,12 @@ UNREACHABLE = StopReason(
     " check the network, the proxy and ITERABLE_API_BASE_URL",
     ExitCode.UNAVAILABLE,
 )
+_THREAD_LIMITS = "(ulimit -u, TasksMax, pids.max)"
+NO_THREADS = StopReason(
+    "stopped",
+    f"No worker thread can be started: raise the limit of processes and threads {_THREAD_LIMITS}",
+    ExitCode.CONFIGURATION,
+)
 RATE_LIMITED = StopReason(
     "stopped",
     f"The account is rate limited: {MAX_UNREACHABLE_CALLS} consecutive calls gave up, the last ones"
@@ -273,13 +279,37 @@ class Delivery:
         return self._under_way < self._workers
 
     def _submit(self, work: Work) -> None:
+        if self._under_way >= len(self._threads):
+            self._start_worker()
+        if not self._threads:
+            return  # and the run is to stop
         self._under_way += 1
         self._batches_under_way += work.in_bulk
-        if self._under_way > len(self._threads):
-            thread = threading.Thread(target=self._worker_loop, daemon=True)
-            self._threads.append(thread)
-            thread.start()
         self._work.put(work)
+
+    def _start_worker(self) -> None:
+        thread = threading.Thread(target=self._worker_loop, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._reduce_workers(len(self._threads))
+        else:
+            self._threads.append(thread)
+
+    def _reduce_workers(self, threads: int) -> None:
+        """The machine lets no more threads begin."""
+        if threads == 0:
+            self._stop.request(NO_THREADS)
+            return
+        logger.warning(
+            "No more than %d of %d worker threads can be started: continuing with %d."
+            " Raise the limit of processes and threads %s or lower MAX_WORKERS",
+            threads,
+            self._workers,
+            threads,
+            _THREAD_LIMITS,
+        )
+        self._workers = threads
 
     def _take_report(self) -> None:
         """Wait a moment for a report and note it, if there is one."""

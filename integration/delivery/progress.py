@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 # Up to here every user is worth a few lines at INFO; above, they go to the file only.
 MAX_USERS_SHOWN = SMALL_RUN_USERS
 SECONDS_BETWEEN_LINES = 10.0
+# tqdm's own thread would only redraw a bar that stands still, and may not be allowed to start.
+tqdm.monitor_interval = 0
 
 
 class DeliveryProgress:

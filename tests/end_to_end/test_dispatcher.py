@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import threading
 import time
@@ -38,10 +39,10 @@ from tests.support.runs import (
 from tests.support.users import page_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from integration.core.models import Call, Mode, PendingUser
+    from integration.core.models import Call, Counts, Mode, PendingUser
     from iterable_client import IterableClient
 
 KINDS = ("invalid", "forgotten", "typemismatch", "eventrefused", "UPPER")
@@ -732,3 +733,87 @@ def test_a_throttled_account_is_not_called_unreachable(
     assert stop.reason.text.startswith(text)
     assert stop.reason.exit_code == 69
     assert ("RATE_LIMIT_SHARE" in stop.reason.text) is (last == 429)
+
+
+def start_up_to(limit: int) -> Callable[[threading.Thread], None]:
+    """`threading.Thread.start` on a machine that lets this many more threads begin."""
+    allowed = iter(range(limit))
+    really_start = threading.Thread.start
+
+    def start_thread(thread: threading.Thread) -> None:
+        if next(allowed, None) is None:
+            raise RuntimeError("can't start new thread")
+        really_start(thread)
+
+    return start_thread
+
+
+def sent_with_threads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, limit: int, sandbox: SandboxProcess
+) -> tuple[Counts, Stop]:
+    """A run of 30 users with 8 workers, on a machine that lets only so many begin."""
+    monkeypatch.setattr(threading.Thread, "start", start_up_to(limit))
+    stop = Stop()
+    header = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
+    with Journal(folder / "journal.db") as journal, client_of(sandbox, Waits()) as client:
+        number = journal.begin(header, map(page_view, range(1, 31)))
+        delivery = Delivery(client, journal, number, stop, NoProgress(), workers=8, mode="single")
+        delivery.deliver(journal.pending(number))
+        return past_run(journal, number).counts, stop
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_a_run_goes_on_with_the_threads_there_are(
+    tmp_path: Path,
+    sandbox: SandboxProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limit: int,
+) -> None:
+    """One worker is enough to deliver everything; the operator learns once that it is slower."""
+    counts, stop = sent_with_threads(tmp_path, monkeypatch, limit, sandbox)
+
+    assert (counts.successful, stop.reason) == (30, None)
+    assert [one.getMessage() for one in caplog.records if "thread" in one.getMessage()] == [
+        (
+            f"No more than {limit} of 8 worker threads can be started: continuing with {limit}."
+            " Raise the limit of processes and threads (ulimit -u, TasksMax, pids.max) or lower"
+            " MAX_WORKERS"
+        )
+    ]
+
+
+def test_a_run_without_any_thread_stops_with_a_line_that_says_what_to_do(
+    tmp_path: Path, sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No user is attempted, so --resume delivers them all."""
+    counts, stop = sent_with_threads(tmp_path, monkeypatch, 0, sandbox)
+
+    assert counts.not_attempted == 30
+    assert stop.reason is not None
+    assert stop.reason.exit_code == 78
+    assert stop.reason.text == (
+        "No worker thread can be started: raise the limit of processes and threads"
+        " (ulimit -u, TasksMax, pids.max)"
+    )
+
+
+@pytest.mark.parametrize(("stacks", "exit_code"), [(4, 0), (0, 78)], ids=["some", "none"])
+def test_a_process_that_may_start_few_threads_delivers_or_says_why_not(
+    tmp_path: Path, sandbox: SandboxProcess, stacks: int, exit_code: int
+) -> None:
+    """Each thread wants 4 GB for its stack, and there is address space for a few of them."""
+    database = database_of(tmp_path / "customers.sqlite", [f"u{n}@a.de" for n in range(120)])
+    environment = environment_for(tmp_path, sandbox, database) | UNLIMITED
+
+    def limit_threads() -> None:
+        stack, program = 4 << 30, 2 << 30
+        resource.setrlimit(resource.RLIMIT_STACK, (stack, stack))
+        resource.setrlimit(resource.RLIMIT_AS, (program + stacks * stack,) * 2)
+
+    ran = finish(tmp_path, start(tmp_path, environment, preexec_fn=limit_threads))
+
+    assert ran.exit_code == exit_code
+    assert "Traceback" not in ran.stderr
+    assert "ulimit -u" in ran.stderr
+    assert ran.results["successful"] == (120 if exit_code == 0 else 0)
