@@ -188,4 +188,4 @@ def log_rejected(journal: Journal, run: int, number: int) -> None:
     """Name those who cannot be sent, the first of them."""
     for email, reason in journal.refused(run, MAX_USERS_SHOWN):
         logger.error("%s: %s", email, reason)
-    logger.error("%d user(s) have no email that can be sent to: see the results file", number)
+    logger.error("%d row(s) of the query cannot be sent: see the results file", number)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from integration.core.models import Counts, DeliveredUser, Retries, RunHeader, RunRecord
-from integration.journal.schema import DELIVERED, IN_LATER_RUN, LOADING, UNCHANGED, count_outcomes
+from integration.journal.schema import (
+    DELIVERED,
+    IN_LATER_RUN,
+    IS_INVALID,
+    LOADING,
+    UNCHANGED,
+    count_outcomes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,8 +116,9 @@ def _random_positions(file: JournalFile, run: int, limit: int) -> set[int]:
 def record_last_sent(file: JournalFile, run: int) -> None:
     """Note what each user of a run was last sent.
 
-    A call without a known success leaves nothing: whatever Iterable has now, the next run
-    must not take it for known.
+    A row that was not sent as it is changes nothing: Iterable has what it had. A call without a
+    known success leaves nothing: whatever Iterable has now, the next run must not take it for
+    known.
     """
     with file.transaction():
         file.execute(
@@ -120,7 +128,7 @@ def record_last_sent(file: JournalFile, run: int) -> None:
             " FROM runs r JOIN users u ON u.run = r.run"
             " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
             " WHERE r.run = :run AND o.users_update_success IS NOT :unchanged"
-            f" AND NOT {IN_LATER_RUN}"
+            f" AND NOT {IS_INVALID} AND NOT {IN_LATER_RUN}"
             " ON CONFLICT (project, customer_id)"
             " DO UPDATE SET profile = excluded.profile, event = excluded.event",
             {

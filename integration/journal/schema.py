@@ -122,6 +122,17 @@ LOADING = "loading"
 FAILED, DELIVERED, UNCHANGED, SUPERSEDED = 0, 1, 2, 3
 DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
 SUPERSEDED_REASON = "not sent: a later run has newer data"
+SECOND_ROW = "not sent: an earlier row of the query has the same customer id"
+
+# Outcome o is of a row that is not sent as it is.
+IS_INVALID = "json_extract(o.users_update, '$.error') IS 'invalid_record'"
+# The rows of run :run whose customer has an earlier one. It costs a sort of the ids, on the disk
+# if need be; CROSS JOIN keeps SQLite from going through all users for each such customer.
+SECOND_ROWS = (
+    "SELECT u.position FROM users u CROSS JOIN (SELECT customer_id, MIN(position) AS first"
+    " FROM users WHERE run = :run GROUP BY customer_id HAVING COUNT(*) > 1) twice"
+    " ON twice.customer_id = u.customer_id WHERE u.run = :run AND u.position > twice.first"
+)
 
 
 def _in_later_run(join: str = "", condition: str = "") -> str:
@@ -199,8 +210,11 @@ def result_json(result: CallResult) -> str:
 def refusal_json(email: str | None) -> str | None:
     """The result of a user who cannot be sent, or None for one who can."""
     reason = undeliverable_reason(email)
-    if reason is None:
-        return None
+    return None if reason is None else invalid_json(reason)
+
+
+def invalid_json(reason: str) -> str:
+    """The result of a row that is not sent as it is."""
     return result_json(
         CallResult(
             success=False, response=reason, status_code=None, attempts=0, error="invalid_record"

@@ -21,7 +21,6 @@ from integration.iterable.payloads import (
     csv_cells,
     event_payload,
     profile_payload,
-    undeliverable_reason,
 )
 from integration.journal.backlog import copy_open_users
 from integration.journal.file import PAGE_SIZE, JournalError, JournalFile, fingerprint
@@ -30,9 +29,13 @@ from integration.journal.schema import (
     DELIVERED,
     DELIVERED_BEFORE,
     FAILED,
+    IS_INVALID,
     LOADING,
+    SECOND_ROW,
+    SECOND_ROWS,
     UNCHANGED,
     UPSERT,
+    invalid_json,
     path_column,
     refusal_json,
     result_json,
@@ -118,6 +121,7 @@ class Journal(JournalFile):
                 if header.incremental:
                     self._add_unchanged(run, header, users)
                 total += len(users)
+            self._add_second_rows(run, header.started_at)
             self.execute(
                 "UPDATE runs SET total_users = ?, status = 'running' WHERE run = ?", (total, run)
             )
@@ -156,12 +160,13 @@ class Journal(JournalFile):
             "SELECT u.position, u.email, u.profile, u.event,"
             " o.users_update_success, o.events_track_success"
             " FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
-            " WHERE u.run = ? AND u.position > ? ORDER BY u.position LIMIT ?",
+            f" WHERE u.run = ? AND u.position > ? AND NOT {IS_INVALID}"
+            " ORDER BY u.position LIMIT ?",
             run,
         ):
             position, email, profile, event, *successes = row
             calls = tuple(call for call, done in zip(CALLS, successes, strict=True) if not done)
-            if calls and undeliverable_reason(email) is None:
+            if calls:
                 yield PendingUser(position, email, profile, event, calls)
 
     def pending_users(self, run: int) -> int:
@@ -171,7 +176,7 @@ class Journal(JournalFile):
             " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
             " WHERE u.run = ? AND NOT (COALESCE(o.users_update_success, 0)"
             " AND COALESCE(o.events_track_success, 0))"
-            " AND json_extract(o.users_update, '$.error') IS NOT 'invalid_record'",
+            f" AND NOT {IS_INVALID}",
             (run,),
         )
         return int(number)
@@ -181,8 +186,7 @@ class Journal(JournalFile):
         return self.all(
             "SELECT u.email, json_extract(o.users_update, '$.response') FROM users u"
             " JOIN outcomes o ON o.run = u.run AND o.position = u.position WHERE u.run = ?"
-            " AND json_extract(o.users_update, '$.error') = 'invalid_record'"
-            " ORDER BY u.position LIMIT ?",
+            f" AND {IS_INVALID} ORDER BY u.position LIMIT ?",
             (run, limit),
         )
 
@@ -294,6 +298,14 @@ class Journal(JournalFile):
     def _add_refused(self, run: int, at: str, users: Sequence[_UserRow]) -> None:
         refused = ((user.position, refusal_json(user.email)) for user in users)
         self._add_outcomes(run, at, FAILED, [(place, text) for place, text in refused if text])
+
+    def _add_second_rows(self, run: int, at: str) -> None:
+        """Refuse all rows of a customer but the first."""
+        self.execute(
+            "INSERT OR REPLACE INTO outcomes"
+            f" SELECT :run, position, :at, {FAILED}, :text, {FAILED}, :text FROM ({SECOND_ROWS})",
+            {"run": run, "at": at, "text": invalid_json(SECOND_ROW)},
+        )
 
     def _add_unchanged(self, run: int, header: RunHeader, users: Sequence[_UserRow]) -> None:
         known = last_sent(self, header.project, [user.customer_id for user in users])

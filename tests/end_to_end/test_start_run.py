@@ -85,7 +85,7 @@ def test_who_cannot_be_sent_is_named_and_not_counted_among_those_who_are(
     assert ran.exit_code == 1
     assert "no user: not sent: the email has no @" in ran.stderr
     assert "None: not sent: the customer has no email" in ran.stderr
-    assert "2 user(s) have no email that can be sent to" in ran.stderr
+    assert "2 row(s) of the query cannot be sent" in ran.stderr
     numbers = [line for line in ran.messages() if line.startswith("Processing record")]
     assert numbers == ["Processing record 1/2", "Processing record 2/2"]
 

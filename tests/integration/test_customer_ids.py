@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,7 +19,7 @@ from integration.journal.queries import last_sent, past_run, record_last_sent_of
 from integration.journal.schema import MIGRATIONS
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, OK, completed_run
-from tests.support.runs import database_of, environment_for, run
+from tests.support.runs import ROOT, RunResult, database_of, environment_for, run
 from tests.support.users import page_view
 
 if TYPE_CHECKING:
@@ -250,3 +253,96 @@ def test_a_retry_of_an_old_run_sends_all_users_whose_id_is_lost(tmp_path: Path) 
 
         assert past_run(journal, retry).counts.successful == 3
         assert undelivered(journal, OURS) is None
+
+
+# Every view of a customer is a row, not only the latest.
+EVERY_VIEW = """
+-- Query 2: all views
+SELECT c.id, c.email, c.first_name, c.last_name, c.plan_type, c.candidate,
+    pv.page, pv.device, pv.browser, pv.location, pv.event_time
+FROM customers c JOIN page_views pv ON pv.user_id = c.id ORDER BY pv.event_time;
+"""
+WITH_ANOTHER_QUERY = """
+import sys
+from pathlib import Path
+import main, run_opening
+run_opening.QUERY_FILE = Path("queries.sql")
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+def run_every_view(folder: Path, variables: dict[str, str], *arguments: str) -> RunResult:
+    """Run the program with a query that has a row for each view."""
+    (folder / "queries.sql").write_text(EVERY_VIEW, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_ANOTHER_QUERY, *arguments],
+        cwd=folder,
+        env=os.environ | variables | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return RunResult(folder, done.returncode, done.stdout, done.stderr)
+
+
+def with_a_second_view(path: Path, customer: int) -> Path:
+    """Three customers; one of them has two views."""
+    database = database_of(path, [f"user{number}@example.com" for number in (1, 2, 3)])
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(
+            "INSERT INTO page_views SELECT 9, user_id, 'settings', device, browser, location,"
+            " datetime(event_time, '+1 hour') FROM page_views WHERE user_id = ?",
+            (customer,),
+        )
+    return database
+
+
+@pytest.mark.parametrize("mode", ["single", "bulk"])
+def test_a_second_row_of_a_customer_is_an_invalid_record(
+    tmp_path: Path, sandbox: SandboxProcess, mode: str
+) -> None:
+    """The first row counts; CSV and results have both, and the reason stands in the log."""
+    database = with_a_second_view(tmp_path / "customers.sqlite", customer=2)
+    variables = environment_for(tmp_path, sandbox, database)
+
+    ran = run_every_view(tmp_path, variables, "--mode", mode)
+
+    assert ran.exit_code == 1
+    assert [row["id"] for row in ran.csv_rows] == ["1", "2", "3", "2"]
+    assert (ran.results["successful"], ran.results["total_failures"]) == (3, 1)
+    *_, second = ran.results["records"]
+    reason = "not sent: an earlier row of the query has the same customer id"
+    for call in ("users_update", "events_track"):
+        assert (second[call]["error"], second[call]["response"]) == ("invalid_record", reason)
+    assert f"user2@example.com: {reason}" in ran.stderr
+    pages = [event["dataFields"]["page"] for event in sandbox.state()["events"].values()]
+    assert pages == ["pricing"] * 3
+
+
+def test_a_second_row_does_not_make_its_customer_unknown(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """--incremental knows what the first row sent."""
+    database = with_a_second_view(tmp_path / "customers.sqlite", customer=2)
+    variables = environment_for(tmp_path, sandbox, database)
+    run_every_view(tmp_path, variables)
+    sent = len(sandbox.calls())
+
+    again = run_every_view(tmp_path, variables, "--incremental")
+    retried = run_every_view(tmp_path, variables, "--retry-failed")
+
+    assert "Unchanged: 3" in again.stdout
+    assert (again.exit_code, retried.exit_code) == (1, 1)
+    assert len(sandbox.calls()) == sent
+
+
+def test_rows_of_one_customer_are_found_wherever_they_stand(journal: Journal) -> None:
+    """Thousands of rows apart, three of one, and those of a customer without an email."""
+    views = [page_view(number) for number in range(1, 2501)]
+    nobody = page_view(1)._replace(id=7000, email=None)
+
+    run_number = journal.begin(HEADER, [nobody, *views, views[0], views[0], views[2000], nobody])
+
+    assert journal.pending_users(run_number) == 2500
+    assert [user.position for user in journal.pending(run_number)] == list(range(2, 2502))
+    assert past_run(journal, run_number).counts.total_failures == 5
