@@ -1,27 +1,25 @@
--- Demo database: 15 customers and 40 page views around the three that Query 2 finds.
+-- Sample database: 15 customers and 40 page views, of which Query 2 returns three customers.
 --
 --   mysql -u root -p < database_setup.sql
 --
--- Can be run again at any time, with the same result: it drops and makes anew the tables
--- `customers` and `page_views` of the database `iterable_challenge`, and touches nothing else
--- (no other table, database, user or grant). Dropping is the safe way to the same rows here:
--- inserting beside rows that are there would mix the demo with other people's data. DO NOT run
--- it on a server where `iterable_challenge` holds customers that you want to keep.
+-- WARNING: drops and recreates the tables `customers` and `page_views` of the database
+-- `iterable_challenge`. Do not run it on a server where they hold data that you want to keep.
+-- No other table, database, user or grant is touched. Every run gives the same result.
 --
--- Needs MySQL 8.0+ or MariaDB 10.2+ (the queries use CTEs and window functions).
---
--- The program only reads. An account that can do this and nothing else, once the tables exist
--- (choose a password of your own, and the host that the program runs on instead of '%'):
+-- The program only reads. To create an account for it, replace % with the host that the program
+-- runs on, if you can:
 --
 --   CREATE USER 'iterable_reader'@'%' IDENTIFIED BY 'choose-a-password';
 --   GRANT SELECT ON iterable_challenge.customers TO 'iterable_reader'@'%';
 --   GRANT SELECT ON iterable_challenge.page_views TO 'iterable_reader'@'%';
+--
+-- Requires MySQL 8.0+ or MariaDB 10.2+ (the queries use CTEs and window functions).
 
 SET NAMES utf8mb4;
 SET time_zone = '+00:00';
 
--- This collation compares without case, so one person's address cannot be two customers.
--- MySQL 8.0 to 9.7 and MariaDB all know it.
+-- This collation ignores case, so one address cannot belong to two customers. It exists in
+-- MySQL 8.0 to 9.7 and in MariaDB.
 CREATE DATABASE IF NOT EXISTS iterable_challenge
     CHARACTER SET utf8mb4
     COLLATE utf8mb4_unicode_520_ci;

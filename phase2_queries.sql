@@ -2,9 +2,9 @@
 --
 --   mysql -u root -p < phase2_queries.sql
 --
--- Three answers, from every view to a summary. Needs MySQL 8.0+ or MariaDB 10.2+.
--- The program runs Query 2; it finds it here by its heading, so the SQL stands once.
--- "Seven days" counts from midnight, in the session's time zone (the program's is UTC).
+-- Three queries, from every view to a summary. Requires MySQL 8.0+ or MariaDB 10.2+.
+-- The program reads Query 2 from this file and finds it by the line that starts `-- Query 2:`.
+-- Seven days are counted from midnight in the session's time zone (UTC for the program).
 
 USE iterable_challenge;
 
@@ -25,9 +25,9 @@ WHERE c.plan_type = 'pro'
     AND pv.event_time >= DATE_SUB(CURDATE(), INTERVAL 7 DAY)
 ORDER BY c.id, view_rank;
 
--- Query 2: the latest qualifying view of each customer. This is the one that the program sends.
--- The columns and their order are those of the CSV. Of two views in the same second the one with
--- the higher id is the later: without that second key the server could return either.
+-- Query 2: the latest qualifying view of each customer. The program sends these rows.
+-- Columns and their order are those of the CSV. Of two views in the same second, the one with the
+-- higher id counts as the later one; without that tie-breaker the server could return either.
 WITH ranked_views AS (
     SELECT
         c.id,
@@ -64,8 +64,8 @@ FROM ranked_views
 WHERE view_rank = 1
 ORDER BY id;
 
--- Query 3: one line per customer, by GROUP BY: how many qualifying views, of how many pages,
--- first and last. It cannot say on which page or device the last one was; Query 2 can.
+-- Query 3: one row per customer, by GROUP BY: number of qualifying views and pages, first and last
+-- view. It cannot tell page or device of the last view; Query 2 can.
 SELECT
     c.id,
     c.email,

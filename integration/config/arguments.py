@@ -18,20 +18,20 @@ USERS_VERIFIED = 100
 _EXAMPLES = """\
 examples:
   python main.py                         run with the settings of .env
-  python main.py --demo                  run on embedded parts, nothing to set up
-  python main.py --dry-run --limit 5     show what would be sent for five users
+  python main.py --demo                  run with bundled parts, nothing to set up
+  python main.py --dry-run --limit 5     print the payloads of the first five users
   python main.py --env-file eu.env       run with the settings of another file
-  python main.py --quiet                 print problems only, for cron
-  python main.py --incremental           send only what changed since it was last sent
-  python main.py --resume                go on with a run that did not finish
-  python main.py --retry-failed          send again whom the last run could not deliver
-  python main.py --status                the last runs, what is open, what to do
-  python main.py --verify 500            read 500 delivered users back and compare
+  python main.py --quiet                 warnings and errors only, for cron
+  python main.py --incremental           skip users that have not changed
+  python main.py --resume                resume the last unfinished run
+  python main.py --retry-failed          retry the users that the last run failed to deliver
+  python main.py --status                show recent runs, pending users and the next step
+  python main.py --verify 500            read back 500 delivered users and compare
 
 exit codes:
   0 all delivered, or nothing to deliver   1 some users failed   2 wrong command line
   69 database or Iterable unavailable      75 another run holds the lock
-  77 Iterable refused the key              78 settings, folders or journal to be mended
+  77 Iterable refused the key              78 configuration or file error
   130, 143 interrupted
 """
 
@@ -82,32 +82,32 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     """Read the command line; a wrong one prints what is wrong and exits with 2."""
     parser = argparse.ArgumentParser(
         prog="main.py",
-        description="Tell Iterable which pro customers looked at the pricing or settings page"
-        " in the last seven days, and record what became of each of them.",
+        description="Send the pro customers that viewed the pricing or settings page in the last"
+        " seven days to Iterable, and record the outcome of every call.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--demo", action="store_true", help="run on an embedded database and Iterable stand-in")
-    add("--dry-run", action="store_true", help="do all but the calls; show what would be sent")
+    add("--demo", action="store_true", help="run with a bundled database and a mock Iterable API")
+    add("--dry-run", action="store_true", help="print the payloads without sending them")
     what = parser.add_mutually_exclusive_group()
     add_one_of = what.add_argument
-    add_one_of("--resume", action="store_true", help="go on with the run that did not finish")
+    add_one_of("--resume", action="store_true", help="resume the last unfinished run")
     add_one_of(
-        "--retry-failed", action="store_true", help="send whom the last run left undelivered"
+        "--retry-failed",
+        action="store_true",
+        help="retry the users that the last run failed to deliver",
     )
-    add_one_of(
-        "--incremental", action="store_true", help="leave out users with nothing new to send"
-    )
-    add_one_of("--status", action="store_true", help="show the last runs and what is open")
+    add_one_of("--incremental", action="store_true", help="skip users that have not changed")
+    add_one_of("--status", action="store_true", help="show recent runs and pending users")
     add_one_of(
         "--verify",
         type=_users_or_all,
         nargs="?",
         const=USERS_VERIFIED,
         metavar="N",
-        help=f"read N delivered users back, or all (default {USERS_VERIFIED})",
+        help=f"read back N delivered users, or all (default {USERS_VERIFIED})",
     )
     add("--limit", type=_users, metavar="N", help="take the first N users only")
     add("--mode", choices=("auto", "single", "bulk"), help="how to call (DELIVERY_MODE)")
@@ -123,7 +123,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     volume.add_argument(
         "--verbose", action="store_true", help="log at DEBUG; payloads are in the file only"
     )
-    volume.add_argument("--quiet", action="store_true", help="print problems only")
+    volume.add_argument("--quiet", action="store_true", help="warnings and errors only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     options = Options(**vars(parser.parse_args(arguments)))
     if options.works_on_an_earlier_run and (options.dry_run or options.limit):

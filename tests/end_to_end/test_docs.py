@@ -16,19 +16,25 @@ from tests.support.runs import RunResult, run
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMAND_LINE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+DEPENDENCIES = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
 REQUIREMENTS = (ROOT / "requirements.in").read_text(encoding="utf-8")
 
 
-def rows_of(heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading of the README."""
-    section = README.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+def section_of(page: str, heading: str) -> str:
+    """The text below a heading, up to the next one of its level."""
+    return page.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def table_rows(section: str) -> list[list[str]]:
+    """The cells of a section's only table, without its head."""
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def test_the_help_in_the_readme_is_the_programs(tmp_path: Path) -> None:
+def test_the_documented_help_is_the_programs(tmp_path: Path) -> None:
     """Word for word; where the usage is wrapped differs from one Python to the next."""
-    shown = README.split("$ python main.py --help\n", 1)[1].split("```", 1)[0]
+    shown = COMMAND_LINE.split("$ python main.py --help\n", 1)[1].split("```", 1)[0]
 
     helped = run(tmp_path, {"COLUMNS": "80"}, "--help")
 
@@ -37,7 +43,7 @@ def test_the_help_in_the_readme_is_the_programs(tmp_path: Path) -> None:
 
 def test_the_settings_table_is_the_settings() -> None:
     """All variables with their defaults, and no other."""
-    table = {row[0].strip("`"): row[1] for row in rows_of("Settings")}
+    table = {row[0].strip("`"): row[1] for row in table_rows(section_of(README, "Settings"))}
 
     assert table == {name: what_happens_without(name) for name in VARIABLES}
 
@@ -61,15 +67,19 @@ def missing_from(variables: dict[str, str]) -> list[str]:
 
 def test_the_exit_codes_of_the_readme_are_the_programs() -> None:
     """Each code has its line."""
-    codes = {int(code) for row in rows_of("Exit codes") for code in row[0].split(",")}
+    codes = {
+        int(code)
+        for row in table_rows(section_of(README, "Exit codes"))
+        for code in row[0].split(",")
+    }
 
     assert codes == {int(code) for code in ExitCode}
 
 
-def test_every_requirement_is_named_in_the_readme() -> None:
+def test_every_requirement_is_documented() -> None:
     """With its reason, and each is pinned."""
     names = re.findall(r"^([A-Za-z0-9-]+)==", REQUIREMENTS, flags=re.MULTILINE)
-    table = " ".join(row[0] for row in rows_of("What it stands on"))
+    table = " ".join(row[0] for row in table_rows(DEPENDENCIES))
 
     assert len(names) == len([line for line in REQUIREMENTS.splitlines() if line[:1].isalnum()])
     for name in names:
@@ -77,7 +87,9 @@ def test_every_requirement_is_named_in_the_readme() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda path: path.name
+    "path",
+    [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))],
+    ids=lambda path: path.name,
 )
 def test_every_link_leads_to_a_file(path: Path) -> None:
     """Links inside the project exist."""
@@ -87,10 +99,25 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
 
 
 def test_the_architecture_names_every_module() -> None:
-    """A newcomer finds each file of the top level in its table."""
+    """Its table has each file of the top level and of the packages, and no other."""
+    files = [*ROOT.glob("*.py"), *(ROOT / "integration").rglob("*.py")]
+    modules = {path.relative_to(ROOT).with_suffix("").as_posix() for path in files}
+
+    assert documented_modules() == {name for name in modules if not name.endswith("__init__")}
+
+
+def documented_modules() -> set[str]:
+    """The modules of the architecture's table; a bold row names the folder of those below it."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([a-z_]+)`", text))
-    assert {path.stem for path in ROOT.glob("*.py")} - named == set()
+    folder = ""
+    modules: set[str] = set()
+    for cell, _ in table_rows(section_of(text, "Layout")):
+        names = re.findall(r"`([a-z_/]+)`", cell)
+        if cell.startswith("**"):
+            folder = f"{names[0]}/"
+        else:
+            modules.update(f"{folder}{name}" for name in names)
+    return modules
 
 
 def test_the_sample_is_a_results_file_of_a_demo(tmp_path: Path) -> None:
