@@ -353,7 +353,8 @@ class IterableClient:
             body = orjson.dumps(item)
         except orjson.JSONEncodeError as error:
             reason = reason or f"not sent: it cannot be written as JSON: {error}"
-        email = str(item["email"])
+        # A lone surrogate can be neither sent nor written to a log.
+        email = str(item["email"]).encode("utf-8", "backslashreplace").decode()
         if reason is None:
             return self._send_body(call, email, body)
         logger.error("%s: %s", email, reason)

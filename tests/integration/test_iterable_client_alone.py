@@ -164,7 +164,6 @@ def test_an_answer_that_repeats_the_key_is_masked(api: Api) -> None:
         (EMAIL, {1: "a"}, "not sent: it cannot be written as JSON: Dict key must be str"),
         ("\ud800@example.com", FIELDS, "not sent: it cannot be written as JSON: "),
     ],
-    # A worker process cannot report a name that is no valid text.
     ids=["no @", "empty", "none", "no JSON", "surrogate", "number as key", "surrogate in email"],
 )
 def test_what_cannot_be_sent_is_an_invalid_record(
