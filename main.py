@@ -196,7 +196,8 @@ def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> Exi
         )
     # It may have gone while the results were written.
     lost = lost_journal(journal, dry_run=dry_run)
-    if reason := lost or reason:
+    reason = lost or reason
+    if reason:
         hint = "" if lost or dry_run else ". --resume goes on with this run"
         logger.error("%s%s", reason.text, hint)
         return reason.exit_code

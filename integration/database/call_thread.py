@@ -25,7 +25,12 @@ class CallThread:
     def __init__(self, name: str) -> None:
         # A signal's handler may raise in `get`, which leaves this kind of queue intact.
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
-        threading.Thread(target=_work_on, args=(self._orders,), name=name, daemon=True).start()
+        thread = threading.Thread(target=_work_on, args=(self._orders,), name=name, daemon=True)
+        try:
+            thread.start()
+            self._has_thread = True
+        except RuntimeError:  # the limit of threads is reached: calls are made in the caller's
+            self._has_thread = False
 
     def run(self, call: Callable[[], T], timeout_seconds: float | None = None) -> T:
         """Make a call and return what it returns, or raise what it raises.
@@ -33,6 +38,8 @@ class CallThread:
         Raises:
             TimeoutError: it took longer. It goes on, but nobody will know how it ended.
         """
+        if not self._has_thread:
+            return call()
         order = self._order(call)
         try:
             succeeded, result = order.reply.get(timeout=timeout_seconds)
@@ -48,6 +55,9 @@ class CallThread:
 
     def finish(self, last_call: Callable[[], object]) -> None:
         """Make a last call after those that were asked for, without waiting, and end."""
+        if not self._has_thread:
+            last_call()
+            return
         self._order(last_call)
         self._orders.put(None)
 

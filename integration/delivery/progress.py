@@ -62,6 +62,8 @@ class DeliveryProgress:
 
     def advance(self, users: Sequence[PendingUser], outcomes: Sequence[CallDone]) -> None:
         """These users' calls are over."""
+        if not users:
+            return  # all of them left a bulk call for single ones
         if self._live:
             self._log_end(users[0], results_of(users[0], outcomes))
         elif self._level == logging.INFO or len(users) == 1:

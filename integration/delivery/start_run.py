@@ -78,7 +78,7 @@ def _choose_run(
         return resume_run(settings, journal)
     if earlier and not options.dry_run:
         notice = unfinished_message(earlier)
-        logger.warning("%s. --resume goes on with it; this run begins anew", notice)
+        logger.warning("%s. --resume would continue it; starting a new run", notice)
     return fetch_users(settings, options, journal, cleanup)
 
 

@@ -264,7 +264,7 @@ def test_a_journal_that_goes_away_stops_the_run_and_calls_under_way_are_in_the_r
     ran = run_with_a_change(tmp_path, variables, sandbox, lambda: change(tmp_path / JOURNAL))
 
     line = the_error(ran)
-    assert f"The journal {JOURNAL} was removed or replaced during the run" in line
+    assert f"{JOURNAL} was removed or replaced during the run" in line
     assert "--resume" not in line
     sent = calls_seen(sandbox)
     assert sent < 2 * USERS

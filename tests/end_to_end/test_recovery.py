@@ -128,7 +128,7 @@ def test_a_new_run_says_that_an_earlier_one_did_not_finish(
     ran = run(tmp_path, variables)
 
     assert ran.exit_code == 0
-    assert "did not finish: 40 user(s) are open. --resume goes on with it" in ran.stderr
+    assert "did not finish: 40 user(s) are open. --resume would continue it" in ran.stderr
     assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
 
 
@@ -173,7 +173,7 @@ def test_who_left_the_list_while_a_run_was_unfinished_is_not_forgotten(
     refuse_all_users(sandbox)
     run(tmp_path, variables)
     execute(tmp_path, "DELETE FROM page_views WHERE user_id = 40")
-    assert "this run begins again" in run(tmp_path, variables).stderr
+    assert "starting a new run" in run(tmp_path, variables).stderr
 
     status = run(tmp_path, variables, "--status").stdout
     ran = run(tmp_path, variables, "--resume")
@@ -195,7 +195,7 @@ def test_a_wrong_key_is_forgotten_once_the_right_one_has_sent_all_users(
     first = run(tmp_path, variables)
     second = run(tmp_path, variables)
 
-    assert "this run begins again" in first.stderr
+    assert "starting a new run" in first.stderr
     assert second.stderr == ""
     assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
 

@@ -65,6 +65,7 @@ def program_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for path in [*ROOT.glob("*.py"), ROOT / "phase2_queries.sql"]:
         shutil.copy(path, folder)
+    shutil.copytree(ROOT / "integration", folder / "integration")
     monkeypatch.setattr("tests.support.runs.MAIN", folder / "main.py")
     return folder
 

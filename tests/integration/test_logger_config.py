@@ -112,7 +112,7 @@ def run_logging(
     program = (
         "import logging, os, pathlib, sys\n"
         "from logger_config import log_to_console, log_to_file\n"
-        "from masking import SecretMask\n"
+        "from integration.core.redaction import SecretMask\n"
         "log_to_console('INFO', SecretMask())\n"
         f"{code}\n"
         "sys.exit(7)\n"

@@ -147,7 +147,7 @@ def test_a_new_full_run_makes_up_for_one_that_did_not_load(
     ran = run(tmp_path, variables)
 
     assert ran.exit_code == 0
-    assert "did not load its users, and sent nothing. --resume goes on with it" in ran.stderr
+    assert "did not load its users, and sent nothing. --resume would continue it" in ran.stderr
     assert list(tmp_path.glob("*.part")) == []
     sent = len(sandbox.calls())
     assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
@@ -262,9 +262,10 @@ def test_one_that_did_not_load_either_does_not_make_up_for_it(journal: Journal) 
 
 
 def test_another_address_is_told_whose_run_it_is(journal: Journal) -> None:
-    """With those settings it begins again, with others it does not."""
+    """With those settings it is resumed, with another address or key it is not."""
     journal.announce(replace(HEADER, project="eu:key"))
 
     assert unfinished(journal, OURS) is None
     assert of_another_project(journal, OURS)
-    assert unfinished(journal, "eu:other")
+    assert unfinished(journal, "eu:other") is None
+    assert unfinished(journal, "eu:key")

@@ -230,7 +230,7 @@ def customers(random: Random) -> Iterator[Customer | str | None]:
             location=random.choice(("London", None, "=1+1")),
         )
     yield None
-    yield "no user"
+    yield "nobody"
 
 
 def wanted_of(database: Path) -> dict[str, Wanted]:

@@ -98,7 +98,7 @@ def environment_for(
     return values | {
         "DB_HOST": ",".join(database.hosts) if database else "127.0.0.1",
         "DB_PORT": str(database.port if database else 9),
-        "DB_USER": database.user if database else "no user",
+        "DB_USER": database.user if database else "nobody",
         "DB_PASSWORD": database.password if database else "",
         "DB_NAME": database.name if database else "nothing",
     }

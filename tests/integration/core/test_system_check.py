@@ -96,7 +96,15 @@ def test_an_older_python_is_one_line(version: str) -> None:
     assert version in line
 
 
-@pytest.mark.parametrize("name", ["main.py", "system_check.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "main.py",
+        "integration/__init__.py",
+        "integration/core/__init__.py",
+        "integration/core/system_check.py",
+    ],
+)
 def test_what_runs_before_the_check_is_understood_by_older_pythons(name: str) -> None:
     """Newer grammar would be a SyntaxError before the check could say a word."""
     source = (ROOT / name).read_text(encoding="utf-8")
