@@ -17,15 +17,16 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from integration.core.hosts import parse_hosts
 from integration.database.errors import (
     DatabaseError,
     DatabaseRefused,
     DatabaseUnavailable,
     QueryFailed,
 )
-from integration.database.query_file import SqlFileError, find_query
+from integration.database.query_file import load_query
 from integration.database.row_check import page_views, wrong_columns
-from integration.database.settings import DatabaseSettings, Engine, parse_hosts
+from integration.database.settings import DatabaseSettings, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -63,25 +64,6 @@ class Session(Protocol):
 
     def close(self) -> None:
         """End the connection, with or without unread rows."""
-
-
-def load_query(path: Path, number: int) -> str:
-    """Read one query from a file in which each stands below a `-- Query N: …` heading.
-
-    Returns:
-        The statement, without the comments above it and the closing semicolon.
-
-    Raises:
-        QueryFailed: there is no such file, heading or statement, or more than one of them.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QueryFailed(f"Cannot read the queries in {path}: {error}") from error
-    try:
-        return find_query(text, number)
-    except SqlFileError as error:
-        raise QueryFailed(f"{path} {error}") from error
 
 
 class DatabaseConnection:

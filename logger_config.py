@@ -217,6 +217,11 @@ def log_to_file(path: Path, mask: SecretMask) -> None:
     root.addHandler(handler)
 
 
+def rotated_files(path: Path) -> list[Path]:
+    """The backups that rotation of the log `path` creates."""
+    return [Path(f"{path}.{number}") for number in range(1, BACKUPS + 1)]
+
+
 def _log_unexpected(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:

@@ -13,52 +13,71 @@ if __name__ == "__main__":
     exit_if_unfit()
 
 import logging
+import os
 import sys
-from contextlib import ExitStack
-from dataclasses import replace
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from integration.bootstrap import known_project, make_client, prepare, prepare_status
-from integration.config.arguments import parse_arguments
-from integration.core.clock import utc_now_iso
+from db_connection import DatabaseConnection, DatabaseSettings
+from integration.config.arguments import __version__, parse_arguments
+from integration.config.loading import (
+    check_log_and_journal,
+    current_folder,
+    find_env_file,
+    load,
+    load_status,
+    read_variables,
+)
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
-from integration.core.files import display_path, is_there, make_folder
+from integration.core.files import (
+    display_path,
+    ensure_writable_folder,
+    is_there,
+    raise_open_file_limit,
+)
+from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
-from integration.delivery.dispatcher import Delivery, choose_mode, choose_workers, journal_gone
+from integration.delivery.dispatcher import Delivery, choose_workers
+from integration.delivery.dry_run import show_payloads
+from integration.delivery.finish_run import finish_run
+from integration.delivery.mode import decide_mode
 from integration.delivery.operator import status_lines, verify
-from integration.delivery.progress import MAX_USERS_SHOWN, DeliveryProgress
-from integration.delivery.reports import summary_lines, write_csv, write_results
-from integration.delivery.start_run import start_run
+from integration.delivery.progress import DeliveryProgress
+from integration.delivery.reports import write_csv
+from integration.delivery.run_files import RunFiles
+from integration.delivery.start_run import RunPlan, start_run
+from integration.iterable.preflight import check_jwt_secret, check_route
+from integration.iterable.transport import PROGRAM
 from integration.journal.file import JournalFile, journal_exists
 from integration.journal.lock import is_locked, open_journal
 from integration.journal.queries import past_run
-from logger_config import begin_log, print_answer
+from iterable_client import IterableClient, Pause
+from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from integration.config.arguments import Options
-    from integration.config.settings import Settings, StatusSettings
-    from integration.core.models import Mode
-    from integration.core.shutdown import StopReason
+    from integration.config.settings import DeliveryOptions, Settings
     from integration.journal.store import Journal
-    from iterable_client import IterableClient
 
 logger = logging.getLogger("main")
 
+PROGRAM_DIR = Path(__file__).resolve().parent
+
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
-    """Do what the command line asks and return the exit code; an expected failure is one line."""
+    """Run the command line's request and return the exit code; an expected failure is one line."""
     options = parse_arguments(arguments)
     begin_log(options.console_level or "INFO")
     stop = Stop()
     signals = SignalWatch(stop)
     try:
         if options.status:
-            return show_status(prepare_status(options))
+            return show_status(options)
         if options.verify is not None:
             return verify_delivered(options, stop, signals)
         return run_integration(options, stop, signals)
@@ -73,36 +92,67 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         return error.exit_code
 
 
-def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
-    """The run: settings, database, Query 2, client, CSV, delivery, summary."""
-    logger.info("Starting Iterable Integration")
-    logger.info("[STEP 1] Loading environment variables...")
-    with ExitStack() as cleanup:
-        settings = prepare(options, cleanup)
-        logger.info("Environment variables loaded successfully")
-        logger.info("Log file: %s", display_path(settings.log_file))
-        # The claim on the names of files is given up while the journal is still locked.
-        journal = cleanup.enter_context(
-            open_journal(settings.journal_file, dry_run=options.dry_run)
+@contextmanager
+def settings_for(options: "Options") -> "Iterator[Settings]":
+    """Read and check the settings and open the log; with `--demo`, start the bundled services."""
+    working_dir = current_folder()
+    with variables_for(options, working_dir) as variables:
+        settings = load(variables, options.overrides(), working_dir)
+        mask = SecretMask({*settings.secrets(), *proxy_secrets(os.environ)})
+        log_to_console(settings.log_level, mask)
+        check_log_and_journal(
+            settings.log_file, rotated_files(settings.log_file), settings.journal_file
         )
-        run = start_run(settings, options, journal, cleanup)
-        if run is None:
-            return ExitCode.DELIVERED
-        logger.info("[STEP 4] Initializing Iterable API client...")
-        client = make_client(settings, stop)
-        logger.info("Using %s authentication", settings.authentication.replace("Key", "key"))
-        logger.info("Iterable API client initialized")
-        logger.info("[STEP 4.5] Exporting query results to CSV...")
-        export_csv(journal, run)
-        logger.info("[STEP 5] Processing user records...")
-        signals.let_calls_finish()
-        if options.dry_run:
-            decide_mode(settings, journal, run)
-            show_payloads(journal, run, stop)
-        else:
-            deliver(settings, journal, run, client, stop)
-        logger.info("[STEP 6] Generating summary...")
-        return summarise(journal, run, stop, dry_run=options.dry_run)
+        log_to_file(settings.log_file, mask)
+        check_route(settings.iterable_api_base_url)
+        ensure_writable_folder(settings.output_dir)
+        check_jwt_secret(settings.jwt_secret)
+        # One connection per worker, plus what else the run has open.
+        raise_open_file_limit(settings.connection_limit + 64)
+        yield settings
+
+
+@contextmanager
+def variables_for(options: "Options", working_dir: Path) -> "Iterator[dict[str, str]]":
+    """The settings' variables: the environment's and those of `.env`, or the demo's."""
+    if options.demo:
+        from sandbox.demo import bundled_services  # noqa: PLC0415  only the demo needs it
+
+        with bundled_services(options.output_dir) as variables:
+            yield variables
+    else:
+        env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
+        yield read_variables(os.environ, env_file)
+
+
+def make_database(settings: "Settings") -> DatabaseConnection:
+    """The database connection, which is opened when its `with` block begins."""
+    return DatabaseConnection.from_settings(
+        DatabaseSettings(
+            engine=settings.db_engine,
+            hosts=settings.db_host,
+            port=settings.db_port,
+            user=settings.db_user,
+            password=settings.db_password.get_secret_value(),
+            name=settings.db_name,
+            ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+        )
+    )
+
+
+def make_client(settings: "Settings", stop: Stop) -> IterableClient:
+    """The Iterable client."""
+    return IterableClient(
+        settings.iterable_api_key.get_secret_value(),
+        settings.iterable_api_base_url,
+        settings.jwt_secret,
+        timeout_seconds=settings.request_timeout,
+        connections=settings.connection_limit,
+        rate_limit_share=settings.rate_limit_share,
+        max_attempts=settings.max_attempts,
+        user_agent=f"{PROGRAM}/{__version__}",
+        pause=Pause(stop.wait, stop.requested, stop.request),
+    )
 
 
 def export_csv(journal: "Journal", run: int) -> None:
@@ -116,14 +166,13 @@ def export_csv(journal: "Journal", run: int) -> None:
 
 
 def deliver(
-    settings: "Settings", journal: "Journal", run: int, client: "IterableClient", stop: Stop
+    options: "DeliveryOptions", journal: "Journal", run: int, client: IterableClient, stop: Stop
 ) -> None:
-    """Step 5: send every pending user and note what became of each."""
-    quiet = settings.log_level not in {"DEBUG", "INFO"}
+    """Step 5: send every pending user and record the outcomes."""
     users = journal.pending_users(run)
-    workers = choose_workers(settings.max_workers, users)
+    workers = choose_workers(options.workers, users)
     client.names_users = workers > 1
-    progress = DeliveryProgress(users, one_by_one=workers == 1, quiet=quiet)
+    progress = DeliveryProgress(users, one_by_one=workers == 1, quiet=options.quiet)
     delivery = Delivery(
         client,
         journal,
@@ -131,7 +180,7 @@ def deliver(
         stop,
         progress,
         workers=workers,
-        mode=decide_mode(settings, journal, run),
+        mode=decide_mode(options, journal, run),
     )
     try:
         delivery.deliver(journal.pending(run))
@@ -141,102 +190,85 @@ def deliver(
         client.close()
 
 
-def decide_mode(settings: "Settings", journal: "Journal", run: int) -> "Mode":
-    """Single or bulk calls; without a wish, a resumed run or a retry keeps what there was.
+def show_status(options: "Options") -> ExitCode:
+    """`--status`: the last runs, pending users and the next step; starts and creates nothing."""
+    working_dir = current_folder()
+    if options.demo:
+        from sandbox.demo import demo_files  # noqa: PLC0415  only the demo needs it
 
-    For one user in a short time Iterable wants one kind of call.
-    """
-    past = past_run(journal, run)
-    auto = settings.delivery_mode == "auto"
-    wanted = past.record.mode if auto and past.record.mode else settings.delivery_mode
-    mode = choose_mode(wanted, journal.pending_users(run), jwt=settings.use_jwt_auth)
-    if wanted == "bulk" != mode:
-        logger.warning("A JWT key may not make bulk calls: going on with single calls")
-    journal.set_mode(run, mode)
-    return mode
-
-
-def show_payloads(journal: "Journal", run: int, stop: Stop) -> None:
-    """Step 5 of a dry run: what would be sent, on the console for the first users."""
-    for user in journal.pending(run):
-        if stop.requested():
-            return
-        level = logging.INFO if user.position <= MAX_USERS_SHOWN else logging.DEBUG
-        logger.log(level, "Would send users/update: %s", user.profile.decode())
-        logger.log(level, "Would send events/track: %s", user.event.decode())
-
-
-def summarise(journal: "Journal", run: int, stop: Stop, *, dry_run: bool) -> ExitCode:
-    """Step 6: close the run in the journal, write the results file, tell the summary."""
-    past = past_run(journal, run)
-    header = past.record.header
-    pending = journal.pending_users(run)
-    # A signal that came after the last answer has stopped nothing.
-    reason = lost_journal(journal, dry_run=dry_run) or (stop.reason if pending else None)
-    record = replace(
-        past.record,
-        header=replace(header, csv_file=str(display_path(Path(header.csv_file)))),
-        finished_at=utc_now_iso(),
-        status=reason.status if reason else "completed",
-        stop_reason=reason.text if reason else None,
-    )
-    results_file = Path(header.results_file)
-    make_folder(results_file.parent)  # it may have been removed during the run
-    write_results(results_file, record, past.counts, journal.outcomes(run))
-    # Only now: a run that dies before it has its results file is found by --resume.
-    journal.finish(run, record.status, record.stop_reason, record.finished_at or "")
-    for line in summary_lines(record, past.counts):
-        logger.info("%s", line)
-    logger.info("Results saved to: %s", display_path(results_file))
-    if dry_run:
-        logger.info(
-            "Dry run: nothing was sent; %d user(s) would be, by %s calls",
-            pending,
-            record.mode,
-        )
-    # It may have gone while the results were written.
-    lost = lost_journal(journal, dry_run=dry_run)
-    reason = lost or reason
-    if reason:
-        hint = "" if lost or dry_run else ". --resume goes on with this run"
-        logger.error("%s%s", reason.text, hint)
-        return reason.exit_code
-    return ExitCode.SOME_FAILED if past.open_users and not dry_run else ExitCode.DELIVERED
-
-
-def lost_journal(journal: "Journal", *, dry_run: bool) -> "StopReason | None":
-    """Why the run does not end well though all was sent; a dry run's journal has no name."""
-    return None if dry_run or journal.is_in_place else journal_gone(journal.path)
-
-
-def show_status(settings: "StatusSettings") -> ExitCode:
-    """`--status`: the last runs, what is open, what to do."""
+        variables = demo_files(options.output_dir)
+    else:
+        env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
+        variables = read_variables(os.environ, env_file)
+    settings = load_status(variables, working_dir)
     path = settings.journal_file
     if not journal_exists(path):
         print_answer([f"No journal at {display_path(path)}: nothing was run with it yet."])
-        return ExitCode.DELIVERED
+        return ExitCode.OK
     running = is_locked(path)
     with JournalFile(path) as file:
-        print_answer(status_lines(file, known_project(settings), running=running))
-    return ExitCode.DELIVERED
+        print_answer(status_lines(file, settings.project, running=running))
+    return ExitCode.OK
 
 
 def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
     """`--verify`: read delivered users back from Iterable and compare."""
-    most = None if options.verify == "all" else options.verify
-    with ExitStack() as cleanup:
-        settings = prepare(options, cleanup)
+    limit = None if options.verify == "all" else options.verify
+    with settings_for(options) as settings:
         signals.let_calls_finish()
         client = make_client(settings, stop)
         client.names_users = True
-        cleanup.callback(client.close)
-        file = cleanup.enter_context(JournalFile(settings.journal_file))
-        code = verify(file, client, most, partial(wait_in_main_thread, stop))
+        with closing(client), JournalFile(settings.journal_file) as file:
+            code = verify(file, client, limit, partial(wait_in_main_thread, stop))
     if stop.reason is None:
         return code
     if stop.reason.status == "stopped":
         logger.error("%s", stop.reason.text)
     return stop.reason.exit_code
+
+
+def run_plan(settings: "Settings", options: "Options") -> RunPlan:
+    """What the run is to do."""
+    return RunPlan(
+        project=settings.project,
+        authentication=settings.authentication,
+        resume=options.resume,
+        retry_failed=options.retry_failed,
+        dry_run=options.dry_run,
+        incremental=options.incremental,
+        limit=options.limit,
+    )
+
+
+def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
+    """The run: settings, database, Query 2, client, CSV, delivery, summary."""
+    logger.info("Starting Iterable Integration")
+    logger.info("[STEP 1] Loading environment variables...")
+    with ExitStack() as stack:
+        settings = stack.enter_context(settings_for(options))
+        logger.info("Environment variables loaded successfully")
+        logger.info("Log file: %s", display_path(settings.log_file))
+        journal = stack.enter_context(open_journal(settings.journal_file, dry_run=options.dry_run))
+        # Left first, so that file names are released while the journal is still locked.
+        files = stack.enter_context(RunFiles(settings.output_dir))
+        run = start_run(run_plan(settings, options), journal, files, make_database(settings))
+        if run is None:
+            return ExitCode.OK
+        logger.info("[STEP 4] Initializing Iterable API client...")
+        client = make_client(settings, stop)
+        logger.info("Using %s authentication", settings.authentication.replace("Key", "key"))
+        logger.info("Iterable API client initialized")
+        logger.info("[STEP 4.5] Exporting query results to CSV...")
+        export_csv(journal, run)
+        logger.info("[STEP 5] Processing user records...")
+        signals.let_calls_finish()
+        if options.dry_run:
+            decide_mode(settings.delivery, journal, run)
+            show_payloads(journal, run, stop)
+        else:
+            deliver(settings.delivery, journal, run, client, stop)
+        logger.info("[STEP 6] Generating summary...")
+        return finish_run(journal, run, stop, dry_run=options.dry_run)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,17 @@
-"""The program's settings: one typed, frozen `Settings`, read once.
+"""The program's settings as one typed, frozen `Settings`; `loading` says where they come from.
 
-A variable comes from the environment, else from the `.env` file. An empty one counts as
-not set, but for DB_PASSWORD, which may be empty.
-
-    ConfigurationError    exit 78: the message says which variable to mend, and how
+ConfigurationError    exit 78: the message names the variable to fix
 """
 
 from __future__ import annotations
 
-import io
-import ipaddress
 import re
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -28,16 +24,15 @@ from pydantic import (
 
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
-from integration.core.files import FileError, is_there
+from integration.core.hosts import is_loopback, parse_hosts
 from integration.core.redaction import SecretMask
-from integration.database.settings import parse_hosts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 class ConfigurationError(AppError):
-    """The program cannot run as it is set up; the message names the variable and the cure."""
+    """The program cannot run with these settings; the message says what to fix."""
 
     exit_code = ExitCode.CONFIGURATION
 
@@ -46,18 +41,8 @@ def _split_hosts(value: object) -> object:
     return parse_hosts(value) if isinstance(value, str) else value
 
 
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: localhost, 127.0.0.0/8 or ::1."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def checked_api_key(key: str) -> str:
-    """The key, if a header can carry it.
+    """The key, if it is valid in an HTTP header.
 
     Raises:
         ValueError: it is empty or not printable ASCII without spaces (RFC 9110, section 5.5).
@@ -68,18 +53,18 @@ def checked_api_key(key: str) -> str:
 
 
 def checked_base_url(url: str) -> str:
-    """The address without a slash at its end.
+    """The address without a trailing slash.
 
     Raises:
-        ValueError: it is no origin, or would send the key in the clear.
+        ValueError: it is not an origin, or the key would be sent unencrypted.
     """
     if not _ORIGIN.fullmatch(url):
-        raise ValueError("the base URL has more or less than scheme, host and port")
+        raise ValueError("the base URL must consist of scheme, host and port")
     parts = urlsplit(url)
-    # Asking for the port raises when it is none.
+    # Reading the port raises a ValueError if it is invalid.
     host, _port = parts.hostname, parts.port
     if not host or not (parts.scheme == "https" or is_loopback(host)):
-        raise ValueError("the base URL is not https, which all but this machine needs")
+        raise ValueError("the base URL must be https, except for a loopback address")
     return url.rstrip("/")
 
 
@@ -97,7 +82,7 @@ def _readable_file(path: Path) -> Path:
 
 
 def _not_in_memory(path: Path) -> Path:
-    # SQLite's name for a database that ends with the process.
+    # SQLite's name for a database that is lost when the process ends.
     if str(path) == ":memory:":
         raise ValueError(path)
     return path
@@ -105,7 +90,7 @@ def _not_in_memory(path: Path) -> Path:
 
 _Model = TypeVar("_Model", bound=BaseModel)
 MAX_WORKERS = 1024
-# As many as a run without a number of its own has at most.
+# The maximum with MAX_WORKERS=auto.
 AUTO_WORKERS = 64
 _ORIGIN = re.compile(r"https?://[^\s/?#@]+/?", re.IGNORECASE)
 
@@ -116,10 +101,27 @@ DEFAULT_BASE_URL = "https://api.iterable.com"
 DEFAULT_JOURNAL_FILE = Path("iterable_journal.db")
 
 
-class Settings(BaseModel):
-    """Everything that can be set; field names are the variables in lower case.
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """How users are sent.
 
-    A field's `description` is what an error says was expected.
+    Attributes:
+        mode: single or bulk calls; "auto" decides by the number of users.
+        workers: the maximum number of concurrent calls; "auto" decides by the number of users.
+        uses_jwt: whether calls carry a token for one user, which rules out bulk calls.
+        quiet: show no progress bar.
+    """
+
+    mode: Literal["auto", "single", "bulk"]
+    workers: int | Literal["auto"]
+    uses_jwt: bool
+    quiet: bool
+
+
+class Settings(BaseModel):
+    """All settings; field names are the variables in lower case.
+
+    An error message uses a field's `description` for what was expected.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
@@ -130,15 +132,15 @@ class Settings(BaseModel):
     db_host: Annotated[tuple[str, ...], BeforeValidator(_split_hosts)] = Field(
         (),
         min_length=1,
-        description="a host, or several separated by commas, without a port:"
-        " set DB_PORT, which is for all",
+        description="one or more hosts separated by commas, without a port"
+        " (DB_PORT applies to all)",
     )
     db_port: int = Field(3306, ge=1, le=65535, description="a whole number from 1 to 65535")
-    db_user: str = Field("", description="a user of the database")
+    db_user: str = Field("", description="a database user")
     db_password: SecretStr = Field(SecretStr(""), description="the user's password")
-    db_name: str = Field(description="a database, or with DB_ENGINE=sqlite a file")
+    db_name: str = Field(description="the name of a database, or a file with DB_ENGINE=sqlite")
     db_ssl_ca: Annotated[Path, AfterValidator(_readable_file)] | None = Field(
-        None, description="the path of a file that can be read: a CA certificate in PEM form"
+        None, description="the path of a readable CA certificate file in PEM form"
     )
 
     iterable_api_key: ApiKey = Field(description="an Iterable key: printable ASCII, no spaces")
@@ -178,17 +180,37 @@ class Settings(BaseModel):
 
     @property
     def connection_limit(self) -> int:
-        """The maximum number of concurrent calls, whatever the number of users turns out to be."""
+        """The maximum number of concurrent calls, however many users the run has."""
         return AUTO_WORKERS if self.max_workers == "auto" else self.max_workers
 
+    @property
+    def project(self) -> str:
+        """Identifies the Iterable project (address and key) without revealing either."""
+        return _project(self.iterable_api_base_url, self.iterable_api_key)
+
+    @property
+    def delivery(self) -> DeliveryOptions:
+        """How users are sent."""
+        return DeliveryOptions(
+            mode=self.delivery_mode,
+            workers=self.max_workers,
+            uses_jwt=self.use_jwt_auth,
+            quiet=self.log_level not in {"DEBUG", "INFO"},
+        )
+
+    @property
+    def jwt_secret(self) -> str | None:
+        """The secret that tokens are signed with, or None without JWT authentication."""
+        return self.iterable_jwt_secret.get_secret_value() if self.use_jwt_auth else None
+
     def secrets(self) -> tuple[str, ...]:
-        """What must never be seen in a log, an error or a file."""
+        """The values that must never appear in a log, an error or a file."""
         hidden = (self.iterable_api_key, self.iterable_jwt_secret, self.db_password)
         return tuple(secret.get_secret_value() for secret in hidden)
 
 
 class StatusSettings(BaseModel):
-    """What `--status` uses: the journal and, for its advice, the Iterable project if it is set."""
+    """The settings of `--status`: the journal and, if set, the Iterable project."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore")
 
@@ -196,54 +218,32 @@ class StatusSettings(BaseModel):
     iterable_api_key: ApiKey | None = None
     iterable_api_base_url: Origin = DEFAULT_BASE_URL
 
+    @property
+    def project(self) -> str | None:
+        """The same as `Settings.project`, or None without a key."""
+        key = self.iterable_api_key
+        return _project(self.iterable_api_base_url, key) if key else None
+
+
+def _project(base_url: str, key: SecretStr) -> str:
+    return f"{_digest(base_url)}:{_digest(key.get_secret_value())}"
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
 
 SECRET_VARIABLES = frozenset({"DB_PASSWORD", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"})
 VARIABLES = tuple(name.upper() for name in Settings.model_fields)
-# A password may begin or end with a space.
-_AS_WRITTEN = frozenset({"DB_PASSWORD"})
-_MAY_BE_EMPTY = frozenset({"DB_PASSWORD"})
 _ALWAYS_REQUIRED = ("DB_NAME", "ITERABLE_API_KEY")
 _SERVER_REQUIRED = ("DB_HOST", "DB_USER", "DB_PASSWORD")
 
 
-def find_env_file(named: Path | None, working_dir: Path, program_dir: Path) -> Path | None:
-    """The `.env` to read: the one named, else the working directory's, else the program's.
-
-    Raises:
-        ConfigurationError: a named file does not exist, or it cannot be known which to read.
-    """
-    if named is not None:
-        if not _is_env_file(named):
-            raise ConfigurationError(f"No such file: {named} (named by --env-file)")
-        return named
-    candidates = (working_dir / ".env", program_dir / ".env")
-    return next((path for path in candidates if _is_env_file(path)), None)
-
-
-def _is_env_file(path: Path) -> bool:
-    """Whether it can be read from; a folder may be named `.env`, too."""
-    try:
-        return is_there(path) and not path.is_dir()
-    except FileError as error:
-        raise ConfigurationError(
-            f"{error}; name the file of the settings with --env-file"
-        ) from error
-
-
-def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
-    """The settings' variables that are set, from the environment first, then from the file.
-
-    Raises:
-        ConfigurationError: the file cannot be read.
-    """
-    return {**_variables_set_in(_read_env_file(env_file)), **_variables_set_in(environment)}
-
-
 def load_settings(values: Mapping[str, str]) -> Settings:
-    """Check and type the variables that `read_variables` found.
+    """Check and convert the variables.
 
     Raises:
-        ConfigurationError: some are missing, all named in one line, or do not parse.
+        ConfigurationError: some are missing (all named in one line) or do not parse.
     """
     missing = [name for name in _required(values) if name not in values]
     if missing:
@@ -252,7 +252,7 @@ def load_settings(values: Mapping[str, str]) -> Settings:
 
 
 def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
-    """Check and type those variables that `--status` uses; the others may be missing or wrong.
+    """Check and convert the variables that `--status` uses; others may be missing or wrong.
 
     Raises:
         ConfigurationError: some do not parse.
@@ -262,9 +262,9 @@ def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
 
 
 def _checked(model: type[_Model], values: Mapping[str, str]) -> _Model:
-    garbled = [name for name, value in values.items() if not _is_text(value)]
-    if garbled:
-        raise ConfigurationError(f"Not valid UTF-8: {', '.join(garbled)}")
+    undecodable = [name for name, value in values.items() if not is_text(value)]
+    if undecodable:
+        raise ConfigurationError(f"Not valid UTF-8: {', '.join(undecodable)}")
     with_nul = [name for name, value in values.items() if "\0" in value]
     if with_nul:
         raise ConfigurationError(f"Has a NUL character: {', '.join(with_nul)}")
@@ -272,56 +272,12 @@ def _checked(model: type[_Model], values: Mapping[str, str]) -> _Model:
     try:
         return model(**fields)
     except ValidationError as error:
-        complaints = {str(problem["loc"][0]) for problem in error.errors()}
-        raise ConfigurationError(_complain(sorted(complaints), values)) from None
+        invalid = {str(problem["loc"][0]) for problem in error.errors()}
+        raise ConfigurationError(_error_message(sorted(invalid), values)) from None
 
 
-def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
-    """The settings with paths that hold wherever the process is, and whatever becomes of `folder`.
-
-    Args:
-        settings: with paths that may be relative.
-        folder: what they are relative to.
-
-    Raises:
-        ConfigurationError: MySQL's driver would not take the path of its file.
-    """
-    paths = {
-        name: folder / value
-        for name in ("log_file", "output_dir", "journal_file", "db_ssl_ca")
-        if (value := getattr(settings, name)) is not None
-    }
-    if "db_ssl_ca" in paths and not _is_text(str(paths["db_ssl_ca"])):
-        raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
-    database = {"db_name": str(folder / settings.db_name)} if settings.db_engine == "sqlite" else {}
-    return settings.model_copy(update=paths | database)
-
-
-def _variables_set_in(source: Mapping[str, str]) -> dict[str, str]:
-    """The settings' variables of one source; an empty one does not hide the other source's."""
-    found = {
-        name: source[name] if name in _AS_WRITTEN else source[name].strip()
-        for name in VARIABLES
-        if name in source
-    }
-    return {name: value for name, value in found.items() if value or name in _MAY_BE_EMPTY}
-
-
-def _read_env_file(path: Path | None) -> dict[str, str]:
-    if path is None:
-        return {}
-    try:
-        # Read here, since dotenv takes a pipe under /dev/fd for a missing file.
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"Cannot read {path}: {error}") from error
-    # Interpolation would change passwords that hold a "${".
-    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _is_text(value: str) -> bool:
-    """Whether it has no bytes that Python could not decode."""
+def is_text(value: str) -> bool:
+    """Whether all bytes of the value could be decoded."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
@@ -332,15 +288,15 @@ def _required(values: Mapping[str, str]) -> list[str]:
     return [name for name in VARIABLES if name in names]
 
 
-def _complain(fields: list[str], values: Mapping[str, str]) -> str:
+def _error_message(fields: list[str], values: Mapping[str, str]) -> str:
     # A secret may have been put into the wrong variable.
     mask = SecretMask(values[name] for name in SECRET_VARIABLES if name in values)
-    return mask("; ".join(_complaint(field, values) for field in fields))
+    return mask("; ".join(_field_error(field, values) for field in fields))
 
 
-def _complaint(field: str, values: Mapping[str, str]) -> str:
+def _field_error(field: str, values: Mapping[str, str]) -> str:
     name = field.upper()
-    # An address with an @ may hold a password.
+    # An address with an @ may contain a password.
     hidden = name in SECRET_VARIABLES or "@" in values[name]
     shown = "a value that is not shown" if hidden else repr(values[name])
     return f"{name} is {shown}, expected {Settings.model_fields[field].description}"

@@ -8,7 +8,7 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """What the process tells its caller."""
 
-    DELIVERED = 0
+    OK = 0
     SOME_FAILED = 1
     USAGE = 2
     UNAVAILABLE = 69

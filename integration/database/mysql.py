@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import mysql.connector
 from mysql.connector.constants import ClientFlag
 
+from integration.core.hosts import address_text
 from integration.database.call_thread import CallThread
 from integration.database.errors import (
     DatabaseError,
@@ -20,7 +21,6 @@ from integration.database.errors import (
     one_line,
     query_error,
 )
-from integration.database.settings import address_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,8 +13,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from integration.database.errors import QueryFailed
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # What is not closed goes on to the end of the text.
 _TOKEN = re.compile(
@@ -41,6 +44,25 @@ _HEADING = re.compile(r"-- Query (\d+):")
 
 class SqlFileError(ValueError):
     """There is not exactly one statement of that number."""
+
+
+def load_query(path: Path, number: int) -> str:
+    """Read one query from a file in which each stands below a `-- Query N: …` heading.
+
+    Returns:
+        The statement, without the comments above it and the closing semicolon.
+
+    Raises:
+        QueryFailed: there is no such file, heading or statement, or more than one of them.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryFailed(f"Cannot read the queries in {path}: {error}") from error
+    try:
+        return find_query(text, number)
+    except SqlFileError as error:
+        raise QueryFailed(f"{path} {error}") from error
 
 
 def find_query(text: str, number: int) -> str:

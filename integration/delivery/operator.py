@@ -77,7 +77,7 @@ def _nothing_delivered(past: PastRun) -> ExitCode:
     run_id = past.record.header.run_id
     if not past.counts.total_users:
         logger.info("Nothing to verify: run %s had no users", run_id)
-        return ExitCode.DELIVERED
+        return ExitCode.OK
     logger.warning("Nothing to verify: no user of run %s was delivered", run_id)
     return ExitCode.SOME_FAILED
 
@@ -123,7 +123,7 @@ def _verify_summary(counts: Counter[str]) -> str:
 def _verify_exit_code(counts: Counter[str]) -> ExitCode:
     """What no read can show is no failure, but something must have been confirmed."""
     failed = counts["different"] or counts["unread"] or not counts["confirmed"]
-    return ExitCode.SOME_FAILED if failed else ExitCode.DELIVERED
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
 def unfinished_message(backlog: Backlog) -> str:

@@ -6,17 +6,18 @@ StillOpenError    exit 1: an unfinished run comes first; nothing was done
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+import uuid
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
-from db_connection import DatabaseConnection, load_query
-from integration.bootstrap import PROGRAM_DIR, database_settings, project_of, run_header
 from integration.config.settings import ConfigurationError
 from integration.core.clock import utc_now, utc_now_iso
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import discard_part, ensure_writable_folder
+from integration.core.models import RunHeader
+from integration.database.query_file import load_query
 from integration.delivery.operator import other_project_message, unfinished_message
 from integration.delivery.progress import MAX_USERS_SHOWN
 from integration.journal.backlog import (
@@ -33,17 +34,17 @@ from integration.journal.queries import (
 )
 
 if TYPE_CHECKING:
-    from contextlib import ExitStack
+    from collections.abc import Iterator
+    from types import TracebackType
 
-    from integration.config.arguments import Options
-    from integration.config.settings import Settings
-    from integration.core.models import RunHeader, RunKind
+    from integration.core.models import PageView, RunKind
+    from integration.delivery.run_files import RunFiles
     from integration.journal.queries import PastRun
     from integration.journal.store import Journal
 
 logger = logging.getLogger(__name__)
 
-QUERY_FILE = PROGRAM_DIR / "phase2_queries.sql"
+QUERY_FILE = Path(__file__).resolve().parents[2] / "phase2_queries.sql"
 QUERY_NUMBER = 2
 
 
@@ -53,38 +54,83 @@ class StillOpenError(AppError):
     exit_code = ExitCode.SOME_FAILED
 
 
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What the settings and the command line ask for.
+
+    Attributes:
+        project: identifies the Iterable project.
+        authentication: for the results file and the summary.
+        resume: continue the last unfinished run.
+        retry_failed: send the users that the last run failed to deliver.
+        dry_run: send nothing.
+        incremental: skip users that have not changed.
+        limit: take the first users of Query 2 only.
+    """
+
+    project: str
+    authentication: Literal["JWT", "API Key"]
+    resume: bool = False
+    retry_failed: bool = False
+    dry_run: bool = False
+    incremental: bool = False
+    limit: int | None = None
+
+
+class PageViewSource(Protocol):
+    """A database that is connected while its context is entered."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+    def stream_page_views(self, query: str, limit: int | None = None) -> Iterator[PageView]:
+        """The rows of a query that returns the columns of `PageView`."""
+        ...
+
+
 def start_run(
-    settings: Settings, options: Options, journal: Journal, cleanup: ExitStack
+    plan: RunPlan, journal: Journal, files: RunFiles, database: PageViewSource
 ) -> int | None:
-    """Whom to send: an earlier run's open users, or those of Query 2; None when nobody."""
-    if not options.dry_run:
+    """Find the users to send: pending ones of an earlier run, or the result of Query 2.
+
+    Returns:
+        The run's number in the journal, or None if there is nothing to do.
+    """
+    if not plan.dry_run:
         for path in files_of_dead_runs(journal):
             discard_part(Path(path))
     record_last_sent_of_crashed_runs(journal)
-    run = _choose_run(settings, options, journal, cleanup)
+    run = _choose_run(plan, journal, files, database)
     prune(journal, utc_now(), run)
     return run
 
 
 def _choose_run(
-    settings: Settings, options: Options, journal: Journal, cleanup: ExitStack
+    plan: RunPlan, journal: Journal, files: RunFiles, database: PageViewSource
 ) -> int | None:
-    if options.retry_failed:
-        return retry_run(settings, journal, cleanup)
-    earlier = unfinished(journal, project_of(settings))
-    if options.resume:
+    if plan.retry_failed:
+        return retry_run(plan, journal, files)
+    earlier = unfinished(journal, plan.project)
+    if plan.resume:
         if earlier and not earlier.past.is_loaded:
-            return run_from_the_start(settings, earlier.past, journal, cleanup)
-        return resume_run(settings, journal)
-    if earlier and not options.dry_run:
+            header = _header_from_the_start(plan, earlier.past, files)
+            return load_users(journal, header, database)
+        return resume_run(journal, plan.project)
+    if earlier and not plan.dry_run:
         notice = unfinished_message(earlier)
         logger.warning("%s. --resume would continue it; starting a new run", notice)
-    return fetch_users(settings, options, journal, cleanup)
+    return load_users(journal, _new_header(plan, files), database)
 
 
-def resume_run(settings: Settings, journal: Journal) -> int | None:
+def resume_run(journal: Journal, project: str) -> int | None:
     """Go on with the newest run that did not finish."""
-    project = project_of(settings)
     backlog = unfinished(journal, project)
     if backlog is None:
         check_project(journal, project)
@@ -106,20 +152,19 @@ def resume_run(settings: Settings, journal: Journal) -> int | None:
     return run
 
 
-def retry_run(settings: Settings, journal: Journal, cleanup: ExitStack) -> int | None:
+def retry_run(plan: RunPlan, journal: Journal, files: RunFiles) -> int | None:
     """Begin a run of those whom the newest finished run with open users did not deliver."""
-    project = project_of(settings)
-    source = undelivered(journal, project)
+    source = undelivered(journal, plan.project)
     if source is None:
-        first = unfinished(journal, project)
+        first = unfinished(journal, plan.project)
         if first:
             raise StillOpenError(
                 f"{unfinished_message(first)}. --resume goes on with it; only then --retry-failed"
             )
-        check_project(journal, project)
+        check_project(journal, plan.project)
         logger.info("Nothing to retry: no finished run left anybody undelivered")
         return None
-    header = run_header(settings, "retry", cleanup, dry_run=False)
+    header = _header(plan, "retry", files)
     run = journal.begin_retry(header, source)
     logger.info(
         "Retrying %d user(s) whom run %s did not deliver",
@@ -140,28 +185,40 @@ def check_project(journal: Journal, project: str) -> None:
         raise ConfigurationError(other_project_message(elsewhere))
 
 
-def run_from_the_start(
-    settings: Settings, past: PastRun, journal: Journal, cleanup: ExitStack
-) -> int:
+def _header_from_the_start(plan: RunPlan, past: PastRun, files: RunFiles) -> RunHeader:
     """Begin again with a run that never came to have its users: it has sent nothing."""
     earlier = past.record.header
     logger.info("Run %s did not load its users: it begins from the start", earlier.run_id)
-    header = run_header(settings, earlier.kind, cleanup, dry_run=False)
-    same = replace(
-        header, run_id=earlier.run_id, limit=earlier.limit, incremental=earlier.incremental
+    return replace(
+        _header(plan, earlier.kind, files),
+        run_id=earlier.run_id,
+        limit=earlier.limit,
+        incremental=earlier.incremental,
     )
-    return load_users(settings, same, journal)
 
 
-def fetch_users(settings: Settings, options: Options, journal: Journal, cleanup: ExitStack) -> int:
+def _new_header(plan: RunPlan, files: RunFiles) -> RunHeader:
     """A new run of the users of Query 2."""
-    kind: RunKind = "limited" if options.limit else "full"
-    header = run_header(settings, kind, cleanup, dry_run=options.dry_run)
-    header = replace(header, limit=options.limit, incremental=options.incremental)
-    return load_users(settings, header, journal)
+    header = _header(plan, "limited" if plan.limit else "full", files)
+    return replace(header, limit=plan.limit, incremental=plan.incremental)
 
 
-def load_users(settings: Settings, header: RunHeader, journal: Journal) -> int:
+def _header(plan: RunPlan, kind: RunKind, files: RunFiles) -> RunHeader:
+    """What is known of a run before its first row."""
+    names = files.reserve()
+    return RunHeader(
+        run_id=str(uuid.uuid4()),
+        started_at=utc_now_iso(),
+        authentication=plan.authentication,
+        csv_file=names.csv_file,
+        results_file=names.results_file,
+        dry_run=plan.dry_run,
+        kind=kind,
+        project=plan.project,
+    )
+
+
+def load_users(journal: Journal, header: RunHeader, database: PageViewSource) -> int:
     """Steps 2 and 3: stream Query 2 into the journal and let the database go.
 
     The run is in the journal before, so that --resume knows of one that fails here.
@@ -169,7 +226,7 @@ def load_users(settings: Settings, header: RunHeader, journal: Journal) -> int:
     run = journal.announce(header)
     query = load_query(QUERY_FILE, QUERY_NUMBER)
     logger.info("[STEP 2] Connecting to database...")
-    with DatabaseConnection.from_settings(database_settings(settings)) as database:
+    with database:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
         journal.load(run, header, database.stream_page_views(query, header.limit))
     counts = past_run(journal, run).counts

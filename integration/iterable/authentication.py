@@ -62,16 +62,7 @@ class JwtAuthentication:
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        try:
-            self._signed({})
-        except jwt.InvalidKeyError:
-            # What the library says is about keys in general; the cause could show the secret.
-            raise SecretError(
-                "is a public or private key or a certificate:"
-                " HS256 needs the shared secret of the JWT key"
-            ) from None
-        except UnicodeEncodeError:
-            raise SecretError("is not UTF-8 text") from None
+        check_secret(self.secret)
 
     def headers(self, email: str | None) -> dict[str, str]:
         """The key and an HS256 token for `email`, valid for one hour."""
@@ -82,12 +73,31 @@ class JwtAuthentication:
             "exp": issued_at + TOKEN_LIFETIME_SECONDS,
             "email": email,
         }
-        token = self._signed(claims)
+        token = _signed(claims, self.secret)
         logger.debug("JWT token generated successfully")
         return {"Api-Key": self.api_key, "Authorization": f"Bearer {token}"}
 
-    def _signed(self, claims: dict[str, object]) -> str:
-        return jwt.encode(claims, self.secret, algorithm="HS256")
+
+def check_secret(secret: str) -> None:
+    """Check that a token can be signed with this JWT secret.
+
+    Raises:
+        SecretError: it cannot; the message does not contain the secret.
+    """
+    try:
+        _signed({}, secret)
+    except jwt.InvalidKeyError:
+        # The library's message is about keys in general; the cause could contain the secret.
+        raise SecretError(
+            "is a public or private key or a certificate:"
+            " HS256 needs the shared secret of the JWT key"
+        ) from None
+    except UnicodeEncodeError:
+        raise SecretError("is not UTF-8 text") from None
+
+
+def _signed(claims: dict[str, object], secret: str) -> str:
+    return jwt.encode(claims, secret, algorithm="HS256")
 
 
 def authentication_of(api_key: str, jwt_secret: str | None) -> Authentication:

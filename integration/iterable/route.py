@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.util import parse_url
 
-from integration.config.settings import is_loopback
+from integration.core.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,8 +13,10 @@ import pytest
 from integration.config.settings import load_settings
 from integration.core.exit_codes import ExitCode
 from integration.core.shutdown import INTERRUPTIONS, Stop
+from integration.delivery.dry_run import show_payloads
+from integration.delivery.finish_run import finish_run
+from integration.delivery.mode import decide_mode
 from integration.journal.store import Journal
-from main import decide_mode, show_payloads, summarise
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
 from tests.support.journals import HEADER, completed_run
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 VIEWS = [page_view(number) for number in range(1_000)]
-AUTO = load_settings({"DB_ENGINE": "sqlite", "DB_NAME": "a.db", "ITERABLE_API_KEY": "a-key"})
+AUTO = load_settings(
+    {"DB_ENGINE": "sqlite", "DB_NAME": "a.db", "ITERABLE_API_KEY": "a-key"}
+).delivery
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ class TestDecideMode:
         run = completed_run(journal, VIEWS, reached=0, status="running")
         journal.set_mode(run, "single")
         assert decide_mode(AUTO, journal, run) == "single"
-        asked = AUTO.model_copy(update={"delivery_mode": "bulk"})
+        asked = replace(AUTO, mode="bulk")
         assert decide_mode(asked, journal, run) == "bulk"
 
 
@@ -83,7 +87,7 @@ class TestDryRun:
         run = journal.begin(header, VIEWS[:3])
         decide_mode(AUTO, journal, run)
         caplog.set_level(logging.INFO)
-        assert summarise(journal, run, stopped(), dry_run=True) == ExitCode.SIGINT
+        assert finish_run(journal, run, stopped(), dry_run=True) == ExitCode.SIGINT
         assert "Dry run: nothing was sent; 3 user(s) would be, by single calls" in caplog.messages
         assert "--resume" not in caplog.text
 
@@ -96,9 +100,12 @@ def test_a_journal_that_goes_away_while_the_results_are_written_is_told_of(
 ) -> None:
     """All is sent and recorded, but the next run does not know: no good end."""
     run = completed_run(journal, VIEWS[:3], status="running")
-    monkeypatch.setattr("main.write_results", lambda *_: (tmp_path / "journal.db").unlink())
+    monkeypatch.setattr(
+        "integration.delivery.finish_run.write_results",
+        lambda *_: (tmp_path / "journal.db").unlink(),
+    )
 
-    assert summarise(journal, run, Stop(), dry_run=False) == ExitCode.CONFIGURATION
+    assert finish_run(journal, run, Stop(), dry_run=False) == ExitCode.CONFIGURATION
 
     assert "was removed or replaced during the run" in caplog.text
     assert "--resume" not in caplog.text
@@ -116,7 +123,7 @@ def test_a_jwt_key_that_is_asked_for_bulk_calls_says_what_it_does(tmp_path: Path
         ran = run(tmp_path, environment, "--mode", "bulk")
 
     assert (ran.exit_code, ran.results["mode"]) == (0, "single")
-    assert "A JWT key may not make bulk calls: going on with single calls" in ran.stderr
+    assert "A JWT key may not make bulk calls: continuing with single calls" in ran.stderr
 
 
 class TestStatus:

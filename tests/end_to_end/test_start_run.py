@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.bootstrap import project_of
 from integration.config.settings import load_settings
 from integration.delivery.start_run import resume_run
 from integration.journal.queries import past_run, past_runs
@@ -242,7 +241,7 @@ def test_going_on_with_a_run_is_all_or_nothing(
     settings = load_settings(
         {"DB_ENGINE": "sqlite", "DB_NAME": "a.db", "ITERABLE_API_KEY": "the-right-key"}
     )
-    address = project_of(settings).partition(":")[0]
+    address = settings.project.partition(":")[0]
     header = replace(
         HEADER, project=f"{address}:wrong", results_file=str(tmp_path / "results.json")
     )
@@ -255,7 +254,7 @@ def test_going_on_with_a_run_is_all_or_nothing(
         run = journal.begin(header, [page_view(1)])
         journal.finish(run, "stopped", "Iterable refused the API key", AT)
         with pytest.raises(KeyboardInterrupt):
-            resume_run(settings, journal)
+            resume_run(journal, settings.project)
 
         record = past_run(journal, run).record
         assert (record.status, record.header.project) == ("stopped", header.project)

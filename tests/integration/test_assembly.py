@@ -1,4 +1,4 @@
-"""The run's parts: settings from where they belong, a client as the settings want it."""
+"""The wiring of the run: where settings come from, and the client made from them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.bootstrap import make_client
 from integration.config.arguments import __version__
 from integration.config.settings import load_settings
 from integration.core.shutdown import Stop
+from main import make_client
 from tests.support.runs import (
     ROOT,
     RunResult,

@@ -26,9 +26,9 @@ from db_connection import (
     QueryFailed,
     load_query,
 )
+from integration.core.hosts import parse_hosts
 from integration.core.models import PageView
 from integration.database import mysql as db_mysql
-from integration.database.settings import parse_hosts
 from tests.conftest import QUERIES_SQL, load_seed
 from tests.support.fake_mysql import GREETING, OK, fake_mysql
 from tests.support.mysql_server import MySQLServer, find_server, is_mariadb, private_server

@@ -224,7 +224,7 @@ def test_a_working_directory_that_is_removed_during_the_run_costs_no_results(
     """Paths are those of the start; the output folder is made again if it must be."""
     output = tmp_path / "elsewhere" if output_dir == "elsewhere" else folder / output_dir
     environment["OUTPUT_DIR"] = str(output) if output_dir == "elsewhere" else output_dir
-    environment["JOURNAL_FILE"] = str(tmp_path / "journal.db")
+    environment["JOURNAL_FILE"] = str(tmp_path / "journal.db")  # a run stops without its journal
     sandbox.faults(
         [
             {

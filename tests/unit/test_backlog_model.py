@@ -14,11 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from integration.bootstrap import project_of
-from integration.config.settings import load_settings
 from integration.core.clock import to_iso
 from integration.core.models import CALLS, Retries, RunKind
-from integration.delivery.start_run import StillOpenError, resume_run, retry_run
+from integration.delivery.run_files import RunFiles
+from integration.delivery.start_run import RunPlan, StillOpenError, resume_run, retry_run
 from integration.journal.pruning import prune
 from integration.journal.queries import past_run, past_runs, record_last_sent_of_crashed_runs
 from integration.journal.store import Journal
@@ -56,14 +55,7 @@ class Runs(RuleBasedStateMachine):
         self.days = 0
         self.clock_error = 0
         self.runs = 0
-        self.settings = load_settings(
-            {
-                "DB_ENGINE": "sqlite",
-                "DB_NAME": "customers.db",
-                "ITERABLE_API_KEY": "a-key",
-                "OUTPUT_DIR": str(self.folder),
-            }
-        )
+        self.plan = RunPlan(project="a-project", authentication="API Key")
 
     @rule(error=errors)
     def set_clock(self, error: int) -> None:
@@ -107,7 +99,7 @@ class Runs(RuleBasedStateMachine):
                 run_id=f"run-{self.runs}",
                 started_at=to_iso(self.now),
                 kind=kind,
-                project=project_of(self.settings),
+                project=self.plan.project,
             )
             run = journal.begin(header, views, incremental=incremental)
             prune(journal, self.now, run)
@@ -123,7 +115,7 @@ class Runs(RuleBasedStateMachine):
     def resume(self, end: str, reach: int, plan: list[str]) -> None:
         """`--resume`."""
         with self.journal() as journal:
-            run = resume_run(self.settings, journal)
+            run = resume_run(journal, self.plan.project)
             prune(journal, self.now, run)
             if run is not None:
                 self.deliver(journal, run, end, reach, plan)
@@ -131,9 +123,9 @@ class Runs(RuleBasedStateMachine):
     @rule(end=ends, reach=reaches, plan=plans)
     def retry(self, end: str, reach: int, plan: list[str]) -> None:
         """`--retry-failed`."""
-        with self.journal() as journal, ExitStack() as cleanup:
+        with self.journal() as journal, RunFiles(self.folder) as files:
             try:
-                run = retry_run(self.settings, journal, cleanup)
+                run = retry_run(self.plan, journal, files)
             except StillOpenError:
                 return
             if run is not None:
@@ -163,10 +155,10 @@ class Runs(RuleBasedStateMachine):
     def teardown(self) -> None:
         """With Iterable well again, --resume and --retry-failed bring every user home."""
         for _ in range(100):
-            with self.journal() as journal, ExitStack() as cleanup:
-                run = resume_run(self.settings, journal)
+            with self.journal() as journal, RunFiles(self.folder) as files:
+                run = resume_run(journal, self.plan.project)
                 if run is None:
-                    run = retry_run(self.settings, journal, cleanup)
+                    run = retry_run(self.plan, journal, files)
                 self.days += 40
                 prune(journal, self.now, run)
                 if run is None:

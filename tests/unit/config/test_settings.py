@@ -9,14 +9,13 @@ import pytest
 from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 
+from integration.config.loading import find_env_file, read_variables
 from integration.config.settings import (
     SECRET_VARIABLES,
     VARIABLES,
     ConfigurationError,
     Settings,
-    find_env_file,
     load_settings,
-    read_variables,
 )
 
 EXAMPLE = Path(__file__).resolve().parents[3] / ".env.example"
@@ -42,7 +41,7 @@ def from_file(path: Path, content: str | bytes) -> dict[str, str]:
     return read_variables({}, path)
 
 
-HOSTS = "a host, or several separated by commas, without a port: set DB_PORT, which is for all"
+HOSTS = "one or more hosts separated by commas, without a port (DB_PORT applies to all)"
 
 
 class TestWhereAValueComesFrom:
@@ -265,7 +264,7 @@ class TestValues:
             (
                 "DB_SSL_CA",
                 "/gone/ca.pem",
-                "the path of a file that can be read: a CA certificate in PEM form",
+                "the path of a readable CA certificate file in PEM form",
             ),
             ("USE_JWT_AUTH", "maybe", "true or false"),
             ("LOG_LEVEL", "LOUD", "DEBUG, INFO, WARNING or ERROR"),

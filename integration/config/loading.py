@@ -1,0 +1,166 @@
+"""Where settings come from: the command line, then the environment, then one `.env` file.
+
+An empty variable counts as not set, except DB_PASSWORD, which may be empty.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dotenv import dotenv_values
+
+from integration.config.settings import (
+    VARIABLES,
+    ConfigurationError,
+    Settings,
+    is_text,
+    load_settings,
+    load_status_settings,
+)
+from integration.core.files import FileError, is_same_file, is_there
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from integration.config.settings import StatusSettings
+
+# A password may begin or end with a space.
+_AS_WRITTEN = frozenset({"DB_PASSWORD"})
+_MAY_BE_EMPTY = frozenset({"DB_PASSWORD"})
+_SQLITE_COMPANIONS = ("-wal", "-shm", "-journal", ".lock")
+
+
+def load(variables: Mapping[str, str], overrides: Mapping[str, str], working_dir: Path) -> Settings:
+    """The settings of a run, with absolute paths.
+
+    Args:
+        variables: what `read_variables` found.
+        overrides: variables set on the command line.
+        working_dir: what relative paths are relative to.
+
+    Raises:
+        ConfigurationError: a required variable is missing, or a value cannot be used.
+    """
+    return with_absolute_paths(load_settings({**variables, **overrides}), working_dir)
+
+
+def load_status(variables: Mapping[str, str], working_dir: Path) -> StatusSettings:
+    """The settings of `--status`, with absolute paths; the arguments are those of `load`.
+
+    Raises:
+        ConfigurationError: a value cannot be used.
+    """
+    settings = load_status_settings(variables)
+    return settings.model_copy(update={"journal_file": working_dir / settings.journal_file})
+
+
+def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
+    """The settings' variables that are set, from the environment first, then from the file.
+
+    Raises:
+        ConfigurationError: the file cannot be read.
+    """
+    return {**_variables_set_in(_read_env_file(env_file)), **_variables_set_in(environment)}
+
+
+def find_env_file(named: Path | None, working_dir: Path, program_dir: Path) -> Path | None:
+    """The `.env` to read: the named one, else the working directory's, else the program's.
+
+    Raises:
+        ConfigurationError: the named file does not exist, or a folder cannot be searched.
+    """
+    if named is not None:
+        if not _is_env_file(named):
+            raise ConfigurationError(f"No such file: {named} (named by --env-file)")
+        return named
+    candidates = (working_dir / ".env", program_dir / ".env")
+    return next((path for path in candidates if _is_env_file(path)), None)
+
+
+def current_folder() -> Path:
+    """The working directory.
+
+    Raises:
+        ConfigurationError: it no longer exists or cannot be used.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "The working directory no longer exists: change to another one"
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"Cannot use the working directory ({error.strerror}): change to another one"
+        ) from error
+
+
+def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+    """The settings with paths that stay valid if the working directory changes or is removed.
+
+    Args:
+        settings: with paths that may be relative.
+        folder: what they are relative to.
+
+    Raises:
+        ConfigurationError: MySQL's driver cannot take the path of DB_SSL_CA.
+    """
+    paths = {
+        name: folder / value
+        for name in ("log_file", "output_dir", "journal_file", "db_ssl_ca")
+        if (value := getattr(settings, name)) is not None
+    }
+    if "db_ssl_ca" in paths and not is_text(str(paths["db_ssl_ca"])):
+        raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
+    database = {"db_name": str(folder / settings.db_name)} if settings.db_engine == "sqlite" else {}
+    return settings.model_copy(update=paths | database)
+
+
+def check_log_and_journal(log: Path, rotated_logs: Iterable[Path], journal: Path) -> None:
+    """Check that log and journal share no file, including rotated logs and SQLite's own files.
+
+    Raises:
+        ConfigurationError: one would overwrite the other.
+    """
+    real_path = os.path.realpath(journal)
+    journal_files = [journal, *(Path(real_path + suffix) for suffix in _SQLITE_COMPANIONS)]
+    logs = [log, *rotated_logs]
+    if any(is_same_file(one, other) for one in logs for other in journal_files):
+        raise ConfigurationError(
+            f"JOURNAL_FILE and LOG_FILE must be two files: {journal} and {log} are the same,"
+            " or one is a file that the other creates; change either"
+        )
+
+
+def _is_env_file(path: Path) -> bool:
+    """Whether it can be read from; a folder may be named `.env`, too."""
+    try:
+        return is_there(path) and not path.is_dir()
+    except FileError as error:
+        raise ConfigurationError(f"{error}; name the settings file with --env-file") from error
+
+
+def _variables_set_in(source: Mapping[str, str]) -> dict[str, str]:
+    """The settings' variables of one source; an empty one does not hide the other source's."""
+    found = {
+        name: source[name] if name in _AS_WRITTEN else source[name].strip()
+        for name in VARIABLES
+        if name in source
+    }
+    return {name: value for name, value in found.items() if value or name in _MAY_BE_EMPTY}
+
+
+def _read_env_file(path: Path | None) -> dict[str, str]:
+    if path is None:
+        return {}
+    try:
+        # Not dotenv's own reader: it treats a pipe under /dev/fd as a missing file.
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"Cannot read {path}: {error}") from error
+    # Interpolation would change passwords that contain "${".
+    values = dotenv_values(stream=io.StringIO(text), interpolate=False)
+    return {name: value for name, value in values.items() if value is not None}

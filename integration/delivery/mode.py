@@ -1,0 +1,30 @@
+"""Single or bulk calls."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from integration.delivery.dispatcher import choose_mode
+from integration.journal.queries import past_run
+
+if TYPE_CHECKING:
+    from integration.config.settings import DeliveryOptions
+    from integration.core.models import Mode
+    from integration.journal.store import Journal
+
+logger = logging.getLogger(__name__)
+
+
+def decide_mode(options: DeliveryOptions, journal: Journal, run: int) -> Mode:
+    """Decide how to call, and record it; with "auto", a resumed run or a retry keeps its mode.
+
+    Iterable expects one kind of call for one user within a short time.
+    """
+    earlier = past_run(journal, run).record.mode
+    wanted = earlier if options.mode == "auto" and earlier else options.mode
+    mode = choose_mode(wanted, journal.pending_users(run), jwt=options.uses_jwt)
+    if wanted == "bulk" != mode:
+        logger.warning("A JWT key may not make bulk calls: continuing with single calls")
+    journal.set_mode(run, mode)
+    return mode

@@ -1,0 +1,57 @@
+"""The names of a run's CSV and results file, reserved until the run ends."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from integration.core.clock import local_now
+from integration.core.files import reserve_timestamp
+from integration.delivery.reports import CSV_NAME, RESULTS_NAME
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class FileNames:
+    """The absolute paths of the files that a run writes."""
+
+    csv_file: str
+    results_file: str
+
+
+class RunFiles:
+    """Reserves the names of a new run's files; a context manager that releases them at its end.
+
+    Enter it after the journal's lock, so that the names are released while the lock is held.
+
+    Args:
+        folder: where the files will be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reserved = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reserved.close()
+
+    def reserve(self) -> FileNames:
+        """Names with the current local time that no other run uses.
+
+        Raises:
+            FileError: no name can be reserved.
+        """
+        names = (CSV_NAME, RESULTS_NAME)
+        # A symlink to the folder may change during the run.
+        folder = self._folder.resolve()
+        stamp = self._reserved.enter_context(
+            reserve_timestamp(folder, names, local_now, time.sleep)
+        )
+        return FileNames(*(str(folder / name.format(stamp)) for name in names))
