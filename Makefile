@@ -7,39 +7,40 @@ LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.1
 
 .PHONY: help demo test test-cluster bench check format lock clean
 
-help:  ## what can be made
+help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-demo: $(VENV)/runtime  ## run the whole job on embedded parts; results in demo_output/
+demo: $(VENV)/runtime  ## run the whole job with a bundled database and a mock Iterable API; output in demo_output/
 	$(BIN)/python main.py --demo
 
 test: $(VENV)/development  ## run the tests
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
-# Needs Debian's mariadb-server, galera-4 and rsync, and says so when they are missing.
-test-cluster: $(VENV)/development  ## run the tests on a Galera cluster of three (apt: galera-4)
+# Needs Debian's mariadb-server, galera-4 and rsync; reports what is missing.
+test-cluster: $(VENV)/development  ## run the tests that need a Galera cluster of three nodes
 	TEST_CLUSTER=1 $(BIN)/python -m pytest tests/end_to_end/cluster
 
-bench: $(VENV)/runtime  ## measure speed and memory; results in bench_output/
+bench: $(VENV)/runtime  ## measure speed and memory; output in bench_output/
 	$(BIN)/python -m benchmarks $(BENCH)
 
-check: $(VENV)/development  ## format check, lint, types and tests
+check: $(VENV)/development  ## format check, lint, types, import rules and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(MAKE) --no-print-directory test
 
-format: $(VENV)/development  ## format the code and mend what lint can mend
+format: $(VENV)/development  ## format the code and apply lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The versions that are locked stay unless a .in file asks for others; LOCK_FLAGS=--upgrade takes
-# the newest that the .in files allow.
-lock: $(VENV)/lock/bin/uv  ## pin and hash every package: requirements*.in to requirements*.txt
+# Keeps the locked versions unless a .in file asks for others; LOCK_FLAGS=--upgrade takes the
+# newest ones that the .in files allow.
+lock: $(VENV)/lock/bin/uv  ## pin and hash all packages of requirements*.in in requirements*.txt
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements.txt requirements.in
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-dev.txt requirements-dev.in
 
-clean:  ## remove the virtual environment and what tools left
+clean:  ## remove the virtual environment, caches and demo output
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
 
 $(VENV)/bin/python:
