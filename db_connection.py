@@ -1,11 +1,11 @@
-"""The database, as the run sees it: connect, stream the rows of one query, let go.
+"""The database: connect, stream the rows of one query, close.
 
-`DatabaseConnection` is the same for MySQL, MariaDB and SQLite; what differs stands in
-`db_mysql` and `db_sqlite`. No driver's exception leaves these modules. What does:
+`DatabaseConnection` works with MySQL, MariaDB and SQLite; `integration.database` has a module for
+each engine. It raises no driver's exceptions, but:
 
-    DatabaseError               caught by the run: one line that says what to check, exit code 69
-    ├── DatabaseUnavailable     no connection, or lost in mid-stream; trying again may help
-    │   └── DatabaseRefused     the server (or its certificate) says no; trying again will not help
+    DatabaseError               one line that says what to check; exit code 69
+    ├── DatabaseUnavailable     no connection, or lost while reading; a retry may help
+    │   └── DatabaseRefused     login or certificate refused; a retry will not help
     └── QueryFailed             connected, but the SQL cannot be run
 """
 
@@ -46,7 +46,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-WAITS_BETWEEN_TRIES_SECONDS = (1, 2)
+RETRY_WAITS_SECONDS = (1, 2)
 CONNECT_TIMEOUT_SECONDS = 10
 
 
@@ -56,11 +56,11 @@ class Session(Protocol):
     def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
         """Start a query and return the names of its columns.
 
-        More rows than `limit` need not be sent, but may.
+        The session may send more rows than `limit`; the caller stops reading.
         """
 
     def batches(self) -> Iterator[Sequence[tuple[object, ...]]]:
-        """Yield the rows as they arrive, some hundreds at a time."""
+        """Yield the rows in batches as they arrive."""
 
     def close(self) -> None:
         """End the connection, with or without unread rows."""
@@ -74,23 +74,23 @@ class DatabaseConnection:
         ) as connection:
             rows = connection.execute_query("SELECT id, email FROM customers")
 
-    It reads only: the session is read-only and in UTC. A MySQL database is connected to when the
-    `with` begins, three times at most; its errors are those at the top of this module.
+    The session is read-only and in UTC. Entering the `with` block connects, with up to three
+    attempts; the errors are those at the top of this module.
 
     Args:
-        database: The database; for SQLite its file.
-        host: A host, several separated by commas, or a sequence of them: tried in order. The
-            server's arguments, from this one to `ssl_ca`, mean nothing to SQLite.
+        database: The database; for SQLite the file.
+        host: One or more hosts, separated by commas or as a sequence; tried in order. SQLite
+            ignores the arguments from this one to `ssl_ca`.
         user: The database user.
         password: May be empty.
         port: The same for all hosts.
-        ssl_ca: PEM file; when given, TLS is required, certificate and host name verified.
+        ssl_ca: PEM file; if set, TLS is required, and certificate and host name are verified.
         engine: "mysql" (MariaDB too) or "sqlite".
-        sleep: Waits between the tries; takes seconds.
-        connect_timeout_seconds: Until signed in, for each try at each host.
+        sleep: Waits between attempts; takes seconds.
+        connect_timeout_seconds: Until the login is complete, for each attempt at each host.
 
     Raises:
-        ValueError: no host, or one with a port in it.
+        ValueError: there is no host, or one includes a port.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class DatabaseConnection:
         sleep: Callable[[float], object] = time.sleep,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     ) -> Self:
-        """The same, for settings that were read already."""
+        """A connection with these settings; the other arguments are those of the class."""
         return cls(
             database=settings.name,
             host=settings.hosts,
@@ -151,10 +151,10 @@ class DatabaseConnection:
         self.close()
 
     def connect(self) -> None:
-        """Connect, trying all hosts three times.
+        """Connect; tries all hosts up to three times.
 
         Raises:
-            DatabaseUnavailable: no host can be reached, or (DatabaseRefused) one says no.
+            DatabaseUnavailable: no host can be reached, or (DatabaseRefused) one refuses.
         """
         self.close()
         if self._settings.engine == "sqlite":
@@ -167,7 +167,7 @@ class DatabaseConnection:
         logger.info("Successfully connected to database: %s", self._settings.name)
 
     def _connect_with_retries(self) -> Session:
-        for seconds in WAITS_BETWEEN_TRIES_SECONDS:
+        for seconds in RETRY_WAITS_SECONDS:
             try:
                 return self._connect_to_any_host()
             except DatabaseRefused:  # a retry is a try in a loop
@@ -178,28 +178,28 @@ class DatabaseConnection:
         return self._connect_to_any_host()
 
     def _connect_to_any_host(self) -> Session:
-        from integration.database.mysql import MySQLSession  # noqa: PLC0415  # SQLite's users need no driver
+        from integration.database.mysql import MySQLSession  # noqa: PLC0415  # not needed for SQLite
 
         *first_hosts, last_host = self._settings.hosts
         for host in first_hosts:
             try:
                 return MySQLSession(self._settings, host, self._connect_timeout_seconds)
-            except DatabaseRefused:  # so is a failover
+            except DatabaseRefused:  # the next host would refuse, too
                 raise
             except DatabaseUnavailable as error:
                 logger.warning("%s. Trying the next host", error)
         return MySQLSession(self._settings, last_host, self._connect_timeout_seconds)
 
     def stream_page_views(self, query: str, limit: int | None = None) -> Iterator[PageView]:
-        """Run Query 2 and yield its rows as the server sends them; none is kept.
+        """Run Query 2 and yield its rows as the server sends them.
 
         Args:
             query: A MySQL query that returns the columns of `PageView`.
-            limit: At most so many rows, the first ones, whatever LIMIT the query has itself.
+            limit: Maximum number of rows, in addition to any LIMIT in the query.
 
         Raises:
             QueryFailed: the query cannot be run, or returns other columns or types.
-            DatabaseUnavailable: not connected, or the connection was lost on the way.
+            DatabaseUnavailable: not connected, or the connection was lost while reading.
         """
         session = self._open_session()
         problem = wrong_columns(session.execute(query, limit))
@@ -225,8 +225,8 @@ class DatabaseConnection:
             zone (in SQLite: the column `event_time`). All rows are in memory at once.
 
         Raises:
-            QueryFailed: the statement cannot be run, or two of its columns have one name.
-            DatabaseUnavailable: not connected, or the connection was lost on the way.
+            QueryFailed: the statement cannot be run, or two of its columns have the same name.
+            DatabaseUnavailable: not connected, or the connection was lost while reading.
         """
         session = self._open_session()
         columns = session.execute(sql)
@@ -234,7 +234,7 @@ class DatabaseConnection:
         if len(set(columns)) < len(columns):
             raise QueryFailed(
                 f"The query returns the columns {', '.join(columns)}: "
-                "give each a name of its own with AS"
+                "give each a different name with AS"
             )
         logger.info("Query executed successfully, returned %d rows", len(rows))
         return [dict(zip(columns, row, strict=True)) for row in rows]
@@ -245,7 +245,7 @@ class DatabaseConnection:
         return self._session
 
     def close(self) -> None:
-        """Let go of the database; safe to call twice and with unread rows."""
+        """Close the connection; safe to call twice and with unread rows."""
         session, self._session = self._session, None
         if session is not None:
             session.close()

@@ -1,7 +1,7 @@
-"""Where log lines go: a console for people and cron, and a rotating file with everything.
+"""Logging to the console and to a rotating file.
 
-INFO goes to stdout, WARNING and above to stderr, so that `>/dev/null` in a crontab leaves
-only problems to be mailed. Every line passes the secret mask.
+INFO goes to stdout, WARNING and above to stderr, so that with `>/dev/null` in a crontab cron mails
+only problems. The file gets everything from DEBUG on. Secrets are masked in every line.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 MAX_FILE_BYTES = 10_000_000
 BACKUPS = 5
 
-# A value from the database must not be able to write a log line of its own.
+# A value from the database must not be able to forge a log line.
 _CONTROL_CODES = [*range(32), *range(127, 160), 0x2028, 0x2029]
 _CONTROL_CHARACTERS = {code: repr(chr(code))[1:-1] for code in _CONTROL_CODES}
 
@@ -44,22 +44,22 @@ class LineFormatter(logging.Formatter):
         self._mask = mask
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-        """Name the module without its room, mask secrets, escape what would break the line."""
+        """Use the module's name without its package, mask secrets, escape control characters."""
         record.source = record.name.rpartition(".")[2]
         record.message = self._mask(record.message).translate(_CONTROL_CHARACTERS)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401  logging's names
-        """Mask a traceback, which keeps its lines."""
+        """Mask a traceback; it keeps its line breaks."""
         return self._mask(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802  logging's name
-        """Mask a stack likewise."""
+        """Mask a stack; it keeps its line breaks."""
         return self._mask(super().formatStack(stack_info))
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Writes above a progress bar, if there is one, instead of into it."""
+    """Prints lines above the progress bar, if there is one."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
@@ -70,33 +70,33 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002  logging's
-        """A reader that is gone (`| head`) or a full disk must not end the run."""
+        """Ignore a closed pipe (`| head`) or a full disk: neither may end the run."""
         if isinstance(sys.exc_info()[1], BlockingIOError):
-            return  # a slow reader of a non-blocking pipe: this line is lost, the next may not be
+            return  # slow reader of a non-blocking pipe: only this line is lost
         _silence(self.stream)
 
 
 class PrivateRotatingFileHandler(RotatingFileHandler):
-    """A rotating log file that only its owner can read; it names people's emails."""
+    """A rotating log file that only its owner can read, since it contains email addresses."""
 
     def _open(self) -> io.TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         return os.fdopen(descriptor, "a", encoding=self.encoding, errors="backslashreplace")
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: ARG002, N802  logging's
-        """Look at the file's size only: the inherited method formats every line a second time."""
+        """Check the file's size only; the inherited method formats every line a second time."""
         stream = self.stream
         # A pipe or a terminal (LOG_FILE=/dev/stdout) has no size and is never rotated.
         return stream is not None and stream.seekable() and stream.tell() >= self.maxBytes
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
-        """A full disk is reported by the files that matter, not line by line."""
+        """Ignore a full disk: CSV, results file and journal report it."""
 
 
 class EarlyRecords(logging.Handler):
-    """Keeps what is logged before LOG_LEVEL and LOG_FILE are known, until both are.
+    """Buffers records until LOG_LEVEL and LOG_FILE are known.
 
-    A problem meanwhile is printed at once, with what came before it: it may be the last line.
+    A warning or error is printed at once, with the records before it: the program may end there.
     """
 
     def __init__(self, consoles: Sequence[logging.Handler]) -> None:
@@ -106,18 +106,18 @@ class EarlyRecords(logging.Handler):
         self._printed = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one record."""
+        """Buffer one record."""
         self._records.append(record)
         if record.levelno >= logging.WARNING:
             self._print_on(self._consoles)
 
     def hand_over_to(self, consoles: Sequence[logging.Handler]) -> None:
-        """Print the rest on these consoles, which print for themselves from now on."""
+        """Print the remaining records on these consoles; they receive later ones directly."""
         self._print_on(consoles)
         self._consoles = ()
 
     def copy_to(self, file: logging.Handler) -> None:
-        """Write all that was kept into the file."""
+        """Write all buffered records to the file."""
         _replay(self._records, [file])
 
     def _print_on(self, consoles: Sequence[logging.Handler]) -> None:
@@ -133,18 +133,18 @@ def _replay(records: Sequence[logging.LogRecord], handlers: Sequence[logging.Han
 
 
 def begin_log(level: str) -> None:
-    """Keep what is logged until `log_to_console` and `log_to_file` say where it goes.
+    """Buffer records until `log_to_console` and `log_to_file` are called.
 
     Args:
-        level: the console's, if a problem comes before.
+        level: the console's level until then.
     """
     logging.getLogger().addHandler(EarlyRecords(_new_consoles(level, SecretMask())))
 
 
 def log_to_console(level: str, mask: SecretMask) -> None:
-    """Send INFO to stdout and problems to stderr, from `level` on; forgets other handlers.
+    """Log to stdout (below WARNING) and stderr from `level` on; removes other handlers.
 
-    An uncaught exception becomes a line of the log, too.
+    Uncaught exceptions are logged, too.
     """
     root = logging.getLogger()
     early = _early_records()
@@ -161,32 +161,32 @@ def _early_records() -> list[EarlyRecords]:
 
 
 def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
-    """The handlers of stdout and stderr, in the place of all that there were."""
+    """Handlers for stdout and stderr; removes all existing handlers."""
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
         handler.close()
     root.setLevel(logging.DEBUG)
-    # Closed by whoever started us: Python has None there then.
+    # None if the parent process closed them.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        # A console that cannot show a character shows its number instead of losing the line.
+        # Escape characters that the console cannot encode, instead of losing the line.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     formatter = LineFormatter(mask)
-    ordinary = ConsoleHandler(sys.stdout)
-    ordinary.addFilter(lambda record: record.levelno < logging.WARNING)
+    output = ConsoleHandler(sys.stdout)
+    output.addFilter(lambda record: record.levelno < logging.WARNING)
     problems = ConsoleHandler(sys.stderr)
-    for handler, lowest in ((ordinary, level), (problems, max(level, "WARNING", key=_number))):
+    for handler, lowest in ((output, level), (problems, max(level, "WARNING", key=_number))):
         handler.addFilter(_is_for_consoles)
         handler.setLevel(lowest)
         handler.setFormatter(formatter)
     sys.excepthook = _log_unexpected
-    # The edges say what happens there; these would say it again, per request.
+    # The two edges log what happens; these libraries would repeat it for each request.
     for library in ("urllib3", "mysql.connector", "filelock"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    return [ordinary, problems]
+    return [output, problems]
 
 
 def _is_for_consoles(record: logging.LogRecord) -> bool:
@@ -194,7 +194,7 @@ def _is_for_consoles(record: logging.LogRecord) -> bool:
 
 
 def log_to_file(path: Path, mask: SecretMask) -> None:
-    """Write everything from DEBUG on to `path`, rotated at 10 MB with five backups.
+    """Log everything from DEBUG on to `path`, rotated at 10 MB with five backups.
 
     Raises:
         FileError: the file cannot be opened.
@@ -218,29 +218,29 @@ def log_to_file(path: Path, mask: SecretMask) -> None:
 
 
 def rotated_files(path: Path) -> list[Path]:
-    """The backups that rotation of the log `path` creates."""
+    """The paths of the log's backups."""
     return [Path(f"{path}.{number}") for number in range(1, BACKUPS + 1)]
 
 
 def _log_unexpected(
     kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
-    """An exception that nobody expected: for the file too, and free of secrets."""
+    """Log an uncaught exception, so that it is in the file, with secrets masked."""
     logger.critical(
-        "Unexpected error: %s. The journal has what was sent: see --status",
+        "Unexpected error: %s. The journal has the outcomes so far: see --status",
         kind.__name__,
         exc_info=(kind, error, traceback),
     )
 
 
 def print_answer(lines: Iterable[str]) -> None:
-    """Print what was asked for, which is not a log. A reader may leave early (`| head`).
+    """Print the answer to a command such as `--status`; a closed pipe (`| head`) is no error.
 
     Raises:
-        FileError: it cannot be printed, on a full disk say.
+        FileError: it cannot be printed, on a full disk for example.
     """
     try:
-        print("\n".join(lines), flush=True)  # noqa: T201  an answer
+        print("\n".join(lines), flush=True)  # noqa: T201  not a log line
     except (OSError, ValueError) as error:
         _silence(sys.stdout)
         if not isinstance(error, BrokenPipeError):
@@ -248,13 +248,13 @@ def print_answer(lines: Iterable[str]) -> None:
 
 
 def _silence(stream: TextIO) -> None:
-    """Drop what is to be printed from now on.
+    """Discard further output to this stream.
 
-    What is still in the buffer would fail again when Python ends, which makes the exit code
-    120. Source: Python's documentation of signal, "Note on SIGPIPE".
+    Otherwise, flushing its buffer at exit would fail again and set the exit code to 120.
+    Source: Python's documentation of signal, "Note on SIGPIPE".
     """
-    with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), stream.fileno())
+    with suppress(OSError, ValueError), Path(os.devnull).open("wb") as null:
+        os.dup2(null.fileno(), stream.fileno())
 
 
 def _number(level: str) -> int:

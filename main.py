@@ -1,6 +1,6 @@
-"""Tell Iterable about recently engaged pro customers: the run, step by step.
+"""Send recently engaged pro customers to Iterable: the run, step by step.
 
-Python 3.6 understands the grammar of this file, so that it can say which Python is needed.
+This file must parse on Python 3.6, so that an older Python prints which version is needed.
 """
 
 import signal
@@ -8,7 +8,7 @@ import signal
 from integration.core.system_check import exit_if_unfit
 
 if __name__ == "__main__":
-    # A Ctrl-C while the rest is still being loaded ends the program without a traceback.
+    # Ctrl-C during the imports below ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_if_unfit()
 
@@ -70,7 +70,7 @@ PROGRAM_DIR = Path(__file__).resolve().parent
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
-    """Run the command line's request and return the exit code; an expected failure is one line."""
+    """Run the command and return its exit code; expected failures are logged in one line."""
     options = parse_arguments(arguments)
     begin_log(options.console_level or "INFO")
     stop = Stop()
@@ -85,9 +85,9 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         logger.warning("%s; nothing was sent", interruption)
         return interruption.reason.exit_code
     except AppError as error:
-        if signals.broken_off_by:
-            logger.warning("%s; nothing was sent", signals.broken_off_by.text)
-            return signals.broken_off_by.exit_code
+        if signals.interrupted_by:
+            logger.warning("%s; nothing was sent", signals.interrupted_by.text)
+            return signals.interrupted_by.exit_code
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
         return error.exit_code
 
@@ -126,7 +126,7 @@ def variables_for(options: "Options", working_dir: Path) -> "Iterator[dict[str, 
 
 
 def make_database(settings: "Settings") -> DatabaseConnection:
-    """The database connection, which is opened when its `with` block begins."""
+    """A database connection; entering its context connects."""
     return DatabaseConnection.from_settings(
         DatabaseSettings(
             engine=settings.db_engine,
@@ -141,7 +141,7 @@ def make_database(settings: "Settings") -> DatabaseConnection:
 
 
 def make_client(settings: "Settings", stop: Stop) -> IterableClient:
-    """The Iterable client."""
+    """An Iterable client with the run's settings."""
     return IterableClient(
         settings.iterable_api_key.get_secret_value(),
         settings.iterable_api_base_url,
@@ -156,10 +156,10 @@ def make_client(settings: "Settings", stop: Stop) -> IterableClient:
 
 
 def export_csv(journal: "Journal", run: int) -> None:
-    """Step 4.5: the list of users, as the journal has it."""
+    """Step 4.5: write the run's users to the CSV, unless a resumed run has written it."""
     path = Path(past_run(journal, run).record.header.csv_file)
     if is_there(path):
-        logger.info("The CSV is there already: %s", display_path(path))
+        logger.info("The CSV already exists: %s", display_path(path))
         return
     count = write_csv(path, journal.csv_rows(run))
     logger.info("Exported %d records to CSV: %s", count, display_path(path))
@@ -203,7 +203,7 @@ def show_status(options: "Options") -> ExitCode:
     settings = load_status(variables, working_dir)
     path = settings.journal_file
     if not journal_exists(path):
-        print_answer([f"No journal at {display_path(path)}: nothing was run with it yet."])
+        print_answer([f"No journal at {display_path(path)}: there has been no run yet."])
         return ExitCode.OK
     running = is_locked(path)
     with JournalFile(path) as file:
@@ -228,7 +228,7 @@ def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> Ex
 
 
 def run_plan(settings: "Settings", options: "Options") -> RunPlan:
-    """What the run is to do."""
+    """What the settings and the command line ask for."""
     return RunPlan(
         project=settings.project,
         authentication=settings.authentication,
@@ -249,7 +249,7 @@ def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> Exi
         logger.info("Environment variables loaded successfully")
         logger.info("Log file: %s", display_path(settings.log_file))
         journal = stack.enter_context(open_journal(settings.journal_file, dry_run=options.dry_run))
-        # Left first, so that file names are released while the journal is still locked.
+        # Entered after the journal: its names are released before the lock is.
         files = stack.enter_context(RunFiles(settings.output_dir))
         run = start_run(run_plan(settings, options), journal, files, make_database(settings))
         if run is None:

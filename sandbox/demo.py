@@ -19,13 +19,13 @@ DEMO_OUTPUT_DIR = Path("demo_output")
 
 @contextmanager
 def bundled_services(output_dir: Path | None) -> Iterator[dict[str, str]]:
-    """Start the parts and give the settings' variables that point at them.
+    """Start the services and yield the settings' variables for them.
 
-    The environment's own settings do not count: a demo never reaches a real project. What
-    the run leaves (CSV, JSON, log, journal) goes to `output_dir`, or to `demo_output`.
+    Settings of the environment are ignored, so a demo never reaches a real project. The run's
+    files (CSV, JSON, log, journal) go to `output_dir`, or to `demo_output`.
     """
-    with tempfile.TemporaryDirectory() as parts, SandboxProcess() as sandbox:
-        database = Path(parts) / "demo.db"
+    with tempfile.TemporaryDirectory() as folder, SandboxProcess() as sandbox:
+        database = Path(folder) / "demo.db"
         create_database(database)
         yield {
             "DB_ENGINE": "sqlite",
@@ -37,7 +37,7 @@ def bundled_services(output_dir: Path | None) -> Iterator[dict[str, str]]:
 
 
 def demo_files(output_dir: Path | None) -> dict[str, str]:
-    """The settings' variables that say where a demo leaves its files."""
+    """The settings' variables for the demo's files."""
     folder = output_dir or DEMO_OUTPUT_DIR
     return {
         "LOG_FILE": str(folder / "iterable_integration.log"),

@@ -1,4 +1,4 @@
-"""The command line: what can be asked for, and how it changes the settings."""
+"""The command line: its options and how they override settings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ exit codes:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line of one run."""
+    """The parsed command line."""
 
     demo: bool
     dry_run: bool
@@ -56,30 +56,30 @@ class Options:
     quiet: bool
 
     @property
-    def works_on_an_earlier_run(self) -> bool:
-        """Whether the database is left alone."""
+    def uses_earlier_run(self) -> bool:
+        """Whether the request is about an earlier run, without reading the database."""
         return self.resume or self.retry_failed or self.status or self.verify is not None
 
     @property
     def console_level(self) -> str | None:
-        """The console's level, if the command line names one."""
+        """The console's log level, if the command line sets it."""
         if self.verbose:
             return "DEBUG"
         return "WARNING" if self.quiet else None
 
     def overrides(self) -> dict[str, str]:
-        """The settings' variables that the command line decides."""
-        given = {
+        """The settings' variables that the command line sets."""
+        values = {
             "DELIVERY_MODE": self.mode,
             "MAX_WORKERS": self.workers,
             "OUTPUT_DIR": self.output_dir,
             "LOG_LEVEL": self.console_level,
         }
-        return {name: str(value) for name, value in given.items() if value is not None}
+        return {name: str(value) for name, value in values.items() if value is not None}
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> Options:
-    """Read the command line; a wrong one prints what is wrong and exits with 2."""
+    """Parse the command line; an invalid one prints the problem and exits with code 2."""
     parser = argparse.ArgumentParser(
         prog="main.py",
         description="Send the pro customers that viewed the pricing or settings page in the last"
@@ -91,8 +91,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add = parser.add_argument
     add("--demo", action="store_true", help="run with a bundled database and a mock Iterable API")
     add("--dry-run", action="store_true", help="print the payloads without sending them")
-    what = parser.add_mutually_exclusive_group()
-    add_one_of = what.add_argument
+    add_one_of = parser.add_mutually_exclusive_group().add_argument
     add_one_of("--resume", action="store_true", help="resume the last unfinished run")
     add_one_of(
         "--retry-failed",
@@ -109,16 +108,16 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         metavar="N",
         help=f"read back N delivered users, or all (default {USERS_VERIFIED})",
     )
-    add("--limit", type=_users, metavar="N", help="take the first N users only")
-    add("--mode", choices=("auto", "single", "bulk"), help="how to call (DELIVERY_MODE)")
+    add("--limit", type=_users, metavar="N", help="process only the first N users")
+    add("--mode", choices=("auto", "single", "bulk"), help="single or bulk calls (DELIVERY_MODE)")
     add(
         "--workers",
         type=_workers_or_auto,
         metavar="N",
         help="maximum number of concurrent requests, or auto (MAX_WORKERS)",
     )
-    add("--env-file", type=Path, metavar="FILE", help="read the settings from FILE, not .env")
-    add("--output-dir", type=Path, metavar="DIR", help="where CSV and JSON go (OUTPUT_DIR)")
+    add("--env-file", type=Path, metavar="FILE", help="read settings from FILE instead of .env")
+    add("--output-dir", type=Path, metavar="DIR", help="folder for CSV and JSON files (OUTPUT_DIR)")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
         "--verbose", action="store_true", help="log at DEBUG; payloads are in the file only"
@@ -126,10 +125,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     volume.add_argument("--quiet", action="store_true", help="warnings and errors only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
     options = Options(**vars(parser.parse_args(arguments)))
-    if options.works_on_an_earlier_run and (options.dry_run or options.limit):
-        parser.error("--dry-run and --limit go with a new run, not with an earlier one")
+    if options.uses_earlier_run and (options.dry_run or options.limit):
+        parser.error("--dry-run and --limit apply to new runs only")
     if options.demo and options.verify is not None:
-        parser.error("--demo has nothing to verify: its Iterable stand-in ends with the run")
+        parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
     return options
 
 
@@ -140,7 +139,7 @@ def _whole_number(limit: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 to {limit}")
         return number
 
-    parse.__name__ = "whole number"  # what argparse calls it
+    parse.__name__ = "whole number"  # shown in argparse's messages
     return parse
 
 

@@ -226,11 +226,8 @@ class StatusSettings(BaseModel):
 
 
 def _project(base_url: str, key: SecretStr) -> str:
-    return f"{_digest(base_url)}:{_digest(key.get_secret_value())}"
-
-
-def _digest(text: str) -> str:
-    return blake2b(text.encode(), digest_size=8).hexdigest()
+    parts = (base_url, key.get_secret_value())
+    return ":".join(blake2b(part.encode(), digest_size=8).hexdigest() for part in parts)
 
 
 SECRET_VARIABLES = frozenset({"DB_PASSWORD", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"})

@@ -1,4 +1,4 @@
-"""The time, as this program keeps it: UTC, but for the names of files."""
+"""Time: UTC everywhere, except local time in file names."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """This moment."""
+    """The current time in UTC."""
     return datetime.now(UTC)
 
 
 def local_now() -> datetime:
-    """This moment as the clock on the wall shows it."""
+    """The current time in the local time zone."""
     return utc_now().astimezone()
 
 
 def to_iso(moment: datetime) -> str:
-    """A moment as journal and results file show it: ISO 8601 with microseconds."""
+    """ISO 8601 with microseconds, as in the journal and the results file."""
     return moment.isoformat(timespec="microseconds")
 
 
 def utc_now_iso() -> str:
-    """This moment, in the same form."""
+    """The current time in UTC as `to_iso` formats it."""
     return to_iso(utc_now())
 
 
 def unix_seconds(moment: datetime | int) -> int:
-    """Whole seconds since 1970.
+    """Whole seconds since 1970; an int is returned as it is.
 
     Raises:
-        ValueError: a moment without a time zone, which could be anywhere's.
+        ValueError: `moment` has no time zone.
     """
     if isinstance(moment, int):
         return moment

@@ -1,12 +1,12 @@
-"""The root of the errors that end the program with one line and their exit code.
+"""The errors that end the program with a one-line message and an exit code.
 
 AppError
 ├── ConfigurationError    78  config.settings: the message names the variable
-├── FileError             78  core.files: a file or folder that cannot be used
+├── FileError             78  core.files: a file or folder cannot be used
 ├── JournalError          78  journal.file: the journal cannot be used
 ├── LockedError           75  journal.lock: another run holds the lock
 ├── DatabaseError         69  database.errors: no connection, or the query cannot be run
-├── RecordError           69  iterable.payloads: a row that cannot be sent
+├── RecordError           69  iterable.payloads: a row cannot be sent
 └── StillOpenError         1  delivery.start_run: an unfinished run comes first
 """
 
@@ -18,6 +18,6 @@ from integration.core.exit_codes import ExitCode
 
 
 class AppError(Exception):
-    """An expected failure; its message is one line that says what to do."""
+    """An expected failure; its one-line message says what to do."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.CONFIGURATION

@@ -1,4 +1,4 @@
-"""The exit codes, in the numbers of sysexits.h and of the shell."""
+"""The exit codes; numbers follow sysexits.h and, for signals, the shell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller."""
+    """The exit code of the process."""
 
     OK = 0
     SOME_FAILED = 1

@@ -1,6 +1,6 @@
-"""Files that are there whole or not at all, and that only their owner can read.
+"""Atomic files that only their owner can read, folders, and paths for messages.
 
-FileError    exit 78: a file or folder cannot be written; the message says which and why
+FileError    exit 78: a file or folder cannot be used; the message says which and why
 """
 
 from __future__ import annotations
@@ -20,33 +20,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-# Each is waited for: this is half a minute.
-MAX_STAMPS_TRIED = 30
-
-
-# What a file system says that has no sync for folders, or a folder that may not be read.
+# One attempt per second: half a minute.
+MAX_TIMESTAMPS_TRIED = 30
+# The file system cannot sync folders, or the folder is not readable.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
 
 
 class FileError(AppError):
-    """A file cannot be written; the message is one line that names it."""
+    """A file or folder cannot be used; the one-line message names it."""
 
     exit_code = ExitCode.CONFIGURATION
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[TextIO]:
-    """A text file that gets the name `path` when the block ends well, and vanishes otherwise.
+    """Write a text file under a temporary name and rename it to `path` when the block succeeds.
 
-    Its content is on the disk before it has the name, and the name when the block has ended.
-    Newlines are written as given; the encoding is UTF-8.
+    The content is synced to disk before the rename, the rename before the block ends. If the
+    block raises, the file is deleted. UTF-8; newlines are not translated.
 
     Raises:
         FileError: the file cannot be written; nothing is left behind.
     """
     beside = _part_path(path)
     try:
-        # What a killed run left, or somebody put there, is neither written into nor followed.
+        # Never write into, or follow, a leftover of a killed run or a symlink placed there.
         beside.unlink(missing_ok=True)
         descriptor = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
@@ -64,10 +62,10 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file or folder has this name; unlike `Path.exists`, never a guess.
+    """Whether the path exists; unlike `Path.exists`, errors are not taken for "no".
 
     Raises:
-        FileError: it cannot be known, in a folder that may not be searched for example.
+        FileError: it cannot be determined, for example in a folder without search permission.
     """
     try:
         path.stat()
@@ -79,9 +77,9 @@ def is_there(path: Path) -> bool:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk, where the file system can.
+    """Sync a folder's entries to disk, if the file system supports it.
 
-    Without it a power cut may take away a file whose content is on the disk.
+    Without it, a file whose content was synced may still be lost in a power cut.
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY)
@@ -95,13 +93,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def display_path(path: Path) -> Path:
-    """A path for people to read: from the working directory on, if it lies below.
+    """The path for messages: relative if it is below the working directory.
 
-    Bytes of its name that are not UTF-8 are shown as escapes: it is not for opening files.
+    Bytes that are not UTF-8 are shown as escapes, so the result is not for opening files.
     """
     try:
         working_directory = Path.cwd()
-    except OSError:  # removed, or not to be reached
+    except OSError:  # removed or not accessible
         working_directory = path
     below = path != working_directory and path.is_relative_to(working_directory)
     relative = path.relative_to(working_directory) if below else path
@@ -109,17 +107,17 @@ def display_path(path: Path) -> Path:
 
 
 def is_same_file(one: Path, other: Path) -> bool:
-    """Whether two paths name one file, by whatever spelling or link; it may not be there yet."""
+    """Whether two paths lead to the same file, also through links; it may not exist yet."""
     with suppress(OSError):
         return one.samefile(other)
     return os.path.realpath(one) == os.path.realpath(other)
 
 
 def raise_open_file_limit(needed: int) -> None:
-    """Raise this process's limit of open files if it is lower.
+    """Raise this process's limit of open files to `needed` if it is lower.
 
     Raises:
-        FileError: it cannot be raised as far.
+        FileError: the hard limit is too low.
     """
     allowed, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or allowed >= needed:
@@ -134,27 +132,27 @@ def raise_open_file_limit(needed: int) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those that it lies in, if they are missing.
+    """Create a folder and its parents if they are missing.
 
     Raises:
-        FileError: it cannot be made.
+        FileError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileError(f"Cannot make the folder {folder}: {error.strerror or error}") from error
+        raise FileError(f"Cannot create the folder {folder}: {error.strerror or error}") from error
 
 
 def ensure_writable_folder(folder: Path) -> None:
-    """Make the folder if needed and try that a file can be written in it.
+    """Create the folder if needed, and check that a file can be written in it.
 
     Raises:
-        FileError: it cannot.
+        FileError: no file can be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(b"room for a first block")
+            probe.write(b"any content")
     except OSError as error:
         raise FileError(
             f"Cannot write in the folder {folder}: {error.strerror or error}; check OUTPUT_DIR"
@@ -162,7 +160,7 @@ def ensure_writable_folder(folder: Path) -> None:
 
 
 def discard_part(path: Path) -> None:
-    """Remove what a killed run has left of a file that it had not finished."""
+    """Delete the unfinished part of `path` that a killed run has left."""
     with suppress(OSError):
         _part_path(path).unlink(missing_ok=True)
 
@@ -174,44 +172,43 @@ def reserve_timestamp(
     clock: Callable[[], datetime],
     sleep: Callable[[float], object],
 ) -> Iterator[str]:
-    """The time as `YYYYMMDD_HHMMSS`, in a second whose names nobody uses or has claimed.
+    """The current time as `YYYYMMDD_HHMMSS`, reserved for this run's file names.
 
-    Waits for the next second if it must, so that no name is of a time to come. Two runs of the
-    same second and folder get different ones, since the first file's `.part` is there, empty,
-    until the block ends.
+    If the names of this second are in use, waits for the next one; a name is never ahead of the
+    clock. An empty `.part` file reserves the timestamp until the block ends.
 
     Args:
         folder: where the files will be written.
-        name_patterns: file names with `{}` in the place of the stamp.
-        clock: the local time.
+        name_patterns: file names with `{}` in place of the timestamp.
+        clock: returns the local time.
         sleep: takes seconds.
 
     Raises:
-        FileError: the names of many seconds are taken, or none can be claimed.
+        FileError: the names of many seconds are taken, or none can be reserved.
     """
-    stamp = _claim_stamp(folder, name_patterns, clock, sleep)
+    timestamp = _reserve_free_timestamp(folder, name_patterns, clock, sleep)
     try:
-        yield stamp
+        yield timestamp
     finally:
-        # What ended the run may be that nothing can be written, or deleted, there any more.
-        discard_part(folder / name_patterns[0].format(stamp))
+        # `discard_part` ignores errors: the run may have ended because the folder is not writable.
+        discard_part(folder / name_patterns[0].format(timestamp))
 
 
-def _claim_stamp(
+def _reserve_free_timestamp(
     folder: Path,
     name_patterns: tuple[str, ...],
     clock: Callable[[], datetime],
     sleep: Callable[[float], object],
 ) -> str:
-    for _ in range(MAX_STAMPS_TRIED):
+    for _ in range(MAX_TIMESTAMPS_TRIED):
         moment = clock()
-        stamp = f"{moment:%Y%m%d_%H%M%S}"
-        paths = [folder / pattern.format(stamp) for pattern in name_patterns]
+        timestamp = f"{moment:%Y%m%d_%H%M%S}"
+        paths = [folder / pattern.format(timestamp) for pattern in name_patterns]
         if not any(is_there(path) for path in paths) and _reserve(paths[0]):
-            return stamp
+            return timestamp
         sleep(1 - moment.microsecond / 1_000_000)
     raise FileError(
-        f"The names of this moment, such as {paths[0].name}, are taken in {folder}:"
+        f"File names with the current time, such as {paths[0].name}, are taken in {folder}:"
         " is the clock right? Move the files away, or change OUTPUT_DIR"
     )
 

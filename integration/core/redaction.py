@@ -1,4 +1,4 @@
-"""Replaces secrets in any text that leaves the process: logs, errors, recorded answers."""
+"""Masks secrets in all text that leaves the process: logs, errors, recorded responses."""
 
 from __future__ import annotations
 
@@ -14,33 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MASK = "***"
-# The `extra` of a log record with personal data: it goes to the file and to no console.
+# The `extra` of a log record with personal data, which goes to the file but not to the console.
 FILE_ONLY = {"file_only": True}
-# Shorter values stand in too many innocent words to be masked, and are no secrets.
+# Shorter values occur in ordinary words, and are not secrets.
 MIN_SECRET = 4
 # A JSON Web Token: base64url of '{"', then two more parts. RFC 7519, section 3.
-_JSON_WEB = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
-
-
-# What stands before the host of a URL: a proxy's password, say. RFC 3986, section 3.2.1.
+_JWT = r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
+# User and password in a URL, of a proxy for example. RFC 3986, section 3.2.1.
 _USER_INFO = r"(?<=://)[^/@\n]+(?=@)"
 
 
 class SecretMask:
-    """A function of text that puts `***` in the place of every known secret and every JWT.
+    """Replaces every known secret, and every JWT, in a text by `***`.
 
-    A secret is found as it is and as JSON, a URL, HTML and Python write it.
+    Secrets are found literally and as escaped in JSON, URLs, HTML and Python.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets for form in _written_forms(secret)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._pattern = re.compile(
-            "|".join([*map(re.escape, longest_first), _JSON_WEB, _USER_INFO])
-        )
+        self._pattern = re.compile("|".join([*map(re.escape, longest_first), _JWT, _USER_INFO]))
 
     def __call__(self, text: str) -> str:
-        """`text` without secrets."""
+        """`text` with secrets masked."""
         return self._pattern.sub(MASK, text)
 
     def __repr__(self) -> str:
@@ -48,7 +44,7 @@ class SecretMask:
 
 
 def proxy_secrets(environment: Mapping[str, str]) -> set[str]:
-    """The passwords of all proxies, alone and with their user, as a header has them too."""
+    """The passwords of all proxies: alone, with their user, and as in a header."""
     found: set[str] = set()
     for user, password in _proxy_logins(environment):
         login = f"{user}:{password}"
@@ -57,12 +53,12 @@ def proxy_secrets(environment: Mapping[str, str]) -> set[str]:
 
 
 def proxy_users(environment: Mapping[str, str]) -> set[str]:
-    """The users of all proxies; names may be common words, so mask only what a proxy says."""
+    """The users of all proxies. They may be common words: mask them only in a proxy's messages."""
     return {user for user, _ in _proxy_logins(environment)}
 
 
 def _proxy_logins(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """User and password of each proxy, as they are written and as they are meant."""
+    """User and password of each proxy, as written and percent-decoded."""
     for name, value in environment.items():
         if not name.lower().endswith("_proxy"):
             continue
@@ -74,11 +70,11 @@ def _proxy_logins(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _basic_credentials(login: str) -> set[str]:
-    """What follows `Basic` in a header. RFC 7617, section 2, leaves the character set open."""
+    """What follows `Basic` in a header. RFC 7617, section 2, does not fix the character set."""
     encoded = [login.encode("utf-8", "surrogateescape")]
     with suppress(UnicodeEncodeError):
         encoded.append(login.encode("latin-1"))
-    # Who shows it may leave out the padding.
+    # Messages may omit the padding.
     padded = {base64.b64encode(form).decode() for form in encoded}
     return padded | {form.rstrip("=") for form in padded}
 
@@ -95,6 +91,6 @@ def _written_forms(secret: str) -> set[str]:
         quote(secret, errors="surrogateescape"),
         quote_plus(secret, errors="surrogateescape"),
         repr(secret)[1:-1],
-        # Beside both kinds of quotes, repr escapes its own kind.
+        # In a text with both kinds of quotes, repr escapes one kind.
         repr("'\"" + secret)[len("''\"\\") : -1],
     }

@@ -1,4 +1,4 @@
-"""How a run is stopped before its end: by a signal, or by a rule of the delivery."""
+"""Stopping a run early: on a signal, or because the delivery cannot continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StopReason:
-    """Why a run ends early: its status and text for the results file, and the exit code."""
+    """Why a run ends early: status and text for the results file, and the exit code."""
 
     status: Literal["stopped", "interrupted"]
     text: str
@@ -29,14 +29,12 @@ INTERRUPTIONS = {
     signal.SIGINT: StopReason("interrupted", "interrupted by SIGINT (Ctrl-C)", ExitCode.SIGINT),
     signal.SIGTERM: StopReason("interrupted", "interrupted by SIGTERM", ExitCode.SIGTERM),
 }
-
-
-# Two signals that come closer than this are one wish.
+# Signals closer together than this count as one.
 SECONDS_OF_ONE_SIGNAL = 0.5
 
 
 class Interrupted(BaseException):
-    """A signal came while nothing had been sent yet."""
+    """A signal arrived before anything was sent."""
 
     def __init__(self, reason: StopReason) -> None:
         super().__init__(reason.text)
@@ -44,7 +42,7 @@ class Interrupted(BaseException):
 
 
 class Stop:
-    """The run's one wish to stop, asked by all threads; the first reason stays."""
+    """The run's stop flag, shared by all threads; the first reason is kept."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -52,14 +50,13 @@ class Stop:
 
     @property
     def reason(self) -> StopReason | None:
-        """Why the run is to stop, once somebody asked."""
+        """Why the run is to stop, or None."""
         return self._reasons[0] if self._reasons else None
 
     def request(self, reason: StopReason) -> None:
-        """Ask everybody to come to an end."""
-        # Appending is atomic, so one reason is the first for all threads. Only that one sets
-        # the event: a signal handler that interrupts this very method must not wait for the
-        # lock inside it.
+        """Stop the run; all threads finish their current work."""
+        # Appending is atomic, so all threads agree on the first reason. Only that call sets the
+        # event: a signal handler that interrupts this method must not wait for the event's lock.
         self._reasons.append(reason)
         if self._reasons[0] is reason:
             self._event.set()
@@ -69,14 +66,15 @@ class Stop:
         return bool(self._reasons)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but not beyond a request; True when there was one."""
+        """Sleep until the time is over or a stop is requested; True if it is requested."""
         return self._event.wait(seconds)
 
 
 def wait_in_main_thread(stop: Stop, seconds: float) -> bool:
-    """Sleep, but not beyond a request; True when there was one.
+    """Like `Stop.wait`, for the main thread.
 
-    For the thread that hears signals: their handler must not meet it inside the event's lock.
+    Signal handlers run in the main thread: it must not hold the event's lock when one calls
+    `Stop.request`.
     """
     until = time.monotonic() + seconds
     while not stop.requested() and time.monotonic() < until:
@@ -85,11 +83,11 @@ def wait_in_main_thread(stop: Stop, seconds: float) -> bool:
 
 
 class SignalWatch:
-    """Turns SIGINT and SIGTERM into what fits the moment.
+    """Handles SIGINT and SIGTERM.
 
-    Before the first call the run is broken off (`Interrupted`). From `let_calls_finish` on
-    the first signal asks the `Stop`, which may have another reason already. A second one, if
-    somebody meant it, ends the process at once, which the journal survives as it survives a kill.
+    Before the first call a signal aborts the run (`Interrupted`). After `let_calls_finish` the
+    first signal requests a stop, and calls in flight finish. A second signal ends the process at
+    once; like a kill, this costs no recorded outcome.
     """
 
     def __init__(self, stop: Stop, clock: Callable[[], float] = time.monotonic) -> None:
@@ -97,24 +95,24 @@ class SignalWatch:
         self._clock = clock
         self._calls_must_finish = False
         self._first_at: float | None = None
-        self.broken_off_by: StopReason | None = None
+        self.interrupted_by: StopReason | None = None
         for number in INTERRUPTIONS:
             signal.signal(number, self._handle)
 
     def let_calls_finish(self) -> None:
-        """From now on a signal no longer breaks off what is under way.
+        """From now on a signal lets calls in flight finish.
 
         Raises:
-            Interrupted: a signal came before, at a moment when Python drops exceptions.
+            Interrupted: a signal arrived earlier, but Python discarded its exception.
         """
         self._calls_must_finish = True
-        if self.broken_off_by:
-            raise Interrupted(self.broken_off_by)
+        if self.interrupted_by:
+            raise Interrupted(self.interrupted_by)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         reason = INTERRUPTIONS[signal.Signals(number)]
         if self._first_at is not None:
-            # GNU timeout sends one to its child and one to the child's group.
+            # GNU timeout sends two: one to the child and one to its process group.
             if self._clock() - self._first_at >= SECONDS_OF_ONE_SIGNAL:
                 os._exit(reason.exit_code)
             return
@@ -122,6 +120,6 @@ class SignalWatch:
         if self._calls_must_finish:
             self._stop.request(reason)
             return
-        # A library may turn the exception into one of its own: SQLite does in a callback.
-        self.broken_off_by = reason
+        # A library may replace the exception with its own: SQLite does in a callback.
+        self.interrupted_by = reason
         raise Interrupted(reason)

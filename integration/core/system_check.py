@@ -1,15 +1,15 @@
-"""Whether this Python, system and environment can run the program; asked before its imports.
+"""Checks Python, packages and system before anything else is imported.
 
-Nothing here needs more than Python 3.6, so that an older Python gets a line that it can print.
+This module runs on Python 3.6, so that an older Python prints a message instead of a traceback.
 """
 
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-OLDEST_PYTHON = (3, 11)
+MIN_PYTHON = (3, 11)
 EXIT_CONFIGURATION = 78
-# What to import, and the package that has it.
+# Module to import: package that provides it.
 PACKAGES = {
     "mysql.connector": "mysql-connector-python",
     "requests": "requests",
@@ -27,7 +27,7 @@ SYSTEM_MODULES = ("fcntl", "resource")
 
 
 def exit_if_unfit() -> None:
-    """End the program with one line that says what to do, if it cannot run here."""
+    """Exit with a one-line message if the program cannot run here."""
     line = problem(Path(__file__).resolve().parents[2])
     if line is not None:
         sys.stderr.write(f"{line}\n")
@@ -35,26 +35,26 @@ def exit_if_unfit() -> None:
 
 
 def problem(folder: Path) -> "str | None":
-    """What stands in the program's way, in one line; `folder` is the program's."""
-    if sys.version_info < OLDEST_PYTHON:
+    """Why the program cannot run, in one line, or None; `folder` is the program's."""
+    if sys.version_info < MIN_PYTHON:
         version = ".".join(str(part) for part in sys.version_info[:3])
-        needed = ".".join(str(part) for part in OLDEST_PYTHON)
+        needed = ".".join(str(part) for part in MIN_PYTHON)
         return (
             f"Python {needed} or later is needed, and {sys.executable} is {version}:"
             " recreate .venv with a newer Python and run the program with .venv/bin/python"
         )
-    if not all(_is_there(module) for module in SYSTEM_MODULES):
+    if not all(_is_installed(module) for module in SYSTEM_MODULES):
         return f"This program runs on Linux and macOS, not on {sys.platform}"
-    missing = [package for module, package in PACKAGES.items() if not _is_there(module)]
+    missing = [package for module, package in PACKAGES.items() if not _is_installed(module)]
     if missing:
         return f"Not installed for {sys.executable}: {', '.join(missing)}; {_advice(folder)}"
     return None
 
 
-def _is_there(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except (ImportError, ValueError):  # the package around it is missing, or is another one
+    except (ImportError, ValueError):  # the parent package is missing, or is a different one
         return False
 
 

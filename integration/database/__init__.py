@@ -1,1 +1,1 @@
-"""What stands behind `db_connection`: one module per engine, errors, the query file."""
+"""The implementation of `db_connection`: one module per engine, errors, the query file."""

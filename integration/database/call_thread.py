@@ -1,7 +1,7 @@
-"""A thread that makes blocking calls for another one.
+"""A thread that makes blocking calls on behalf of another one.
 
-While C code runs in the main thread, Python hears no signal: a driver that waits for a silent
-database would keep Ctrl-C out for as long. A thread that waits for this one hears them at once.
+Python handles no signal while the main thread is in C code: a driver that waits for a silent
+database would block Ctrl-C for as long. While it waits for this thread, it handles signals at once.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ T = TypeVar("T")
 
 
 class CallThread:
-    """Makes one call after the other, in the order in which they were asked for.
+    """Makes calls one after the other, in the order of `run`.
 
-    It is a daemon: a call that does not come back does not keep the process from ending.
+    A daemon thread: a call that never returns does not keep the process from ending.
     """
 
     def __init__(self, name: str) -> None:
-        # A signal's handler may raise in `get`, which leaves this kind of queue intact.
-        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
-        thread = threading.Thread(target=_work_on, args=(self._orders,), name=name, daemon=True)
+        # A signal handler may raise in `get`; unlike Queue, SimpleQueue stays intact.
+        self._requests: SimpleQueue[_Request | None] = SimpleQueue()
+        thread = threading.Thread(target=_work_loop, args=(self._requests,), name=name, daemon=True)
         try:
             thread.start()
             self._has_thread = True
-        except RuntimeError:  # the limit of threads is reached: calls are made in the caller's
+        except RuntimeError:  # the limit of threads is reached: make the calls in the caller's
             self._has_thread = False
 
     def run(self, call: Callable[[], T], timeout_seconds: float | None = None) -> T:
         """Make a call and return what it returns, or raise what it raises.
 
         Raises:
-            TimeoutError: it took longer. It goes on, but nobody will know how it ended.
+            TimeoutError: it took longer. It continues, but its result is discarded.
         """
         if not self._has_thread:
             return call()
-        order = self._order(call)
+        request = self._submit(call)
         try:
-            succeeded, result = order.reply.get(timeout=timeout_seconds)
+            succeeded, result = request.reply.get(timeout=timeout_seconds)
         except Empty:
             raise TimeoutError from None
         if succeeded:
@@ -51,33 +51,33 @@ class CallThread:
         try:
             raise result
         finally:
-            del result  # else the error's traceback would hold this frame, which holds the error
+            del result  # break the reference cycle of the error, its traceback and this frame
 
     def finish(self, last_call: Callable[[], object]) -> None:
-        """Make a last call after those that were asked for, without waiting, and end."""
+        """End the thread after a last call, without waiting for it."""
         if not self._has_thread:
             last_call()
             return
-        self._order(last_call)
-        self._orders.put(None)
+        self._submit(last_call)
+        self._requests.put(None)
 
-    def _order(self, call: Callable[[], object]) -> _Order:
-        order = _Order(call)
-        self._orders.put(order)
-        return order
+    def _submit(self, call: Callable[[], object]) -> _Request:
+        request = _Request(call)
+        self._requests.put(request)
+        return request
 
 
-class _Order:
+class _Request:
     def __init__(self, call: Callable[[], object]) -> None:
         self.call = call
         self.reply: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
 
 
-def _work_on(orders: SimpleQueue[_Order | None]) -> None:
-    # No `self` here: a thread that waits keeps nothing alive that nobody else wants.
-    while (order := orders.get()) is not None:
+def _work_loop(requests: SimpleQueue[_Request | None]) -> None:
+    # A function, not a method: the waiting thread must not keep the CallThread alive.
+    while (request := requests.get()) is not None:
         try:
-            order.reply.put((True, order.call()))
-        except BaseException as error:  # noqa: BLE001  raised again by `run`
-            order.reply.put((False, error))
-        del order
+            request.reply.put((True, request.call()))
+        except BaseException as error:  # noqa: BLE001  re-raised by `run`
+            request.reply.put((False, error))
+        del request

@@ -1,11 +1,11 @@
-"""What can go wrong with the database, each said in one line that names what to check.
+"""Database errors as one-line messages that say what to check.
 
-    DatabaseError               caught by the run: one line, exit code 69
-    ├── DatabaseUnavailable     no connection, or lost in mid-stream; trying again may help
-    │   └── DatabaseRefused     the server (or its certificate) says no; trying again will not help
+    DatabaseError               exit code 69
+    ├── DatabaseUnavailable     no connection, or lost while reading; a retry may help
+    │   └── DatabaseRefused     login or certificate refused; a retry will not help
     └── QueryFailed             connected, but the SQL cannot be run
 
-No message holds a password: drivers put none in theirs, and none is added here.
+No message contains a password: the driver's messages have none, and none is added here.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ SETUP_HINT = "mysql -u root -p < database_setup.sql"
 
 
 class DatabaseError(AppError):
-    """The database did not give what was asked; the message says what to check."""
+    """The database cannot be used or read; the message says what to check."""
 
     exit_code = ExitCode.UNAVAILABLE
 
 
 class DatabaseUnavailable(DatabaseError):  # noqa: N818  # named by what to do next
-    """There is no connection to the database, or it was lost."""
+    """No connection to the database, or it was lost."""
 
 
 class DatabaseRefused(DatabaseUnavailable):
-    """The database refuses this connection, and will again until somebody changes something."""
+    """The database refuses this connection; retrying without a change does not help."""
 
 
 class QueryFailed(DatabaseError):  # noqa: N818  # named by what to do next
@@ -35,7 +35,7 @@ class QueryFailed(DatabaseError):  # noqa: N818  # named by what to do next
 
 
 _SIGN_IN = (
-    "The driver cannot sign in the way that {host} wants for user {user}: switch TLS on at the "
+    "The driver does not support the login method of {host} for user {user}: enable TLS on the "
     "server (caching_sha2_password needs it) or change the user's authentication plugin ({detail})"
 )
 
@@ -43,11 +43,11 @@ _SIGN_IN = (
 _REFUSED = {
     1044: "User {user} has no rights on database {name}: check DB_USER, DB_NAME and its grants",
     1045: "Access denied for user {user} at {host}: check DB_USER and DB_PASSWORD",
-    1049: "Unknown database {name} at {host}: check DB_NAME, or make it with " + SETUP_HINT,
+    1049: "Unknown database {name} at {host}: check DB_NAME, or create it with " + SETUP_HINT,
     1129: "{host} blocks this machine after too many failed connections: "
     "run FLUSH HOSTS (or mysqladmin flush-hosts) there",
-    1130: "{host} accepts no connection from this machine: check the user's host in its grants",
-    1698: "Access denied for user {user} at {host}: this user cannot sign in with a password; "
+    1130: "{host} accepts no connection from this machine: check the host in the user's grants",
+    1698: "Access denied for user {user} at {host}: this user cannot log in with a password; "
     "check DB_USER and DB_PASSWORD",
     2026: "No verified TLS connection to {host}: check DB_SSL_CA, and that the server's "
     "certificate names this host ({detail})",
@@ -60,18 +60,18 @@ _REFUSED = {
 
 _UNAVAILABLE = {
     1047: "The node {host} has lost its cluster: check the other nodes ({detail})",
-    1040: "{host} has too many connections: try again later, or raise max_connections",
-    1203: "User {user} has too many connections at {host}: try again later",
+    1040: "{host} has too many connections: retry later, or raise max_connections",
+    1203: "User {user} has too many connections at {host}: retry later",
     2005: "Unknown database host {host}: check DB_HOST",
 }
 
 _QUERY = {
-    1054: "The tables do not fit the query ({detail}): compare them with database_setup.sql",
-    1064: "The server does not understand the query: it takes MySQL 8.0 or MariaDB 10.2 or "
+    1054: "The tables do not match the query ({detail}): compare them with database_setup.sql",
+    1064: "The server does not understand the query: it needs MySQL 8.0 or MariaDB 10.2 or "
     "later; check the server's version and phase2_queries.sql ({detail})",
     1142: "User {user} may not read the tables: grant SELECT on {name} ({detail})",
     1143: "User {user} may not read all the columns: grant SELECT on {name} ({detail})",
-    1146: "A table is missing ({detail}): check DB_NAME, or make the tables with " + SETUP_HINT,
+    1146: "A table is missing ({detail}): check DB_NAME, or create the tables with " + SETUP_HINT,
 }
 
 # The connection is gone: killed, timed out, the server stopping or stopped.
@@ -80,39 +80,39 @@ _LOST_CLIENT = frozenset({2006, 2012, 2013, 2027, 2055, 3169, 4031})
 
 
 def connect_error(number: int, detail: str, *, host: str, user: str, name: str) -> DatabaseError:
-    """Say what a failed connection means.
+    """The error for a failed connection.
 
     Args:
-        number: MySQL's error number, as the driver gives it; -1 where it has none.
-        detail: The driver's own words.
-        host: The host and port that were tried.
+        number: MySQL's error number, as the driver gives it; -1 if it has none.
+        detail: The driver's message.
+        host: The host and port of the attempt.
         user: DB_USER.
         name: DB_NAME.
     """
-    facts = {"host": host, "user": user, "name": name, "detail": one_line(detail)}
+    values = {"host": host, "user": user, "name": name, "detail": one_line(detail)}
     if number in _REFUSED:
-        return DatabaseRefused(_REFUSED[number].format(**facts))
+        return DatabaseRefused(_REFUSED[number].format(**values))
     if number in _UNAVAILABLE:
-        return DatabaseUnavailable(_UNAVAILABLE[number].format(**facts))
+        return DatabaseUnavailable(_UNAVAILABLE[number].format(**values))
     return DatabaseUnavailable(
         f"Cannot connect to the database at {host}: check that the server runs, DB_HOST, "
-        f"DB_PORT and the firewall ({facts['detail']})"
+        f"DB_PORT and the firewall ({values['detail']})"
     )
 
 
 def query_error(number: int, detail: str, *, host: str, user: str, name: str) -> DatabaseError:
-    """Say what a failed query means; the arguments are those of `connect_error`."""
-    facts = {"host": host, "user": user, "name": name, "detail": one_line(detail)}
+    """The error for a failed query; the arguments are those of `connect_error`."""
+    values = {"host": host, "user": user, "name": name, "detail": one_line(detail)}
     if number in _LOST or number in _LOST_CLIENT:
         return DatabaseUnavailable(
-            f"Lost the connection to the database at {host} in mid-query: check the server and "
-            f"the network, then run again ({facts['detail']})"
+            f"Lost the connection to the database at {host} during the query: check the server and "
+            f"the network, then run again ({values['detail']})"
         )
     if number in _QUERY:
-        return QueryFailed(_QUERY[number].format(**facts))
-    return QueryFailed(f"The database cannot run the query: {facts['detail']}")
+        return QueryFailed(_QUERY[number].format(**values))
+    return QueryFailed(f"The database cannot run the query: {values['detail']}")
 
 
 def one_line(text: str) -> str:
-    """Put a driver's message, which may be several lines, on one."""
+    """A driver's message, which may have several lines, as one line."""
     return " ".join(text.split())

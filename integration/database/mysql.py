@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ROWS_PER_BATCH = 1_000  # larger batches are no faster and hold more memory
-READ_TIMEOUT_SECONDS = 3_600  # without a byte; a query over a huge table may think for long
-SLOW_READER_SECONDS = 600  # the server's own patience with a reader that pauses is 60 s
+READ_TIMEOUT_SECONDS = 3_600  # without a byte; a query over a huge table may run for long
+SLOW_READER_SECONDS = 600  # the server's default timeout for a slow reader is 60 s
 
-GOODBYE_SECONDS = 1  # what takes longer goes on behind the run's back
-HELPER_SECONDS = 10  # until a helper that meets silence gives up
+CLOSE_SECONDS = 1  # closing takes longer in the background
+KILL_TIMEOUT_SECONDS = 10  # of the connection that stops a running query
 NOT_READY = 1047
 NOT_READY_MESSAGE = "WSREP has not yet prepared node for application use"
 
-# What this session is for, said to the server: it reads, in UTC, and may take its time.
+# Read-only, with time for slow readers; the time zone is a connect argument.
 SESSION_SETUP = (
     "SET SESSION TRANSACTION READ ONLY",
     f"SET SESSION net_write_timeout = {SLOW_READER_SECONDS}",
@@ -48,19 +48,19 @@ SESSION_SETUP = (
 
 
 class MySQLSession:
-    """One connection to one host. A thread of its own makes all calls to the driver.
+    """One connection to one host. A separate thread makes all calls to the driver.
 
     Args:
         settings: The database, user, password and TLS.
-        host: Which of the settings' hosts.
-        timeout_seconds: Until the user is signed in and the session set up.
+        host: One of the settings' hosts.
+        timeout_seconds: Until the login is complete and the session set up.
 
     Raises:
-        DatabaseUnavailable: the host cannot be reached, or (DatabaseRefused) says no.
+        DatabaseUnavailable: the host cannot be reached, or (DatabaseRefused) refuses.
     """
 
     def __init__(self, settings: DatabaseSettings, host: str, timeout_seconds: float) -> None:
-        self._facts = {
+        self._error_values = {
             "host": address_text(host, settings.port),
             "user": settings.user,
             "name": settings.name,
@@ -70,19 +70,19 @@ class MySQLSession:
         self._driver = CallThread(f"database at {host}")
         self._connection: MySQLConnectionAbstract | None = None
         try:
-            self._sign_in(timeout_seconds)
+            self._log_in(timeout_seconds)
         except BaseException:
             self._driver.finish(self._end)
             raise
-        logger.debug("Connected to %s, %s", self._facts["host"], self._server)
+        logger.debug("Connected to %s, %s", self._error_values["host"], self._server)
 
-    def _sign_in(self, timeout_seconds: float) -> None:
+    def _log_in(self, timeout_seconds: float) -> None:
         with self._translated(connect_error):
             try:
                 self._driver.run(self._open, timeout_seconds)
             except TimeoutError as error:
-                # The driver's read timeout would be the query's, which may think for an hour.
-                silence = f"not signed in within {timeout_seconds:g} s"
+                # The driver's read timeout is no help: the query may take an hour.
+                silence = f"not logged in within {timeout_seconds:g} s"
                 raise mysql.connector.InterfaceError(silence) from error
 
     def _open(self) -> None:
@@ -97,17 +97,17 @@ class MySQLSession:
 
     @contextmanager
     def _translated(self, translate: Callable[..., DatabaseError]) -> Iterator[None]:
-        """Turn the driver's errors into ours."""
+        """Translate the driver's errors."""
         try:
             yield
         except mysql.connector.Error as error:
             self._is_reading = False
-            raise translate(error.errno, error.msg or str(error), **self._facts) from error
+            raise translate(error.errno, error.msg or str(error), **self._error_values) from error
 
     def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
         """Start a query and return the names of its columns; see `_start` for the limit."""
         if self._is_reading:
-            raise QueryFailed("The rows of the query before this one were not all read")
+            raise QueryFailed("The rows of the previous query were not all read")
         self._is_reading = True
         with self._translated(query_error):
             self._driver.run(partial(self._start, query, limit))
@@ -116,8 +116,8 @@ class MySQLSession:
         return columns
 
     def _start(self, query: str, limit: int | None) -> None:
-        # The server's own way to bound any query without a change to its text or order. A LIMIT
-        # in the query overrules it: then the reader stops first, and `close` stops the server.
+        # Limits any query without changing its text. A LIMIT in the query takes precedence: then
+        # the reader stops early, and `close` stops the server.
         self._cursor.execute(
             f"SET SESSION sql_select_limit = {'DEFAULT' if limit is None else int(limit)}"
         )
@@ -125,8 +125,8 @@ class MySQLSession:
 
     def batches(self) -> Iterator[list[tuple[object, ...]]]:
         """Yield the rows as the server sends them."""
-        # The next batch is fetched only when it is asked for: two threads that are busy at once
-        # would take turns at Python's lock, and the driver takes it anew for each row.
+        # No prefetching: two busy threads would compete for Python's global lock, which the driver
+        # acquires for each row.
         fetch = partial(self._cursor.fetchmany, ROWS_PER_BATCH)
         while self._is_reading:
             with self._translated(query_error):
@@ -137,19 +137,19 @@ class MySQLSession:
     def close(self) -> None:
         """End the connection, even with millions of rows unread; returns within a second or so.
 
-        A connection that C code is using is never touched: it is closed once the call that is
-        under way has come back, by its own thread.
+        A connection that is in use by C code is not touched: its own thread closes it after the
+        current call has returned.
         """
         with suppress(TimeoutError):
-            goodbye = CallThread(f"goodbye to {self._facts['host']}")
+            closer = CallThread(f"closing {self._error_values['host']}")
             try:
-                goodbye.run(self._say_goodbye, GOODBYE_SECONDS)
+                closer.run(self._close, CLOSE_SECONDS)
             finally:
-                goodbye.finish(lambda: None)
+                closer.finish(lambda: None)
 
-    def _say_goodbye(self) -> None:
+    def _close(self) -> None:
         if self._is_reading:
-            self._make_the_server_stop_sending()
+            self._kill_query()
         self._driver.run(self._end)
         self._driver.finish(lambda: None)
 
@@ -159,36 +159,36 @@ class MySQLSession:
         try:
             self._connection.close()
         except mysql.connector.Error as error:
-            logger.debug("The database connection did not end cleanly: %s", one_line(str(error)))
+            logger.debug("The database connection was not closed cleanly: %s", one_line(str(error)))
 
-    def _make_the_server_stop_sending(self) -> None:
-        """Have the server drop the connection, since the driver cannot.
+    def _kill_query(self) -> None:
+        """Have the server end the connection, from a second one.
 
-        The driver reads all rows that are left before it closes a connection.
+        To close it, the driver would first read all remaining rows.
         """
-        brief = {"connection_timeout": HELPER_SECONDS, "read_timeout": HELPER_SECONDS}
+        brief = {"connection_timeout": KILL_TIMEOUT_SECONDS, "read_timeout": KILL_TIMEOUT_SECONDS}
         try:
-            with _connect(self._arguments | brief) as helper:
-                helper.cmd_query(f"KILL {self._connection_id:d}")
+            with _connect(self._arguments | brief) as second:
+                second.cmd_query(f"KILL {self._connection_id:d}")
         except mysql.connector.Error as error:
             logger.debug("Could not stop the query: %s", one_line(str(error)))
 
 
 def _has_lost_its_cluster(cursor: MySQLCursorAbstract) -> bool:
-    """Whether this is a Galera node that takes connections but, cut off, no queries."""
-    for statement, cut_off in (
+    """Whether this Galera node is cut off: it accepts connections but no queries."""
+    for statement, value in (
         ("SHOW VARIABLES LIKE 'wsrep_on'", "ON"),
         ("SHOW STATUS LIKE 'wsrep_ready'", "OFF"),
     ):
         cursor.execute(statement)
         rows = cast("list[tuple[str, str]]", cursor.fetchall())
-        if not rows or rows[0][1] != cut_off:
+        if not rows or rows[0][1] != value:
             return False
     return True
 
 
 def _connect(arguments: dict[str, Any]) -> MySQLConnectionAbstract:
-    # The driver's own type names its connection pools too, which nobody asks for here.
+    # The declared return type includes connection pools, which are not used here.
     return cast("MySQLConnectionAbstract", mysql.connector.connect(**arguments))
 
 
@@ -222,7 +222,7 @@ def _tls_arguments(ssl_ca: str | None) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _has_c_extension() -> bool:
-    """Whether the driver's fast half works here; warns, once, when it does not."""
+    """Whether the driver's C extension works here; logs a warning once if it does not."""
     try:
         importlib.import_module("_mysql_connector")
     except ImportError as error:

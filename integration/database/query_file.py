@@ -1,11 +1,11 @@
-"""Find one statement in a file of queries, each below a `-- Query N: …` heading. Pure functions.
+"""Find one statement in a file of queries, each below a `-- Query N: …` heading.
 
 The file is read as MySQL reads it (https://dev.mysql.com/doc/refman/9.7/en/comments.html and
 …/string-literals.html, with the server's default `sql_mode`): a statement ends at the first `;`
 outside of literals and comments. Comments inside a statement stay in it, since some of them are
 hints for the server.
 
-    SqlFileError    the file does not say which statement is meant; the message lacks its name
+    SqlFileError    no or more than one statement; `load_query` adds the file's name
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# What is not closed goes on to the end of the text.
+# Unclosed comments and literals extend to the end of the text.
 _TOKEN = re.compile(
     r"""
     (?P<space> \s+ )
@@ -30,7 +30,7 @@ _TOKEN = re.compile(
     )
   | (?P<end> ; )
   | (?P<code>
-        /\*(?s:.*?)(?:\*/|\Z)                # /*! … */, /*M! … */ and /*+ … */ mean something
+        /\*(?s:.*?)(?:\*/|\Z)                # /*! … */, /*M! … */ and /*+ … */ are executed
       | '(?:[^'\\]|\\(?s:.)|'')*+(?:'|\\?\Z)
       | "(?:[^"\\]|\\(?s:.)|"")*+(?:"|\\?\Z)
       | `(?:[^`]|``)*+(?:`|\Z)
@@ -47,13 +47,13 @@ class SqlFileError(ValueError):
 
 
 def load_query(path: Path, number: int) -> str:
-    """Read one query from a file in which each stands below a `-- Query N: …` heading.
+    """Read one query from a file in which each has a `-- Query N: …` heading.
 
     Returns:
         The statement, without the comments above it and the closing semicolon.
 
     Raises:
-        QueryFailed: there is no such file, heading or statement, or more than one of them.
+        QueryFailed: the file, the heading or the statement does not exist or is ambiguous.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -90,7 +90,7 @@ def split_statement(sql: str) -> tuple[str, str]:
 
     Returns:
         The statement, without the comments above it and the `;`, and what follows. The
-        statement is empty if it does not end, or holds nothing but comments.
+        statement is empty if it has no end or consists of comments.
     """
     start: int | None = None
     for token in _TOKEN.finditer(sql):

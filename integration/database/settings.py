@@ -1,4 +1,4 @@
-"""What the database edge needs to know of its database."""
+"""The connection settings of a database."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Engine = Literal["mysql", "sqlite"]
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """Where the database is and who signs in.
+    """Address and login of a database.
 
     Attributes:
         engine: "mysql" (MariaDB too) or "sqlite".
-        hosts: Tried in order; not used by SQLite, like the rest but `name`.
+        hosts: Tried in order. SQLite uses only `engine` and `name`.
         port: The same for all hosts.
         user: The database user.
         password: May be empty.
-        name: The database; for SQLite its file.
-        ssl_ca: PEM file; when given, TLS is required, certificate and host name verified.
+        name: The database; for SQLite the file.
+        ssl_ca: PEM file; if set, TLS is required, and certificate and host name are verified.
     """
 
     engine: Engine

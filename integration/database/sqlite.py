@@ -1,7 +1,7 @@
-"""SQLite in MySQL's place: the same SQL files, translated as they are read.
+"""SQLite instead of MySQL: the same SQL files, translated as they are read.
 
-The files are written for MySQL. sqlglot knows both dialects, but not how to count time in
-SQLite, which ENUMs it lacks, or what belongs to a server only; `to_sqlite` adds these.
+The files are written for MySQL. sqlglot translates most of it; `to_sqlite` adds date arithmetic,
+ENUM columns and the omission of server statements.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from integration.database.errors import DatabaseRefused, QueryFailed
 
 ROWS_PER_BATCH = 1_000
 TIME_COLUMN = "event_time"
-GOODBYE_SECONDS = 1
+CLOSE_SECONDS = 1
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def to_sqlite(sql: str) -> list[str]:
     """Translate a file of MySQL statements into SQLite's, one string each.
 
-    Statements about a server (CREATE DATABASE, USE, SET) have no counterpart and are left out,
+    Statements about a server (CREATE DATABASE, USE, SET) have no counterpart and are omitted,
     and so are comments.
 
     Raises:
@@ -44,18 +44,18 @@ def to_sqlite(sql: str) -> list[str]:
     except sqlglot.ParseError as error:
         summary = str(error).splitlines()[0]
         raise QueryFailed(f"The SQL cannot be translated for SQLite: {summary}") from error
-    kept = (tree for tree in statements if not _is_left_out(tree))
+    kept = (tree for tree in statements if not _is_omitted(tree))
     return [tree.transform(_to_sqlite_node).sql(dialect="sqlite", comments=False) for tree in kept]
 
 
-def _is_left_out(tree: exp.Expr) -> bool:
+def _is_omitted(tree: exp.Expr) -> bool:
     if isinstance(tree, exp.Create):
         return tree.kind == "DATABASE"
     return isinstance(tree, exp.Set | exp.Use | exp.Semicolon)
 
 
 def _to_sqlite_node(node: exp.Expression) -> exp.Expression:
-    """Translate what sqlglot passes through as it is."""
+    """Translate what sqlglot leaves unchanged."""
     if isinstance(node, exp.DateSub):
         return _date_sub(node)
     if isinstance(node, exp.ColumnDef):
@@ -92,17 +92,17 @@ def _column(column: exp.ColumnDef) -> exp.Expression:
 
 
 class SQLiteSession:
-    """An SQLite file, opened for reading only. A thread of its own makes all calls to SQLite.
+    """An SQLite file, opened read-only. A separate thread makes all calls to SQLite.
 
     Raises:
-        DatabaseRefused: there is no such file, or it is no database.
+        DatabaseRefused: the file does not exist or is not a database.
     """
 
     def __init__(self, file: Path) -> None:
         if not _is_file(file):
             raise DatabaseRefused(
                 f"There is no SQLite database {file}: check DB_NAME, "
-                f"or make one with python -m sandbox.database {file}"
+                f"or create one with python -m sandbox.database {file}"
             )
         self._driver = CallThread(f"database {file}")
         self._connection: sqlite3.Connection | None = None
@@ -117,13 +117,13 @@ class SQLiteSession:
     def _open(self, file: Path) -> None:
         self._connection = sqlite3.connect(f"file:{quote(os.fsencode(file))}?mode=ro", uri=True)
         self._cursor = self._connection.cursor()
-        # SQLite opens anything; only reading shows whether it is a database.
+        # SQLite opens any file; only reading shows whether it is a database.
         self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
 
     def execute(self, query: str, limit: int | None = None) -> Sequence[str]:  # noqa: ARG002
         """Start a MySQL query and return the names of its columns.
 
-        SQLite computes rows as they are fetched: a limit is for whoever fetches them.
+        SQLite computes rows as they are fetched, so the caller applies the limit.
         """
         with _translated_errors():
             self._driver.run(partial(self._cursor.execute, ";".join(to_sqlite(query))))
@@ -134,7 +134,7 @@ class SQLiteSession:
         return tuple(column[0] for column in self._cursor.description or ())
 
     def batches(self) -> Iterator[list[tuple[object, ...]]]:
-        """Yield the rows. SQLite has no type for times: `event_time` is a text that holds one."""
+        """Yield the rows, with the text column `event_time` converted to datetime."""
         times = [place for place, name in enumerate(self._columns) if name == TIME_COLUMN]
         fetch = partial(self._cursor.fetchmany, ROWS_PER_BATCH)
         while True:
@@ -145,11 +145,11 @@ class SQLiteSession:
             yield [_with_times(row, times) for row in batch]
 
     def close(self) -> None:
-        """Let go of the file, at once even if a query is being computed."""
+        """Close the file, without waiting for a running query."""
         if self._connection is not None:
             self._connection.interrupt()
         with suppress(TimeoutError):
-            self._driver.run(self._end, GOODBYE_SECONDS)
+            self._driver.run(self._end, CLOSE_SECONDS)
         self._driver.finish(lambda: None)
 
     def _end(self) -> None:
@@ -172,7 +172,7 @@ def _with_times(row: tuple[object, ...], places: Sequence[int]) -> tuple[object,
 
 
 def _as_time(value: object) -> object:
-    """The moment that a text holds, in UTC without a zone; what holds none stays as it is."""
+    """The time in a text, in UTC without a zone; any other value unchanged."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
@@ -184,11 +184,11 @@ def _as_time(value: object) -> object:
 
 @contextmanager
 def _translated_errors() -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
+    """Translate SQLite's errors."""
     try:
         yield
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise QueryFailed(
             f"The SQLite database cannot run the query ({error}): check DB_NAME, "
-            "or make the file anew with python -m sandbox.database FILE"
+            "or recreate the file with python -m sandbox.database FILE"
         ) from error

@@ -81,7 +81,7 @@ def test_a_stopped_run_is_gone_on_with(
     assert (results["successful"], len(results["records"])) == (40, 40)
     assert f"Resuming run {first['run_id']}: 40 of 40 user(s) are open" in ran.stdout
     assert len(list(tmp_path.glob("query_results_*.csv"))) == 1
-    assert "The CSV is there already: query_results_" in ran.stdout
+    assert "The CSV already exists: query_results_" in ran.stdout
 
 
 def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:

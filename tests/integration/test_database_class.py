@@ -88,7 +88,7 @@ def test_several_queries_run_on_one_connection(connect: Callable[[], DatabaseCon
 def test_two_columns_of_one_name_are_refused(connect: Callable[[], DatabaseConnection]) -> None:
     """A dict would keep one of them only; the connection is still good."""
     with connect() as connection:
-        with pytest.raises(QueryFailed, match="columns id, id: give each a name of its own"):
+        with pytest.raises(QueryFailed, match="columns id, id: give each a different name"):
             connection.execute_query("SELECT c.id, v.id FROM customers c, page_views v")
         assert len(connection.execute_query("SELECT id FROM customers")) == 15
 
@@ -181,7 +181,7 @@ def test_the_password_is_in_no_repr() -> None:
     assert "hosts=('db1', 'db2'), port=3306, user='reader', name='shop'" in repr(connection)
 
 
-@pytest.mark.parametrize(("host", "words"), [("", "needs a host"), ("db:3307", "port apart")])
+@pytest.mark.parametrize(("host", "words"), [("", "needs a host"), ("db:3307", "port separately")])
 def test_a_host_that_is_none_is_a_mistake_of_the_caller(host: str, words: str) -> None:
     """Found before anything is connected to."""
     with pytest.raises(ValueError, match=words):

@@ -627,7 +627,7 @@ def test_a_host_that_stalls_is_said_to_be_silent(
     waits: list[float] = []
     with fake_mysql(NOBODY, 0, greet_and_wait) as fake:
         stalled = dataclasses.replace(seeded_database, hosts=(NOBODY,), port=fake.port)
-        with pytest.raises(DatabaseUnavailable, match=r"not signed in within 0\.2 s"):
+        with pytest.raises(DatabaseUnavailable, match=r"not logged in within 0\.2 s"):
             DatabaseConnection.from_settings(
                 stalled, sleep=waits.append, connect_timeout_seconds=0.2
             ).connect()
@@ -686,7 +686,7 @@ def test_missing_tables_name_the_setup_file(empty_database: DatabaseSettings) ->
 def test_a_connection_that_the_server_ends_is_lost(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """An administrator's KILL in mid-stream is a lost connection, not fewer rows."""
+    """An administrator's KILL during the query is a lost connection, not fewer rows."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         rows = database.stream_page_views(HUGE_QUERY)
         next(rows)

@@ -43,7 +43,7 @@ def test_without_any_setting_it_says_that_there_is_no_journal(tmp_path: Path) ->
     status = run(tmp_path, {"OUTPUT_DIR": "out", "LOG_FILE": "log/run.log"}, "--status")
 
     assert (status.exit_code, status.stderr) == (0, "")
-    assert status.stdout == f"No journal at {JOURNAL}: nothing was run with it yet.\n"
+    assert status.stdout == f"No journal at {JOURNAL}: there has been no run yet.\n"
     assert names_in(tmp_path) == []
 
 

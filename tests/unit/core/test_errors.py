@@ -42,7 +42,7 @@ def test_an_expected_failure_is_one_line_and_its_exit_code(
     def fail(*_: object) -> None:
         raise kind("what to do")
 
-    monkeypatch.setattr(main, "SignalWatch", lambda _: type("Watch", (), {"broken_off_by": None}))
+    monkeypatch.setattr(main, "SignalWatch", lambda _: type("Watch", (), {"interrupted_by": None}))
     monkeypatch.setattr(main, "begin_log", lambda _: None)
     monkeypatch.setattr(main, "run_integration", fail)
     assert main.main([]) == code
