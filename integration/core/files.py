@@ -42,20 +42,20 @@ def atomic_write(path: Path) -> Iterator[TextIO]:
     Raises:
         FileError: the file cannot be written; nothing is left behind.
     """
-    beside = _part_path(path)
+    temporary = _part_path(path)
     try:
         # Never write into, or follow, a leftover of a killed run or a symlink placed there.
-        beside.unlink(missing_ok=True)
-        descriptor = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
                 yield file
                 file.flush()
                 os.fsync(descriptor)
-            beside.replace(path)
+            temporary.replace(path)
             sync_folder(path.parent)
         except BaseException:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise FileError(f"Cannot write {path}: {error.strerror or error}") from error

@@ -57,7 +57,7 @@ def write_half_and_raise(file: TextIO, failure: type[BaseException]) -> None:
     raise failure
 
 
-class TestWrittenBeside:
+class TestAtomicWrite:
     """A file gets its name when it is whole."""
 
     def test_the_name_appears_when_the_file_is_whole(self, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ class TestClaimedStamp:
         return PatientClock(self.START)
 
     @pytest.mark.parametrize(
-        ("taken", "stamp"),
+        ("taken", "expected"),
         [
             ([], "20261231_235959"),
             (["other.csv"], "20261231_235959"),
@@ -211,19 +211,19 @@ class TestClaimedStamp:
         ],
     )
     def test_it_is_the_first_second_in_which_no_file_has_it(
-        self, tmp_path: Path, clock: PatientClock, taken: list[str], stamp: str
+        self, tmp_path: Path, clock: PatientClock, taken: list[str], expected: str
     ) -> None:
-        """The files of one run share a stamp, so it must be free for all of them."""
+        """The files of one run share a timestamp, so it must be free for all of them."""
         for name in taken:
             (tmp_path / name).touch()
-        with reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep) as claimed:
-            assert claimed == stamp
-            assert claimed == f"{clock():%Y%m%d_%H%M%S}"
+        with reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep) as timestamp:
+            assert timestamp == expected
+            assert timestamp == f"{clock():%Y%m%d_%H%M%S}"
 
-    def test_two_runs_of_one_second_get_different_stamps_and_none_of_the_future(
+    def test_two_runs_of_one_second_get_different_timestamps_and_none_of_the_future(
         self, tmp_path: Path, clock: PatientClock
     ) -> None:
-        """The claim is there before the first file is, and gone with its run."""
+        """Reserved before the first file exists, released when the run ends."""
         with reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep) as first:
             assert clock() == self.START
             with reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep) as second:
@@ -235,21 +235,21 @@ class TestClaimedStamp:
         for number in range(3_600):
             moment = self.START + timedelta(seconds=number)
             (tmp_path / f"a_{moment:%Y%m%d_%H%M%S}.csv").touch()
-        claim = reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep)
-        with pytest.raises(FileError, match=f"taken in {tmp_path}.*OUTPUT_DIR$"), claim:
+        reservation = reserve_timestamp(tmp_path, self.NAMES, clock, clock.sleep)
+        with pytest.raises(FileError, match=f"taken in {tmp_path}.*OUTPUT_DIR$"), reservation:
             pass
         assert clock() - self.START < timedelta(seconds=60)
 
-    def test_a_claim_in_a_folder_that_is_gone_is_one_line(
+    def test_a_reservation_in_a_folder_that_is_gone_is_one_line(
         self, tmp_path: Path, clock: PatientClock
     ) -> None:
         """It names the file that cannot be made."""
-        claim = reserve_timestamp(tmp_path / "gone", self.NAMES, clock, clock.sleep)
-        with pytest.raises(FileError, match=r"a_.*\.csv: No such file"), claim:
+        reservation = reserve_timestamp(tmp_path / "gone", self.NAMES, clock, clock.sleep)
+        with pytest.raises(FileError, match=r"a_.*\.csv: No such file"), reservation:
             pass
 
 
-class TestShown:
+class TestDisplayPath:
     """A path as people write it."""
 
     def test_what_lies_below_the_working_directory_is_named_from_there(
