@@ -33,10 +33,16 @@ from integration.core.models import (
 from integration.core.redaction import FILE_ONLY, SecretMask
 from integration.core.shutdown import StopReason
 from integration.iterable.authentication import authentication_of
-from integration.iterable.bulk import bulk_body, filtered_out_fields, split_bulk_result
+from integration.iterable.bulk import (
+    BulkRefusedError,
+    bulk_body,
+    filtered_out_fields,
+    split_bulk_result,
+)
 from integration.iterable.narrowing import BulkBudget, send_in_pieces
 from integration.iterable.payloads import undeliverable_reason
 from integration.iterable.rate_limit import published_limiters
+from integration.iterable.request import MAX_EVENTS_READ
 from integration.iterable.responses import (
     Answer,
     Verdict,
@@ -67,7 +73,6 @@ logger = logging.getLogger(__name__)
 # Held while a failure and the response to it are logged, one below the other.
 _two_lines = threading.Lock()
 
-MAX_EVENTS_READ = 200
 # Iterable's code for a token that is expired, issued in the future or wrongly signed.
 REFUSED_JWT_CODE = "InvalidJwtPayload"
 
@@ -80,10 +85,6 @@ class Request(NamedTuple):
     body: bytes | None
     email: str | None
     expected: Expected
-
-
-class BulkRefusedError(Exception):
-    """Iterable itself refused a bulk call (401, 403): this key may call singly at most."""
 
 
 @dataclass(frozen=True, slots=True)

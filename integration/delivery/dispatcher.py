@@ -23,16 +23,15 @@ from integration.core.clock import utc_now_iso
 from integration.core.exit_codes import ExitCode
 from integration.core.models import CALLS, KEY_REFUSED, SMALL_RUN_USERS
 from integration.core.shutdown import Stop, StopReason
-from integration.iterable.bulk import MAX_ITEMS, next_batch
-from iterable_client import BulkRefusedError
+from integration.iterable.bulk import MAX_ITEMS, BulkRefusedError, next_batch
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from integration.core.models import Call, CallResult, Mode, PendingUser
+    from integration.core.models import Call, CallResult, ErrorKind, Mode, PendingUser, Retries
+    from integration.iterable.bulk import ResultGroup
     from integration.journal.store import Journal
-    from iterable_client import IterableClient
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +79,34 @@ def journal_gone(path: Path) -> StopReason:
         " journal before you run again",
         ExitCode.CONFIGURATION,
     )
+
+
+class IterableCalls(Protocol):
+    """The client's calls, made by the workers, and its counts of all of them."""
+
+    def send(self, call: Call, user: PendingUser) -> CallResult:
+        """Make one user's call."""
+        ...
+
+    def send_many(self, call: Call, users: Sequence[PendingUser]) -> Iterator[ResultGroup]:
+        """Make the bulk call for these users."""
+        ...
+
+    def retried(self) -> Retries:
+        """The retries so far."""
+        ...
+
+    def consecutive_failures(self) -> int:
+        """The number of calls that exhausted their attempts since the last definite response."""
+        ...
+
+    def last_gave_up_for(self) -> ErrorKind | None:
+        """The error of the last of these calls."""
+        ...
+
+    def consecutive_blocked_users(self) -> int:
+        """The number of users blocked by something in between since the last success."""
+        ...
 
 
 class Progress(Protocol):
@@ -199,7 +226,7 @@ class Delivery:
 
     def __init__(
         self,
-        client: IterableClient,
+        client: IterableCalls,
         journal: Journal,
         run: int,
         stop: Stop,

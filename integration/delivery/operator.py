@@ -17,11 +17,10 @@ from integration.journal.schema import LOADING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from integration.delivery.verification import Finding
+    from integration.delivery.verification import Finding, UserReads
     from integration.journal.backlog import Backlog, Unsendable
     from integration.journal.file import JournalFile
     from integration.journal.queries import PastRun
-    from iterable_client import IterableClient
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +48,7 @@ def status_lines(file: JournalFile, project: str | None, *, running: bool) -> li
 
 def verify(
     file: JournalFile,
-    client: IterableClient,
+    client: UserReads,
     limit: int | None,
     wait: Callable[[float], bool],
 ) -> ExitCode:

@@ -11,18 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count, islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from integration.core.clock import utc_now
-from iterable_client import MAX_EVENTS_READ
+from integration.iterable.request import MAX_EVENTS_READ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
     from integration.core.models import CallResult, DeliveredUser
-    from iterable_client import IterableClient
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +53,18 @@ class Finding:
         return not (self.differences or self.unread or self.unchecked)
 
 
+class UserReads(Protocol):
+    """The client's reading calls."""
+
+    def read_user(self, email: str) -> CallResult:
+        """Read a profile."""
+        ...
+
+    def read_events(self, email: str) -> CallResult:
+        """Read a user's newest events."""
+        ...
+
+
 class UserReader:
     """Reads users back; `READERS` at a time, within the client's read limits.
 
@@ -65,7 +76,7 @@ class UserReader:
 
     def __init__(
         self,
-        client: IterableClient,
+        client: UserReads,
         wait: Callable[[float], bool],
         clock: Callable[[], datetime] = utc_now,
     ) -> None:

@@ -28,6 +28,10 @@ _ENVELOPE_BYTES = 16  # at least as long as any of them
 _REFUSED_FOR_ONE = frozenset({"RequestFieldsTypesMismatched", "BadJsonBody", "BatchTooLarge"})
 
 
+class BulkRefusedError(Exception):
+    """Iterable itself refused a bulk call (401, 403): this key allows single calls at most."""
+
+
 class ResultGroup(NamedTuple):
     """Users of a bulk call with the same outcome; without a result they must be told apart."""
 

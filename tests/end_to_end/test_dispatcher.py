@@ -39,11 +39,11 @@ from tests.support.runs import (
 from tests.support.users import page_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from integration.core.models import Call, Counts, Mode, PendingUser
-    from iterable_client import IterableClient
+    from integration.iterable.bulk import ResultGroup
 
 KINDS = ("invalid", "forgotten", "typemismatch", "eventrefused", "UPPER")
 SECONDS_FOR_ONE_CALL_TOO_MANY = 0.3
@@ -365,6 +365,10 @@ class BrokenClient:
             raise RuntimeError("a bug")
         return CallResult(success=True, response={}, status_code=200, attempts=1, error=None)
 
+    def send_many(self, call: Call, users: Sequence[PendingUser]) -> Iterator[ResultGroup]:
+        """Deliver none."""
+        raise AssertionError
+
     def retried(self) -> Retries:
         """No repeats."""
         return Retries()
@@ -372,6 +376,9 @@ class BrokenClient:
     def consecutive_failures(self) -> int:
         """Iterable is there."""
         return 0
+
+    def last_gave_up_for(self) -> None:
+        """No call failed."""
 
     def consecutive_blocked_users(self) -> int:
         """No firewall is in between."""
@@ -393,7 +400,7 @@ class NoProgress:
 
 def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) -> None:
     """It is raised where it is seen, and what was delivered before is in the journal."""
-    client: IterableClient = BrokenClient()  # type: ignore[assignment]
+    client = BrokenClient()
     header = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
     with Journal(tmp_path / "journal.db") as journal:
         run_number = journal.begin(header, map(page_view, (1, 2, 3)))
@@ -539,7 +546,7 @@ def test_workers_that_are_refused_together_warn_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each of them learns that the key may not call bulk; the operator learns it once."""
-    client: IterableClient = BrokenClient()  # type: ignore[assignment]
+    client = BrokenClient()
     with Journal(tmp_path / "journal.db") as journal:
         delivery = OvertakenDelivery(
             client, journal, 1, Stop(), NoProgress(), workers=2, mode="bulk"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from integration.core.models import CALLS
+from integration.iterable.bulk import BulkRefusedError
 from integration.iterable.rate_limit import PUBLISHED_LIMITS, RateLimiter
-from iterable_client import BulkRefusedError, IterableClient, Pause
+from iterable_client import IterableClient, Pause
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
 from tests.support.runs import database_of, environment_for, run

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from iterable_client import IterableClient
-
 NOW = datetime(2026, 1, 13, 15, 0, tzinfo=UTC)
 USER = pending_user()
 PROFILE: dict[str, Any] = orjson.loads(USER.profile)
@@ -80,8 +78,7 @@ class Clock:
 
 def findings(answers: Answers, clock: Clock, delivered_at: datetime) -> list[tuple[str, ...]]:
     """What was found of one user."""
-    client: IterableClient = answers  # type: ignore[assignment]
-    reader = UserReader(client, clock.wait, clock)
+    reader = UserReader(answers, clock.wait, clock)
     user = DeliveredUser(USER.email, USER.profile, USER.event, delivered_at)
     return [finding.differences for finding in reader.verify([user])]
 
@@ -120,10 +117,10 @@ def test_a_delivery_of_yesterday_is_not_waited_for() -> None:
 
 def test_an_unread_user_is_neither_confirmed_nor_different() -> None:
     """The finding carries what went wrong."""
-    client: IterableClient = Answers(0, error="timeout")  # type: ignore[assignment]
+    answers = Answers(0, error="timeout")
     user = DeliveredUser(USER.email, USER.profile, USER.event, NOW)
 
-    (finding,) = UserReader(client, lambda _: False).verify([user])
+    (finding,) = UserReader(answers, lambda _: False).verify([user])
 
     assert finding.unread is not None
     assert (finding.unread.error, finding.confirmed) == ("timeout", False)
@@ -220,7 +217,6 @@ def test_an_event_that_would_be_among_the_newest_is_within_reach(
 def test_giving_up_looks_at_no_further_user() -> None:
     """Who closes the findings waits for the looks under way, and not for hundreds more."""
     answers = Answers(0, error="timeout")
-    client: IterableClient = answers  # type: ignore[assignment]
     users = [DeliveredUser(f"user{n}@example.com", b"{}", b"{}", NOW) for n in range(500)]
     may_go_on = threading.Event()
     look = answers.read_user
@@ -231,7 +227,7 @@ def test_giving_up_looks_at_no_further_user() -> None:
         return look(email)
 
     answers.read_user = read_user  # type: ignore[method-assign]
-    findings = UserReader(client, lambda _: False).verify(users)
+    findings = UserReader(answers, lambda _: False).verify(users)
     for _ in range(20):
         next(findings)
     # The looks under way end when the findings are being closed.
