@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from integration.core.models import CALLS, CallResult, Retries, RunHeader
+from integration.core.models import CALLS, ENDPOINTS, CallResult, Retries, RunHeader
 from integration.core.shutdown import Stop
 from integration.delivery.dispatcher import (
     UNREACHABLE,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from integration.core.models import Call, Counts, Mode, PendingUser
     from integration.iterable.bulk import ResultGroup
 
+FOLDERS: dict[Call, str] = {"users_update": "users/", "events_track": "events/"}
 KINDS = ("invalid", "forgotten", "typemismatch", "eventrefused", "UPPER")
 SECONDS_FOR_ONE_CALL_TOO_MANY = 0.3
 UNLIMITED = {"RATE_LIMIT_SHARE": "10000"}
@@ -178,22 +179,20 @@ def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: Sand
 def test_a_refused_payload_is_in_the_log_file_and_nowhere_else(
     tmp_path: Path, sandbox: SandboxProcess, mode: str
 ) -> None:
-    """Endpoint, email and payload, once for each failed call, even with --verbose."""
+    """Endpoint, email and payload, once for each single or failed call, even with --verbose."""
     bad = ["typemismatch1@example.com", "someone2@nowhere.test", "eventrefused3@example.com"]
     emails = [*(f"user{n}@example.com" for n in range(7)), *bad]
 
     ran = delivered(tmp_path, sandbox, emails, "--mode", mode, "--verbose")
 
     log = [line for line in ran.log.splitlines() if " - DEBUG - " in line]
+    single_calls = {(one["endpoint"], one["email"]) for one in sandbox.calls()}
     for email, record in ran.records.items():
-        for call, endpoint in (("users_update", "users/"), ("events_track", "events/")):
-            lines = [
-                line for line in log if f" {endpoint}" in line and f'"email":"{email}"' in line
-            ]
+        for call, folder in FOLDERS.items():
+            lines = [line for line in log if f" {folder}" in line and f'"email":"{email}"' in line]
+            was_single = (ENDPOINTS[call], email) in single_calls
             failed = not record[call]["success"]
-            # In bulk mode a user that left a refused bulk call has a single call's line.
-            wanted = {1} if failed or mode == "single" else {0, 1}
-            assert len(lines) in wanted, (email, call)
+            assert len(lines) == (failed or was_single), (email, call)
             assert all(f"for email: {email}. Payload: " in line for line in lines)
     assert sum(not record["overall_success"] for record in ran.records.values()) == len(bad)
     assert "dataFields" not in ran.stdout + ran.stderr
