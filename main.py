@@ -53,7 +53,7 @@ from integration.iterable.preflight import check_jwt_secret, check_route
 from integration.iterable.transport import PROGRAM
 from integration.journal.file import JournalFile, journal_exists
 from integration.journal.lock import is_locked, open_journal
-from integration.journal.queries import past_run
+from integration.journal.queries import read_run
 from iterable_client import IterableClient, Pause
 from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
@@ -157,7 +157,7 @@ def make_client(settings: "Settings", stop: Stop) -> IterableClient:
 
 def export_csv(journal: "Journal", run: int) -> None:
     """Step 4.5: write the run's users to the CSV, unless a resumed run has written it."""
-    path = Path(past_run(journal, run).record.header.csv_file)
+    path = Path(read_run(journal, run).csv_file)
     if is_there(path):
         logger.info("The CSV already exists: %s", display_path(path))
         return

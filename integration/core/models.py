@@ -27,10 +27,17 @@ BULK_ENDPOINTS: dict[Call, str] = {
     "events_track": "events/trackBulk",
 }
 Mode = Literal["single", "bulk"]
-# Up to here a run shows one user after the other; above, it is about speed.
+# Runs of up to this size log every user and send one at a time; larger ones are tuned for speed.
 SMALL_RUN_USERS = 100
-# Everybody of Query 2, the first of them, or those whom an earlier run left open.
+# All users of Query 2, the first of them, or those that an earlier run left pending.
 RunKind = Literal["full", "limited", "retry"]
+RunStatus = Literal[
+    "loading",  # its users are being stored, or that failed: it has sent nothing
+    "running",  # sending, or crashed
+    "completed",
+    "stopped",  # by an error that concerns the whole run
+    "interrupted",  # by a signal
+]
 
 # Errors after which the same call may well succeed later.
 TRANSIENT_ERRORS: frozenset[ErrorKind] = frozenset(
@@ -60,10 +67,12 @@ class PageView(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What became of one call for one user.
+    """The outcome of one call for one user.
 
-    `response` is the JSON that Iterable answered, or the start of a text that was no JSON,
-    or the reason why there was no answer; `attempts` counts the requests that were sent.
+    Attributes:
+        response: the JSON that Iterable answered, or the start of the text if it was not JSON,
+            or the reason why there was no answer.
+        attempts: the number of requests that were sent.
     """
 
     success: bool
@@ -74,23 +83,23 @@ class CallResult:
 
     @property
     def code(self) -> str | None:
-        """Iterable's word for what happened, if the answer has one."""
+        """Iterable's code for the outcome, if the answer has one."""
         code = self.response.get("code") if isinstance(self.response, dict) else None
         return code if isinstance(code, str) else None
 
     @property
     def key_refused(self) -> bool:
-        """Whether Iterable itself refused the key, and so would refuse it for every user."""
+        """Whether Iterable itself refused the key, so that every other call would fail too."""
         return self.status_code in (401, 403) and self.code is not None
 
     @property
     def blocked(self) -> bool:
-        """Whether something in between, such as a firewall, refused this one request."""
+        """Whether something in between, such as a firewall, refused this request."""
         return self.status_code in (401, 403) and self.code is None
 
     @property
     def gave_up(self) -> bool:
-        """Whether the call used up its tries without a definite answer."""
+        """Whether the call used up its attempts without a definite answer."""
         return self.error in TRANSIENT_ERRORS
 
 
@@ -101,9 +110,12 @@ NOT_ATTEMPTED = CallResult(
 
 @dataclass(frozen=True, slots=True)
 class PendingUser:
-    """A user of a run for whom at least one call is not yet known to have succeeded.
+    """A user of a run with calls that still have to be made.
 
-    `profile` and `event` are the JSON bodies of the two calls, as they are sent.
+    Attributes:
+        profile: the JSON body of `users/update`, as it is sent.
+        event: the JSON body of `events/track`, as it is sent.
+        calls: those that have not succeeded yet.
     """
 
     position: int
@@ -119,7 +131,7 @@ class PendingUser:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How the users of a run fared; the parts always add up to `total_users`."""
+    """The outcomes of a run's users; the parts always add up to `total_users`."""
 
     successful: int = 0
     partial_failures: int = 0
@@ -129,36 +141,52 @@ class Counts:
 
     @property
     def total_users(self) -> int:
-        """Everybody the query returned."""
+        """All users of the run."""
         failed = self.partial_failures + self.total_failures
         return self.successful + failed + self.not_attempted + self.unchanged
+
+    @property
+    def undelivered(self) -> int:
+        """Users with a call that did not succeed."""
+        return self.partial_failures + self.total_failures + self.not_attempted
+
+    @property
+    def delivered(self) -> int:
+        """Users with a call that succeeded, in this run or, if unchanged, in an earlier one."""
+        return self.successful + self.partial_failures + self.unchanged
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """The repeats of a run: how many, after which status or error, and the time they waited."""
+    """The retries of a run: their number by status or error, and the time spent waiting."""
 
     by_status: tuple[tuple[str, int], ...] = ()
     seconds_waited: float = 0.0
 
     @property
     def total(self) -> int:
-        """All repeats together."""
+        """The number of retries."""
         return sum(count for _, count in self.by_status)
 
     def __add__(self, other: Retries) -> Retries:
-        """Those of two parts of a run."""
+        """The retries of two parts of a run."""
         counts = Counter(dict(self.by_status)) + Counter(dict(other.by_status))
         seconds = self.seconds_waited + other.seconds_waited
         return Retries(tuple(sorted(counts.items())), seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class RunHeader:
-    """What is known of a run when it begins; times are ISO 8601 in UTC.
+# The stop reason of a run whose key Iterable refused (exit code 77) starts with this.
+KEY_REFUSED = "Iterable refused the API key"
 
-    `project` tells Iterable projects apart without naming them; `limit` is how many users of
-    Query 2 were asked for at most, and `incremental` whether those without news are left out.
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run before its first user; times are ISO 8601 in UTC.
+
+    Attributes:
+        project: distinguishes Iterable projects without naming them.
+        limit: the maximum number of users to read from Query 2.
+        incremental: whether users that have not changed are skipped.
     """
 
     run_id: str
@@ -173,20 +201,22 @@ class RunHeader:
     incremental: bool = False
 
 
-# What the stop reason of a run begins with whose key Iterable refused: exit code 77.
-KEY_REFUSED = "Iterable refused the API key"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(NewRun):
+    """A run in the journal, which identifies it by `number`."""
 
+    number: int
+    status: RunStatus
+    finished_at: str | None = None
+    stop_reason: str | None = None
+    mode: Mode | None = None
+    retries: Retries = Retries()
+    total_users: int = 0
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run as the journal has it."""
-
-    header: RunHeader
-    finished_at: str | None
-    status: str
-    stop_reason: str | None
-    mode: str | None
-    retries: Retries
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the users of the run were stored; before that it has sent nothing."""
+        return self.status != "loading"
 
     @property
     def key_refused(self) -> bool:
@@ -195,7 +225,7 @@ class RunRecord:
 
 
 class UserOutcome(NamedTuple):
-    """A user of a finished run; both results are JSON already, as the journal has them."""
+    """A user of a finished run; both results are JSON text, as the journal stores them."""
 
     email: str | None
     at: str | None

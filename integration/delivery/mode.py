@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from integration.delivery.dispatcher import choose_mode
-from integration.journal.queries import past_run
+from integration.journal.queries import read_run
 
 if TYPE_CHECKING:
     from integration.config.settings import DeliveryOptions
@@ -21,7 +21,7 @@ def decide_mode(options: DeliveryOptions, journal: Journal, run: int) -> Mode:
 
     Iterable expects one kind of call for one user within a short time.
     """
-    earlier = past_run(journal, run).record.mode
+    earlier = read_run(journal, run).mode
     wanted = earlier if options.mode == "auto" and earlier else options.mode
     mode = choose_mode(wanted, journal.pending_users(run), jwt=options.uses_jwt)
     if wanted == "bulk" != mode:

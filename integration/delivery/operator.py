@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Literal
 from integration.core.exit_codes import ExitCode
 from integration.delivery.verification import UserReader
 from integration.journal.backlog import of_another_project, undelivered, unfinished, unsendable
-from integration.journal.queries import delivered_users, newest_loaded_run, past_runs
-from integration.journal.schema import LOADING
+from integration.journal.queries import (
+    count_outcomes,
+    delivered_users,
+    newest_loaded_run,
+    recent_runs,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from integration.core.models import Run
     from integration.delivery.verification import Finding, UserReads
     from integration.journal.backlog import Backlog, Unsendable
     from integration.journal.file import JournalFile
-    from integration.journal.queries import PastRun
 
 logger = logging.getLogger(__name__)
 
@@ -31,19 +35,19 @@ _GAVE_UP = {
     ExitCode.UNAVAILABLE: f"Giving up: {MAX_UNREAD_USERS} users in a row could not be read;"
     " check the network, the proxy and ITERABLE_API_BASE_URL",
 }
-_CRASHED = {"running": "crashed", LOADING: "not loaded"}
+_CRASHED = {"running": "crashed", "loading": "not loaded"}
 _COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>8}  {:>9}"
 
 
 def status_lines(file: JournalFile, project: str | None, *, running: bool) -> list[str]:
-    """The newest runs, what is open for `project` (None: for any), and what to do about it."""
-    runs = past_runs(file, RUNS_SHOWN)
+    """The newest runs, the pending users of `project` (None: of any), and what to run next."""
+    runs = recent_runs(file, RUNS_SHOWN)
     if not runs:
         return ["No run yet."]
     heads = ("run", "started (UTC)", "status", "users", "ok", "partial", "failed", "not sent")
     lines = [_COLUMNS.format(*heads, "unchanged")]
-    lines += [_run_line(past, running=running and past is runs[0]) for past in runs]
-    return [*lines, "", *(["A run is going on."] if running else _advice(file, project))]
+    lines += [_run_line(file, run, running=running and run is runs[0]) for run in runs]
+    return [*lines, "", *(["A run is in progress."] if running else _advice(file, project))]
 
 
 def verify(
@@ -53,15 +57,15 @@ def verify(
     wait: Callable[[float], bool],
 ) -> ExitCode:
     """Read delivered users of the newest run back and log which are not confirmed."""
-    past = newest_loaded_run(file)
-    if past is None:
+    run = newest_loaded_run(file)
+    if run is None:
         logger.warning("Nothing to verify: there was no run yet")
         return ExitCode.SOME_FAILED
-    users = delivered_users(file, past.run, limit)
+    users = delivered_users(file, run.number, limit)
     first = next(users, None)
     if first is None:
-        return _nothing_delivered(past)
-    logger.info("Verifying users of run %s", past.record.header.run_id)
+        return _nothing_delivered(run)
+    logger.info("Verifying users of run %s", run.run_id)
     counts: Counter[str] = Counter()
     with closing(UserReader(client, wait).verify(chain([first], users))) as findings:
         gave_up = _log_findings(findings, counts)
@@ -71,10 +75,10 @@ def verify(
     return gave_up or _verify_exit_code(counts)
 
 
-def _nothing_delivered(past: PastRun) -> ExitCode:
+def _nothing_delivered(run: Run) -> ExitCode:
     """Nothing confirmed is no success, unless there was nothing to deliver."""
-    run_id = past.record.header.run_id
-    if not past.counts.total_users:
+    run_id = run.run_id
+    if not run.total_users:
         logger.info("Nothing to verify: run %s had no users", run_id)
         return ExitCode.OK
     logger.warning("Nothing to verify: no user of run %s was delivered", run_id)
@@ -126,23 +130,20 @@ def _verify_exit_code(counts: Counter[str]) -> ExitCode:
 
 
 def unfinished_message(backlog: Backlog) -> str:
-    """What is said of a run that did not finish."""
-    header = backlog.past.record.header
-    run = f"Run {header.run_id} of {_minute(header.started_at)} UTC"
-    if not backlog.past.is_loaded:
+    """The line about a run that did not finish."""
+    run = _named(backlog.run)
+    if not backlog.run.is_loaded:
         return f"{run} did not load its users, and sent nothing"
-    return f"{run} did not finish: {backlog.open_users} user(s) are open"
+    return f"{run} did not finish: {backlog.pending_users} user(s) are pending"
 
 
 def other_project_message(backlog: Backlog) -> str:
-    """What is said of a run that only the settings it began with can go on with."""
-    header = backlog.past.record.header
-    left = f"left {backlog.open_users} user(s) open"
+    """The line about a run that only the settings it started with can resume."""
+    left = f"left {backlog.pending_users} user(s) pending"
     return (
-        f"Run {header.run_id} of {_minute(header.started_at)} UTC was for another"
-        " ITERABLE_API_BASE_URL or ITERABLE_API_KEY and"
-        f" {left if backlog.past.is_loaded else 'did not load its users'}:"
-        " go on with those settings, or begin a new run"
+        f"{_named(backlog.run)} was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY and"
+        f" {left if backlog.run.is_loaded else 'did not load its users'}:"
+        " resume it with those settings, or start a new run"
     )
 
 
@@ -151,19 +152,19 @@ def unsendable_message(found: Unsendable) -> str:
     number = sum(count for _, count in found.reasons)
     reasons = ", ".join(f"{count} × {reason}" for reason, count in found.reasons)
     return (
-        f"{number} user(s) of run {found.past.record.header.run_id} cannot be sent and are not"
+        f"{number} user(s) of run {found.run.run_id} cannot be sent and are not"
         f" retried ({reasons}): correct their rows in the database, then start a new run"
     )
 
 
-def _run_line(past: PastRun, *, running: bool) -> str:
-    counts, record = past.counts, past.record
-    status = record.status
+def _run_line(file: JournalFile, run: Run, *, running: bool) -> str:
+    counts = count_outcomes(file, run.number)
+    status: str = run.status
     if not running:
         status = _CRASHED.get(status, status)
     return _COLUMNS.format(
-        record.header.run_id,
-        _minute(record.header.started_at),
+        run.run_id,
+        _minute(run.started_at),
         status,
         counts.total_users,
         counts.successful,
@@ -175,16 +176,15 @@ def _run_line(past: PastRun, *, running: bool) -> str:
 
 
 def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
-    """What is open, and what to do about it."""
+    """The pending users, and the commands to run next."""
     not_finished = unfinished(file, project)
     failed = undelivered(file, project)
     elsewhere = of_another_project(file, project) if project else None
     if not_finished:
         yield f"{unfinished_message(not_finished)}: python main.py --resume"
-    if failed and not (not_finished and not_finished.past.run == failed.past.run):
-        header = failed.past.record.header
+    if failed and not (not_finished and not_finished.run.number == failed.run.number):
         yield (
-            f"{failed.open_users} user(s) of run {header.run_id} were not delivered:"
+            f"{failed.pending_users} user(s) of run {failed.run.run_id} were not delivered:"
             " python main.py --retry-failed"
         )
     if elsewhere:
@@ -192,7 +192,11 @@ def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
     if rejected := unsendable(file, project):
         yield unsendable_message(rejected)
     if not (not_finished or failed or elsewhere):
-        yield "Nothing is open."
+        yield "No users are pending."
+
+
+def _named(run: Run) -> str:
+    return f"Run {run.run_id} of {_minute(run.started_at)} UTC"
 
 
 def _minute(iso_time: str) -> str:

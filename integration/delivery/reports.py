@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from integration.core.models import Counts, RunRecord, UserOutcome
+    from integration.core.models import Counts, Run, UserOutcome
 
 CSV_NAME = "query_results_{}.csv"
 RESULTS_NAME = "integration_results_{}.json"
@@ -46,15 +46,13 @@ def escape_formula(value: object) -> object:
     return value
 
 
-def write_results(
-    path: Path, record: RunRecord, counts: Counts, outcomes: Iterable[UserOutcome]
-) -> None:
+def write_results(path: Path, run: Run, counts: Counts, outcomes: Iterable[UserOutcome]) -> None:
     """Write the results file as a stream: the run, then a line for each user.
 
     Raises:
         FileError: the file cannot be written; none is left.
     """
-    head = orjson.dumps(results_head(record, counts), option=orjson.OPT_INDENT_2).decode()
+    head = orjson.dumps(results_head(run, counts), option=orjson.OPT_INDENT_2).decode()
     with atomic_write(path) as file:
         file.write(f'{head[:-2]},\n  "records": [')
         separator = "\n    "
@@ -64,19 +62,18 @@ def write_results(
         file.write("\n  ]\n}\n")
 
 
-def results_head(record: RunRecord, counts: Counts) -> dict[str, object]:
+def results_head(run: Run, counts: Counts) -> dict[str, object]:
     """All of the results file but its records."""
-    header = record.header
     return {
-        "run_id": header.run_id,
-        "started_at": header.started_at,
-        "finished_at": record.finished_at,
-        "status": record.status,
-        "stop_reason": record.stop_reason,
-        "mode": record.mode,
-        "authentication": header.authentication,
-        "csv_file": header.csv_file,
-        "dry_run": header.dry_run,
+        "run_id": run.run_id,
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+        "status": run.status,
+        "stop_reason": run.stop_reason,
+        "mode": run.mode,
+        "authentication": run.authentication,
+        "csv_file": run.csv_file,
+        "dry_run": run.dry_run,
         "total_users": counts.total_users,
         "successful": counts.successful,
         "partial_failures": counts.partial_failures,
@@ -84,14 +81,14 @@ def results_head(record: RunRecord, counts: Counts) -> dict[str, object]:
         "not_attempted": counts.not_attempted,
         "unchanged": counts.unchanged,
         "retries": {
-            "total": record.retries.total,
-            "by_status": dict(record.retries.by_status),
-            "seconds_waited": round(record.retries.seconds_waited, 3),
+            "total": run.retries.total,
+            "by_status": dict(run.retries.by_status),
+            "seconds_waited": round(run.retries.seconds_waited, 3),
         },
     }
 
 
-def summary_lines(record: RunRecord, counts: Counts) -> list[str]:
+def summary_lines(run: Run, counts: Counts) -> list[str]:
     """The summary that ends the log of a run."""
     rule = "=" * 70
     lines = [
@@ -104,12 +101,12 @@ def summary_lines(record: RunRecord, counts: Counts) -> list[str]:
         f"✗ Total failures (both calls failed): {counts.total_failures}",
         *_line_if_any("Not attempted", counts.not_attempted),
         *_line_if_any("Unchanged", counts.unchanged),
-        f"✓ CSV Export: {record.header.csv_file}",
-        f"✓ Authentication: {record.header.authentication}",
-        f"Retries: {record.retries.total}",
+        f"✓ CSV Export: {run.csv_file}",
+        f"✓ Authentication: {run.authentication}",
+        f"Retries: {run.retries.total}",
     ]
-    if record.stop_reason:
-        lines.append(f"Stopped early: {record.stop_reason}")
+    if run.stop_reason:
+        lines.append(f"Stopped early: {run.stop_reason}")
     return [*lines, rule]
 
 

@@ -16,7 +16,7 @@ from integration.core.clock import utc_now, utc_now_iso
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import discard_part, ensure_writable_folder
-from integration.core.models import RunHeader
+from integration.core.models import NewRun
 from integration.database.query_file import load_query
 from integration.delivery.operator import other_project_message, unfinished_message
 from integration.delivery.progress import MAX_USERS_SHOWN
@@ -28,8 +28,8 @@ from integration.journal.backlog import (
 )
 from integration.journal.pruning import prune
 from integration.journal.queries import (
-    files_of_dead_runs,
-    past_run,
+    count_outcomes,
+    files_of_crashed_runs,
     record_last_sent_of_crashed_runs,
 )
 
@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from integration.core.models import PageView, RunKind
+    from integration.core.models import PageView, Run, RunKind
     from integration.delivery.run_files import RunFiles
-    from integration.journal.queries import PastRun
     from integration.journal.store import Journal
 
 logger = logging.getLogger(__name__)
@@ -104,7 +103,7 @@ def start_run(
         The run's number in the journal, or None if there is nothing to do.
     """
     if not plan.dry_run:
-        for path in files_of_dead_runs(journal):
+        for path in files_of_crashed_runs(journal):
             discard_part(Path(path))
     record_last_sent_of_crashed_runs(journal)
     run = _choose_run(plan, journal, files, database)
@@ -119,14 +118,13 @@ def _choose_run(
         return retry_run(plan, journal, files)
     earlier = unfinished(journal, plan.project)
     if plan.resume:
-        if earlier and not earlier.past.is_loaded:
-            header = _header_from_the_start(plan, earlier.past, files)
-            return load_users(journal, header, database)
+        if earlier and not earlier.run.is_loaded:
+            return load_users(journal, _restarted_run(plan, earlier.run, files), database)
         return resume_run(journal, plan.project)
     if earlier and not plan.dry_run:
         notice = unfinished_message(earlier)
-        logger.warning("%s. --resume would continue it; starting a new run", notice)
-    return load_users(journal, _new_header(plan, files), database)
+        logger.warning("%s. --resume resumes it; starting a new run", notice)
+    return load_users(journal, _full_or_limited_run(plan, files), database)
 
 
 def resume_run(journal: Journal, project: str) -> int | None:
@@ -136,18 +134,18 @@ def resume_run(journal: Journal, project: str) -> int | None:
         check_project(journal, project)
         logger.info("Nothing to resume: no run is unfinished")
         return None
-    run, header = backlog.past.run, backlog.past.record.header
-    ensure_writable_folder(Path(header.results_file).parent)
+    run = backlog.run.number
+    ensure_writable_folder(Path(backlog.run.results_file).parent)
     # At once: a run that was moved halfway would count other later runs than before.
     with journal.transaction():
         journal.resume(run)
         journal.move(run, project)
         defer_to_newer_runs(journal, backlog, utc_now_iso())
     logger.info(
-        "Resuming run %s: %d of %d user(s) are open",
-        header.run_id,
-        backlog.open_users,
-        backlog.past.counts.total_users,
+        "Resuming run %s: %d of %d user(s) are pending",
+        backlog.run.run_id,
+        backlog.pending_users,
+        backlog.run.total_users,
     )
     return run
 
@@ -159,17 +157,16 @@ def retry_run(plan: RunPlan, journal: Journal, files: RunFiles) -> int | None:
         first = unfinished(journal, plan.project)
         if first:
             raise StillOpenError(
-                f"{unfinished_message(first)}. --resume goes on with it; only then --retry-failed"
+                f"{unfinished_message(first)}. Run --resume first, then --retry-failed"
             )
         check_project(journal, plan.project)
-        logger.info("Nothing to retry: no finished run left anybody undelivered")
+        logger.info("Nothing to retry: no finished run has undelivered users")
         return None
-    header = _header(plan, "retry", files)
-    run = journal.begin_retry(header, source)
+    run = journal.begin_retry(_new_run(plan, "retry", files), source)
     logger.info(
-        "Retrying %d user(s) whom run %s did not deliver",
-        source.open_users,
-        source.past.record.header.run_id,
+        "Retrying %d user(s) that run %s did not deliver",
+        source.pending_users,
+        source.run.run_id,
     )
     return run
 
@@ -185,28 +182,27 @@ def check_project(journal: Journal, project: str) -> None:
         raise ConfigurationError(other_project_message(elsewhere))
 
 
-def _header_from_the_start(plan: RunPlan, past: PastRun, files: RunFiles) -> RunHeader:
-    """Begin again with a run that never came to have its users: it has sent nothing."""
-    earlier = past.record.header
-    logger.info("Run %s did not load its users: it begins from the start", earlier.run_id)
+def _restarted_run(plan: RunPlan, earlier: Run, files: RunFiles) -> NewRun:
+    """The same run from the start: it did not load its users, so it has sent nothing."""
+    logger.info("Run %s did not load its users: running it from the start", earlier.run_id)
     return replace(
-        _header(plan, earlier.kind, files),
+        _new_run(plan, earlier.kind, files),
         run_id=earlier.run_id,
         limit=earlier.limit,
         incremental=earlier.incremental,
     )
 
 
-def _new_header(plan: RunPlan, files: RunFiles) -> RunHeader:
+def _full_or_limited_run(plan: RunPlan, files: RunFiles) -> NewRun:
     """A new run of the users of Query 2."""
-    header = _header(plan, "limited" if plan.limit else "full", files)
-    return replace(header, limit=plan.limit, incremental=plan.incremental)
+    run = _new_run(plan, "limited" if plan.limit else "full", files)
+    return replace(run, limit=plan.limit, incremental=plan.incremental)
 
 
-def _header(plan: RunPlan, kind: RunKind, files: RunFiles) -> RunHeader:
+def _new_run(plan: RunPlan, kind: RunKind, files: RunFiles) -> NewRun:
     """What is known of a run before its first row."""
     names = files.reserve()
-    return RunHeader(
+    return NewRun(
         run_id=str(uuid.uuid4()),
         started_at=utc_now_iso(),
         authentication=plan.authentication,
@@ -218,27 +214,27 @@ def _header(plan: RunPlan, kind: RunKind, files: RunFiles) -> RunHeader:
     )
 
 
-def load_users(journal: Journal, header: RunHeader, database: PageViewSource) -> int:
+def load_users(journal: Journal, run: NewRun, database: PageViewSource) -> int:
     """Steps 2 and 3: stream Query 2 into the journal and let the database go.
 
     The run is in the journal before, so that --resume knows of one that fails here.
     """
-    run = journal.announce(header)
+    number = journal.announce(run)
     query = load_query(QUERY_FILE, QUERY_NUMBER)
     logger.info("[STEP 2] Connecting to database...")
     with database:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
-        journal.load(run, header, database.stream_page_views(query, header.limit))
-    counts = past_run(journal, run).counts
+        journal.load(number, run, database.stream_page_views(query, run.limit))
+    counts = count_outcomes(journal, number)
     if counts.total_users:
         logger.info("Found %d pro user(s) with recent engagement", counts.total_users)
     else:
         logger.warning("No pro users with recent pricing/settings page views found")
     if counts.total_failures:
-        log_rejected(journal, run, counts.total_failures)
-    if header.incremental:
+        log_rejected(journal, number, counts.total_failures)
+    if run.incremental:
         logger.info("Unchanged since they were last sent: %d user(s)", counts.unchanged)
-    return run
+    return number
 
 
 def log_rejected(journal: Journal, run: int, number: int) -> None:

@@ -237,7 +237,7 @@ class JournalFile:
                 companion.rename(aside.with_name(aside.name + suffix))
         return (
             f"The journal {self._path} is damaged ({error}); it was set aside as {aside}."
-            " Run again to begin a new one: sending a user again changes nothing"
+            " Run again to start a new one: sending a user again changes nothing"
         )
 
     @contextmanager

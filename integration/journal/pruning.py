@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from integration.core.clock import to_iso
 from integration.journal.backlog import has_pending_work, is_only_newer_run_for
-from integration.journal.queries import past_run
+from integration.journal.queries import read_run
 
 if TYPE_CHECKING:
     from integration.journal.file import JournalFile
@@ -65,10 +65,10 @@ def _begun_before(file: JournalFile, before: str, now: str, chosen: int | None) 
 
 
 def _is_needed(file: JournalFile, run: int) -> bool:
-    if has_pending_work(file, past_run(file, run)):
+    if has_pending_work(file, read_run(file, run)):
         return True
     earlier = file.all("SELECT run FROM runs WHERE run < ? ORDER BY run", (run,))
-    return any(is_only_newer_run_for(file, past_run(file, e), run) for (e,) in earlier)
+    return any(is_only_newer_run_for(file, read_run(file, e), run) for (e,) in earlier)
 
 
 def _delete(file: JournalFile, run: int) -> None:

@@ -1,22 +1,20 @@
-"""Earlier runs: how their users fared, and what each user was last sent."""
+"""Earlier runs, their outcomes, and what each user was last sent."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.core.models import Counts, DeliveredUser, Retries, RunHeader, RunRecord
+from integration.core.models import Counts, DeliveredUser, Retries, Run
 from integration.journal.schema import (
     DELIVERED,
     IN_LATER_RUN,
     IS_INVALID,
-    LOADING,
     UNCHANGED,
-    count_outcomes,
+    counts_of,
 )
 
 if TYPE_CHECKING:
@@ -24,11 +22,29 @@ if TYPE_CHECKING:
 
     from integration.journal.file import JournalFile
 
-_RUN_COLUMNS = (
-    "run, run_id, started_at, authentication, csv_file, results_file, dry_run, kind, project,"
-    " user_limit, incremental, finished_at, status, stop_reason, mode, retries, seconds_waited,"
-    " total_users"
+# The fields of a Run, and the columns that have other names.
+_RUN_FIELDS = (
+    "number",
+    "run_id",
+    "started_at",
+    "authentication",
+    "csv_file",
+    "results_file",
+    "dry_run",
+    "kind",
+    "project",
+    "limit",
+    "incremental",
+    "finished_at",
+    "status",
+    "stop_reason",
+    "mode",
+    "total_users",
+    "retries",
+    "seconds_waited",
 )
+_OTHER_COLUMNS = {"number": "run", "limit": "user_limit"}
+_RUNS = f"SELECT {', '.join(_OTHER_COLUMNS.get(name, name) for name in _RUN_FIELDS)} FROM runs"
 
 
 _BOTH_DELIVERED = (
@@ -37,61 +53,42 @@ _BOTH_DELIVERED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PastRun:
-    """A run and how its users fared."""
-
-    run: int
-    record: RunRecord
-    counts: Counts
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether the run came to have its users; until then it has sent nothing."""
-        return self.record.status != LOADING
-
-    @property
-    def open_users(self) -> int:
-        """Users with a call that did not succeed."""
-        counts = self.counts
-        return counts.partial_failures + counts.total_failures + counts.not_attempted
-
-    @property
-    def delivered_users(self) -> int:
-        """Users with a call that succeeded, now or, for the unchanged, before."""
-        counts = self.counts
-        return counts.successful + counts.partial_failures + counts.unchanged
-
-
-def past_runs(file: JournalFile, limit: int) -> list[PastRun]:
+def recent_runs(file: JournalFile, limit: int) -> list[Run]:
     """The newest runs, newest first."""
-    rows = file.all(f"SELECT {_RUN_COLUMNS} FROM runs ORDER BY run DESC LIMIT ?", (limit,))
-    return [_past_run(file, row) for row in rows]
+    return [_run(row) for row in file.all(f"{_RUNS} ORDER BY run DESC LIMIT ?", (limit,))]
 
 
-def newest_loaded_run(file: JournalFile) -> PastRun | None:
-    """The newest run that came to have its users."""
-    row = file.one(
-        f"SELECT {_RUN_COLUMNS} FROM runs WHERE status != ? ORDER BY run DESC LIMIT 1", (LOADING,)
+def newest_loaded_run(file: JournalFile) -> Run | None:
+    """The newest run whose users were stored."""
+    row = file.one(f"{_RUNS} WHERE status != 'loading' ORDER BY run DESC LIMIT 1")
+    return _run(row) if row else None
+
+
+def read_run(file: JournalFile, number: int) -> Run:
+    """One run."""
+    return _run(file.one(f"{_RUNS} WHERE run = ?", (number,)))
+
+
+def count_outcomes(file: JournalFile, number: int) -> Counts:
+    """How many users of a run had which outcome."""
+    groups = file.all(
+        "SELECT users_update_success, events_track_success, COUNT(*)"
+        " FROM outcomes WHERE run = ? GROUP BY 1, 2",
+        (number,),
     )
-    return _past_run(file, row) if row else None
+    return counts_of(groups, read_run(file, number).total_users)
 
 
-def files_of_dead_runs(file: JournalFile) -> list[str]:
+def files_of_crashed_runs(file: JournalFile) -> list[str]:
     """The CSV and results files that killed runs may have begun; for the lock's holder only."""
     rows = file.all(
-        "SELECT csv_file, results_file FROM runs WHERE status IN ('running', ?)", (LOADING,)
+        "SELECT csv_file, results_file FROM runs WHERE status IN ('running', 'loading')"
     )
     return [path for paths in rows for path in paths]
 
 
-def past_run(file: JournalFile, run: int) -> PastRun:
-    """One run."""
-    return _past_run(file, file.one(f"SELECT {_RUN_COLUMNS} FROM runs WHERE run = ?", (run,)))
-
-
 def delivered_users(file: JournalFile, run: int, limit: int | None) -> Iterator[DeliveredUser]:
-    """Users of a run whose two calls succeeded: a random choice of `most`, or all."""
+    """Users of a run whose calls both succeeded: all of them, or `limit` chosen at random."""
     chosen = None if limit is None else _random_positions(file, run, limit)
     rows = file.pages(
         "SELECT u.position, u.email, u.profile, u.event, o.at FROM users u JOIN outcomes o"
@@ -114,11 +111,10 @@ def _random_positions(file: JournalFile, run: int, limit: int) -> set[int]:
 
 
 def record_last_sent(file: JournalFile, run: int) -> None:
-    """Note what each user of a run was last sent.
+    """Store what each user of a run was last sent.
 
-    A row that was not sent as it is changes nothing: Iterable has what it had. A call without a
-    known success leaves nothing: whatever Iterable has now, the next run must not take it for
-    known.
+    A rejected row changes nothing: Iterable still has what it had. A call that is not known to
+    have succeeded clears the entry, because Iterable may have the data or not.
     """
     with file.transaction():
         file.execute(
@@ -133,7 +129,7 @@ def record_last_sent(file: JournalFile, run: int) -> None:
             " DO UPDATE SET profile = excluded.profile, event = excluded.event",
             {
                 "run": run,
-                "projects": past_run(file, run).record.header.project,
+                "projects": read_run(file, run).project,
                 "delivered": DELIVERED,
                 "unchanged": UNCHANGED,
             },
@@ -142,7 +138,7 @@ def record_last_sent(file: JournalFile, run: int) -> None:
 
 
 def record_last_sent_of_crashed_runs(file: JournalFile) -> None:
-    """Do for runs that were killed what their end would have done."""
+    """Do for crashed runs what their end would have done."""
     for (run,) in file.all("SELECT run FROM runs WHERE NOT settled ORDER BY run"):
         record_last_sent(file, run)
 
@@ -159,40 +155,17 @@ def last_sent(
     return {customer_id: (profile, event) for customer_id, profile, event in rows}
 
 
-def _past_run(file: JournalFile, row: tuple[Any, ...]) -> PastRun:
-    run, run_id, started_at, authentication, csv_file, results_file, dry_run, *rest = row
-    (
-        kind,
-        project,
-        limit,
-        incremental,
-        finished_at,
-        status,
-        stop_reason,
-        mode,
-        retries,
-        seconds_waited,
-        total,
-    ) = rest
-    header = RunHeader(
-        run_id=run_id,
-        started_at=started_at,
-        authentication=authentication,
-        csv_file=os.fsdecode(csv_file),
-        results_file=os.fsdecode(results_file),
-        dry_run=bool(dry_run),
-        kind=kind,
-        project=project,
-        limit=limit,
-        incremental=bool(incremental),
+def _run(row: tuple[Any, ...]) -> Run:
+    values = dict(zip(_RUN_FIELDS, row, strict=True))
+    by_status = tuple(sorted(orjson.loads(values.pop("retries")).items()))
+    waited = values.pop("seconds_waited")
+    return Run(
+        **{
+            **values,
+            "csv_file": os.fsdecode(values["csv_file"]),
+            "results_file": os.fsdecode(values["results_file"]),
+            "dry_run": bool(values["dry_run"]),
+            "incremental": bool(values["incremental"]),
+            "retries": Retries(by_status, waited),
+        }
     )
-    by_status = tuple(sorted(orjson.loads(retries).items()))
-    record = RunRecord(
-        header, finished_at, status, stop_reason, mode, Retries(by_status, seconds_waited)
-    )
-    groups = file.all(
-        "SELECT users_update_success, events_track_success, COUNT(*)"
-        " FROM outcomes WHERE run = ? GROUP BY 1, 2",
-        (run,),
-    )
-    return PastRun(run, record, count_outcomes(groups, total))

@@ -114,9 +114,6 @@ ALTER TABLE runs ADD COLUMN incremental INTEGER NOT NULL DEFAULT 0;
 # From an empty file to version 1, from version 1 to version 2, …
 MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 
-# The status of a run that has no users yet: they are being loaded, or that came to nothing.
-LOADING = "loading"
-
 # What stands in a success column: NULL is not attempted; LEFT is a user whom this run leaves to
 # a later one, which has not delivered them either.
 FAILED, DELIVERED, UNCHANGED, SUPERSEDED = 0, 1, 2, 3
@@ -234,8 +231,8 @@ def superseded_json() -> str:
     return result_json(replace(NOT_ATTEMPTED, response=SUPERSEDED_REASON))
 
 
-def count_outcomes(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> Counts:
-    """Counts from (profile, event, users) groups; whoever is in none was not tried."""
+def counts_of(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> Counts:
+    """Counts from (profile, event, users) groups; users in none were not attempted."""
     successful = partial = failed = unchanged = 0
     for profile, event, users in groups:
         if profile == event == SUPERSEDED:
@@ -274,7 +271,7 @@ def advice(path: Path, error: Exception) -> str:
     if is_full_disk(error):
         return (
             f"The disk is full: the journal {path} cannot be written."
-            " Make room, then go on with --resume"
+            " Free some space, then run with --resume"
         )
     if is_corruption(error):
         return f"The journal {path} is damaged ({error}): move it away and run again"

@@ -8,7 +8,6 @@ of a run, and after every answer in batches.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +21,7 @@ from integration.iterable.payloads import (
     event_payload,
     profile_payload,
 )
-from integration.journal.backlog import copy_open_users
+from integration.journal.backlog import copy_pending_users
 from integration.journal.file import PAGE_SIZE, JournalError, JournalFile, fingerprint
 from integration.journal.queries import last_sent, record_last_sent
 from integration.journal.schema import (
@@ -30,7 +29,6 @@ from integration.journal.schema import (
     DELIVERED_BEFORE,
     FAILED,
     IS_INVALID,
-    LOADING,
     SECOND_ROW,
     SECOND_ROWS,
     UNCHANGED,
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from integration.core.models import Call, CallResult, PageView, RunHeader
+    from integration.core.models import Call, CallResult, NewRun, PageView, RunStatus
     from integration.journal.backlog import Backlog
 
 __all__ = ["Journal", "JournalError"]
@@ -81,17 +79,14 @@ class Journal(JournalFile):
         self._buffered: dict[Call, list[tuple[object, ...]]] = {call: [] for call in CALLS}
         self._earlier_retries = Retries()
 
-    def begin(
-        self, header: RunHeader, views: Iterable[PageView], *, incremental: bool = False
-    ) -> int:
-        """Store a run and all its users at once, or nothing when `views` fails."""
-        header = replace(header, incremental=incremental)
+    def begin(self, new_run: NewRun, views: Iterable[PageView]) -> int:
+        """Store a run and all its users in one transaction, or nothing if `views` fails."""
         with self.transaction():
-            run = self.announce(header)
-            self.load(run, header, views)
+            run = self.announce(new_run)
+            self.load(run, new_run, views)
         return run
 
-    def announce(self, header: RunHeader) -> int:
+    def announce(self, new_run: NewRun) -> int:
         """Store a run whose users are still to be loaded.
 
         A run of the same id that has no users begins anew, and is the newest from then on.
@@ -101,11 +96,11 @@ class Journal(JournalFile):
         """
         with self.transaction():
             self.execute(
-                "DELETE FROM runs WHERE run_id = ? AND status = ?", (header.run_id, LOADING)
+                "DELETE FROM runs WHERE run_id = ? AND status = 'loading'", (new_run.run_id,)
             )
-            return self._add_run(header, status=LOADING)
+            return self._add_run(new_run, status="loading")
 
-    def load(self, run: int, header: RunHeader, views: Iterable[PageView]) -> None:
+    def load(self, run: int, new_run: NewRun, views: Iterable[PageView]) -> None:
         """Store all users of an announced run at once, or none when `views` fails.
 
         In an incremental run, users whose profile and event were last delivered just like this
@@ -117,24 +112,24 @@ class Journal(JournalFile):
             while chunk := list(islice(numbered, PAGE_SIZE)):
                 users = [_user_row(position, view) for position, view in chunk]
                 self._add_users(run, users)
-                self._add_refused(run, header.started_at, users)
-                if header.incremental:
-                    self._add_unchanged(run, header, users)
+                self._add_refused(run, new_run.started_at, users)
+                if new_run.incremental:
+                    self._add_unchanged(run, new_run, users)
                 total += len(users)
-            self._add_second_rows(run, header.started_at)
+            self._add_second_rows(run, new_run.started_at)
             self.execute(
                 "UPDATE runs SET total_users = ?, status = 'running' WHERE run = ?", (total, run)
             )
 
-    def begin_retry(self, header: RunHeader, source: Backlog) -> int:
+    def begin_retry(self, new_run: NewRun, source: Backlog) -> int:
         """Store a run of the users whom another left open, to be called as it did."""
         with self.transaction():
-            run = self._add_run(header, retry_of=source.past.run)
-            copy_open_users(self, source, run)
+            run = self._add_run(new_run, retry_of=source.run.number)
+            copy_pending_users(self, source, run)
             self.execute(
                 "UPDATE runs SET mode = (SELECT mode FROM runs WHERE run = :source),"
                 " total_users = (SELECT COUNT(*) FROM users WHERE run = :run) WHERE run = :run",
-                {"source": source.past.run, "run": run},
+                {"source": source.run.number, "run": run},
             )
         return run
 
@@ -266,23 +261,23 @@ class Journal(JournalFile):
             yield UserOutcome(email, at, profile or nothing, event or nothing, success)
 
     def _add_run(
-        self, header: RunHeader, *, status: str = "running", retry_of: int | None = None
+        self, new_run: NewRun, *, status: RunStatus = "running", retry_of: int | None = None
     ) -> int:
         cursor = self.execute(
             "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file,"
             " dry_run, kind, project, user_limit, incremental, status, retry_of)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                header.run_id,
-                header.started_at,
-                header.authentication,
-                path_column(header.csv_file),
-                path_column(header.results_file),
-                header.dry_run,
-                header.kind,
-                header.project,
-                header.limit,
-                header.incremental,
+                new_run.run_id,
+                new_run.started_at,
+                new_run.authentication,
+                path_column(new_run.csv_file),
+                path_column(new_run.results_file),
+                new_run.dry_run,
+                new_run.kind,
+                new_run.project,
+                new_run.limit,
+                new_run.incremental,
                 status,
                 retry_of,
             ),
@@ -307,15 +302,15 @@ class Journal(JournalFile):
             {"run": run, "at": at, "text": invalid_json(SECOND_ROW)},
         )
 
-    def _add_unchanged(self, run: int, header: RunHeader, users: Sequence[_UserRow]) -> None:
-        known = last_sent(self, header.project, [user.customer_id for user in users])
+    def _add_unchanged(self, run: int, new_run: NewRun, users: Sequence[_UserRow]) -> None:
+        known = last_sent(self, new_run.project, [user.customer_id for user in users])
         text = unchanged_json(DELIVERED_BEFORE)
         same = [
             (user.position, text)
             for user in users
             if known.get(user.customer_id) == (fingerprint(user.profile), fingerprint(user.event))
         ]
-        self._add_outcomes(run, header.started_at, UNCHANGED, same)
+        self._add_outcomes(run, new_run.started_at, UNCHANGED, same)
 
     def _add_outcomes(
         self, run: int, at: str, success: int, texts: Sequence[tuple[int, str]]

@@ -386,7 +386,7 @@ def old_journal(path: Path) -> None:
 def test_an_unfinished_run_in_a_journal_of_version_1_is_resumed(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """The file is brought up to date; only what is open is sent, under the same run id."""
+    """The file is brought up to date; only pending users are sent, under the same run id."""
     old_journal(tmp_path / JOURNAL)
     variables = environment(tmp_path, sandbox)
 

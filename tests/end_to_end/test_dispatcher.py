@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from integration.core.models import CALLS, ENDPOINTS, CallResult, Retries, RunHeader
+from integration.core.models import CALLS, ENDPOINTS, CallResult, NewRun, Retries
 from integration.core.shutdown import Stop
 from integration.delivery.dispatcher import (
     UNREACHABLE,
@@ -20,7 +20,7 @@ from integration.delivery.dispatcher import (
     key_refused,
 )
 from integration.iterable.rate_limit import PUBLISHED_LIMITS, RateLimiter
-from integration.journal.queries import past_run
+from integration.journal.queries import count_outcomes
 from integration.journal.store import Journal
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
@@ -400,7 +400,7 @@ class NoProgress:
 def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) -> None:
     """It is raised where it is seen, and what was delivered before is in the journal."""
     client = BrokenClient()
-    header = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
+    header = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
     with Journal(tmp_path / "journal.db") as journal:
         run_number = journal.begin(header, map(page_view, (1, 2, 3)))
         delivery = Delivery(
@@ -410,7 +410,7 @@ def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) ->
         with pytest.raises(RuntimeError, match="a bug"):
             delivery.deliver(journal.pending(run_number))
 
-        assert past_run(journal, run_number).counts.successful == 1
+        assert count_outcomes(journal, run_number).successful == 1
 
 
 def test_many_failures_with_answers_between_them_do_not_stop_a_run(
@@ -722,7 +722,7 @@ def test_a_throttled_account_is_not_called_unreachable(
     fault = {"endpoint": "*", "kind": "status"}
     sandbox.faults([{**fault, "status": 503, "times": 15}, {**fault, "status": last, "times": 99}])
     stop = Stop()
-    header = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
+    header = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
     with (
         Journal(tmp_path / "journal.db") as journal,
         client_of(sandbox, Waits(), max_attempts=1) as client,
@@ -762,12 +762,12 @@ def sent_with_threads(
     """A run of 30 users with 8 workers, on a machine that lets only so many begin."""
     monkeypatch.setattr(threading.Thread, "start", start_up_to(limit))
     stop = Stop()
-    header = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
+    header = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
     with Journal(folder / "journal.db") as journal, client_of(sandbox, Waits()) as client:
         number = journal.begin(header, map(page_view, range(1, 31)))
         delivery = Delivery(client, journal, number, stop, NoProgress(), workers=8, mode="single")
         delivery.deliver(journal.pending(number))
-        return past_run(journal, number).counts, stop
+        return count_outcomes(journal, number), stop
 
 
 @pytest.mark.parametrize("limit", [1, 3])

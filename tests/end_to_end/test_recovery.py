@@ -79,13 +79,13 @@ def test_a_stopped_run_is_gone_on_with(
     assert results["run_id"] == first["run_id"]
     assert (results["status"], results["stop_reason"]) == ("completed", None)
     assert (results["successful"], len(results["records"])) == (40, 40)
-    assert f"Resuming run {first['run_id']}: 40 of 40 user(s) are open" in ran.stdout
+    assert f"Resuming run {first['run_id']}: 40 of 40 user(s) are pending" in ran.stdout
     assert len(list(tmp_path.glob("query_results_*.csv"))) == 1
     assert "The CSV already exists: query_results_" in ran.stdout
 
 
 def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
-    """Kill -9 in the middle: only what is open is sent again, and no event is there twice."""
+    """Kill -9 in the middle: only pending users are sent again, and no event is there twice."""
     emails = [f"user{number}@example.com" for number in range(200)]
     database = database_of(tmp_path / "customers.sqlite", emails)
     latency = 0.05
@@ -128,7 +128,7 @@ def test_a_new_run_says_that_an_earlier_one_did_not_finish(
     ran = run(tmp_path, variables)
 
     assert ran.exit_code == 0
-    assert "did not finish: 40 user(s) are open. --resume would continue it" in ran.stderr
+    assert "did not finish: 40 user(s) are pending. --resume resumes it" in ran.stderr
     assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
 
 
@@ -153,7 +153,7 @@ def test_the_failed_are_sent_again_and_no_user_else(
 def test_after_a_kill_retry_failed_asks_for_resume_first(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """No run has finished, but someone is open: that is not nothing."""
+    """No run has finished, but users are pending: that is not nothing."""
     has_paused = pause_at(sandbox, EMAILS[5])
     process = start(tmp_path, variables)
     wait_until(process, has_paused)
@@ -163,7 +163,7 @@ def test_after_a_kill_retry_failed_asks_for_resume_first(
     ran = run(tmp_path, variables, "--retry-failed")
 
     assert (ran.exit_code, len(all_results(tmp_path))) == (1, 0)
-    assert "--resume goes on with it; only then --retry-failed" in ran.stderr
+    assert "Run --resume first, then --retry-failed" in ran.stderr
 
 
 def test_who_left_the_list_while_a_run_was_unfinished_is_not_forgotten(
@@ -178,18 +178,18 @@ def test_who_left_the_list_while_a_run_was_unfinished_is_not_forgotten(
     status = run(tmp_path, variables, "--status").stdout
     ran = run(tmp_path, variables, "--resume")
 
-    assert "did not finish: 1 user(s) are open: python main.py --resume" in status
+    assert "did not finish: 1 user(s) are pending: python main.py --resume" in status
     assert ran.exit_code == 0
     resumed = all_results(tmp_path)[0]
     assert (resumed["successful"], resumed["unchanged"]) == (1, 39)
     assert len(sandbox.state()["users"]) == 40
-    assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
+    assert "No users are pending." in run(tmp_path, variables, "--status").stdout
 
 
 def test_a_wrong_key_is_forgotten_once_the_right_one_has_sent_all_users(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """Nothing is open, and the next runs have nothing to warn of."""
+    """No users are pending, and the next runs have nothing to warn of."""
     assert run(tmp_path, variables | {"ITERABLE_API_KEY": "wrong-key"}).exit_code == 77
 
     first = run(tmp_path, variables)
@@ -197,7 +197,7 @@ def test_a_wrong_key_is_forgotten_once_the_right_one_has_sent_all_users(
 
     assert "starting a new run" in first.stderr
     assert second.stderr == ""
-    assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
+    assert "No users are pending." in run(tmp_path, variables, "--status").stdout
 
 
 def test_a_bulk_retry_makes_only_the_open_calls(
@@ -288,9 +288,9 @@ def test_status_tells_what_is_open_and_what_to_do(
     run(tmp_path, variables, "--retry-failed")
     well = run(tmp_path, variables, "--status").stdout
 
-    assert "did not finish: 40 user(s) are open: python main.py --resume" in stopped
+    assert "did not finish: 40 user(s) are pending: python main.py --resume" in stopped
     assert " were not delivered: python main.py --retry-failed" in failed
-    assert well.rstrip().endswith("Nothing is open.")
+    assert well.rstrip().endswith("No users are pending.")
     assert [line.split()[3] for line in well.splitlines()[1:4]] == [
         "completed",
         "completed",
@@ -311,7 +311,7 @@ def test_status_tells_a_running_run_from_a_dead_one(
     dead = run(tmp_path, variables, "--status").stdout
 
     assert " running " in running
-    assert "A run is going on." in running
+    assert "A run is in progress." in running
     assert " crashed " in dead
     assert "--resume" in dead
 
@@ -462,12 +462,12 @@ def test_a_run_whose_results_could_not_be_written_is_found_by_resume(
 def test_a_retry_takes_over_whom_an_interrupted_run_left_open(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """After it nothing is open, and nothing is left to resume."""
+    """No users are pending afterwards, and nothing is left to resume."""
     interrupt(tmp_path, sandbox, variables, at=EMAILS[5])
 
     assert run(tmp_path, variables, "--retry-failed").exit_code == 0
 
-    assert "Nothing is open" in run(tmp_path, variables, "--status").stdout
+    assert "No users are pending" in run(tmp_path, variables, "--status").stdout
     before = len(sandbox.calls())
     assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
     assert len(sandbox.calls()) == before
@@ -565,7 +565,7 @@ def test_a_run_that_met_no_iterable_is_not_moved_to_another_key(
     assert (ran.exit_code, sandbox.calls()) == (78, [])
     assert "was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY" in ran.stderr
     status = run(tmp_path, variables, "--status").stdout
-    assert "40 user(s) are open: python main.py --resume" in status
+    assert "40 user(s) are pending: python main.py --resume" in status
 
 
 @pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
@@ -583,7 +583,7 @@ def test_a_run_that_was_killed_before_it_delivered_is_not_moved_to_another_key(
     ran = run(tmp_path, variables | {"ITERABLE_API_KEY": "another-projects-key"}, option)
 
     assert (ran.exit_code, len(sandbox.calls())) == (78, before)
-    assert "go on with those settings, or begin a new run" in ran.stderr
+    assert "resume it with those settings, or start a new run" in ran.stderr
 
 
 def test_a_resumed_run_leaves_whom_a_later_one_has_sent_newer_data(
@@ -636,7 +636,7 @@ def test_an_old_failure_does_not_undo_what_a_newer_run_sent(
     run(tmp_path, variables, "--resume")
 
     assert retried.exit_code == 1
-    assert "--resume goes on with it; only then --retry-failed" in retried.stderr
+    assert "Run --resume first, then --retry-failed" in retried.stderr
     assert sandbox.state()["users"][EMAILS[0]]["dataFields"]["first_name"] == "New"
 
 

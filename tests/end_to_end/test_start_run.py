@@ -17,7 +17,7 @@ import pytest
 
 from integration.config.settings import load_settings
 from integration.delivery.start_run import resume_run
-from integration.journal.queries import past_run, past_runs
+from integration.journal.queries import read_run, recent_runs
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, completed_run
 from tests.support.runs import (
@@ -130,7 +130,7 @@ def test_runs_older_than_thirty_days_are_forgotten(tmp_path: Path) -> None:
     assert run(tmp_path, environment_for(tmp_path, None, None), "--resume").exit_code == 0
 
     with Journal(tmp_path / JOURNAL) as journal:
-        assert [past.run for past in past_runs(journal, 10)] == [4, 3]
+        assert [run.number for run in recent_runs(journal, 10)] == [4, 3]
 
 
 def test_failed_users_of_an_old_run_can_still_be_retried(
@@ -256,8 +256,8 @@ def test_going_on_with_a_run_is_all_or_nothing(
         with pytest.raises(KeyboardInterrupt):
             resume_run(journal, settings.project)
 
-        record = past_run(journal, run).record
-        assert (record.status, record.header.project) == ("stopped", header.project)
+        record = read_run(journal, run)
+        assert (record.status, record.project) == ("stopped", header.project)
 
 
 def test_runs_that_follow_each_other_at_once_do_not_name_their_files_by_times_to_come(

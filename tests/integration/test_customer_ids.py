@@ -15,7 +15,11 @@ import pytest
 from integration.core.models import Retries
 from integration.iterable.payloads import event_payload, profile_payload
 from integration.journal.backlog import defer_to_newer_runs, undelivered, unfinished
-from integration.journal.queries import last_sent, past_run, record_last_sent_of_crashed_runs
+from integration.journal.queries import (
+    count_outcomes,
+    last_sent,
+    record_last_sent_of_crashed_runs,
+)
 from integration.journal.schema import MIGRATIONS
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, OK, completed_run
@@ -79,7 +83,7 @@ def test_a_text_id_of_many_digits_is_not_taken_for_its_neighbour(
     status = run(tmp_path, variables, "--status").stdout
     run(tmp_path, variables, "--resume")
 
-    assert "did not finish: 1 user(s) are open" in status
+    assert "did not finish: 1 user(s) are pending" in status
     assert len(sandbox.state()["users"]) == 2
 
 
@@ -110,9 +114,9 @@ def test_ids_that_differ_in_anything_are_different_customers(journal: Journal) -
     assert [row[0] for row in journal.csv_rows(start_run)] == ids
     assert [type(row[0]) for row in journal.csv_rows(start_run)] == [type(value) for value in ids]
     assert backlog
-    assert backlog.open_users == len(ids) - 1
+    assert backlog.pending_users == len(ids) - 1
     assert set(last_sent(journal, OURS, ids)) == set(ids)
-    assert past_run(journal, retry).counts.unchanged == 1
+    assert count_outcomes(journal, retry).unchanged == 1
 
 
 @pytest.mark.parametrize("customer_id", [2**63, 2**64 - 1])
@@ -126,7 +130,7 @@ def test_an_unsigned_id_beyond_64_bits_with_a_sign_is_as_good_as_any(
     retry = completed_run(journal, views, incremental=True)
 
     assert str(next(journal.csv_rows(run_number))[0]) == str(customer_id)
-    assert past_run(journal, retry).counts.unchanged == 2
+    assert count_outcomes(journal, retry).unchanged == 2
 
 
 def test_mysqls_unsigned_ids_are_delivered(
@@ -187,7 +191,7 @@ def open_users_of(path: Path) -> tuple[int, list[str]] | None:
         if backlog is None:
             return None
         defer_to_newer_runs(journal, backlog, AT)
-        return backlog.past.run, [user.email for user in journal.pending(backlog.past.run)]
+        return backlog.run.number, [user.email for user in journal.pending(backlog.run.number)]
 
 
 OLD_IDS: list[int | str] = ["007", "7", "0007", ONE, OTHER, 8, "x9"]
@@ -235,7 +239,7 @@ def test_users_of_an_old_journal_without_an_email_are_counted_as_before(tmp_path
         completed_run(journal, [page_view(3)])
         backlog = unfinished(journal, OURS)
         assert backlog
-        assert backlog.open_users == 2
+        assert backlog.pending_users == 2
 
 
 def test_a_retry_of_an_old_run_sends_all_users_whose_id_is_lost(tmp_path: Path) -> None:
@@ -251,7 +255,7 @@ def test_a_retry_of_an_old_run_sends_all_users_whose_id_is_lost(tmp_path: Path) 
         journal.flush(retry, Retries())
         journal.finish(retry, "completed", None, AT)
 
-        assert past_run(journal, retry).counts.successful == 3
+        assert count_outcomes(journal, retry).successful == 3
         assert undelivered(journal, OURS) is None
 
 
@@ -333,7 +337,7 @@ def test_a_second_row_does_not_make_its_customer_unknown(
     retried = run_every_view(tmp_path, variables, "--retry-failed")
 
     assert "Unchanged: 3" in again.stdout
-    assert (again.exit_code, retried.exit_code) == (1, 0)
+    assert (again.exit_code, retried.exit_code) == (1, 0)  # a rejected row is not retried
     assert len(sandbox.calls()) == sent
 
 
@@ -346,4 +350,4 @@ def test_rows_of_one_customer_are_found_wherever_they_stand(journal: Journal) ->
 
     assert journal.pending_users(run_number) == 2500
     assert [user.position for user in journal.pending(run_number)] == list(range(2, 2502))
-    assert past_run(journal, run_number).counts.total_failures == 5
+    assert count_outcomes(journal, run_number).total_failures == 5

@@ -99,7 +99,7 @@ def test_the_users_of_a_run_are_on_the_disk_before_the_first_call(
 
     for events in (begun, resumed, retried):
         assert_users_are_on_the_disk(events, sandbox, tmp_path)
-    assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
+    assert "No users are pending." in run(tmp_path, variables, "--status").stdout
 
 
 def test_csv_and_results_are_on_the_disk_before_they_have_their_names_and_their_folder_after(

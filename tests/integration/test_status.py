@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.journal.file import JournalFile
-from integration.journal.queries import past_runs
+from integration.journal.queries import recent_runs
 from tests.support.runs import database_of, environment_for, run
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def stop_a_run(folder: Path, sandbox: SandboxProcess, environment: dict[str, str
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
     assert run(folder, environment).exit_code == 77
     with JournalFile(folder / JOURNAL) as file:
-        return past_runs(file, 1)[0].record.header.run_id
+        return recent_runs(file, 1)[0].run_id
 
 
 def test_without_any_setting_it_says_that_there_is_no_journal(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_only_the_journal_is_needed(
 
     assert (status.exit_code, status.stderr) == (0, "")
     assert run_id in status.stdout
-    assert "2 user(s) are open: python main.py --resume" in status.stdout
+    assert "2 user(s) are pending: python main.py --resume" in status.stdout
     assert names_in(tmp_path) == before
 
 
@@ -73,7 +73,7 @@ def test_without_a_key_a_run_that_a_corrected_key_made_up_for_is_not_open(
     assert run(tmp_path, environment | {"ITERABLE_API_KEY": "a-wrong-key"}).exit_code == 77
     assert run(tmp_path, environment).exit_code == 0
 
-    assert run(tmp_path, {}, "--status").stdout.rstrip().endswith("Nothing is open.")
+    assert run(tmp_path, {}, "--status").stdout.rstrip().endswith("No users are pending.")
 
 
 def test_the_key_decides_what_can_be_resumed(

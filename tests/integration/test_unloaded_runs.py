@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.journal.backlog import of_another_project, undelivered, unfinished
-from integration.journal.queries import past_run, past_runs
+from integration.journal.queries import read_run, recent_runs
 from integration.journal.store import Journal
 from tests.support.journals import HEADER, completed_run
 from tests.support.runs import (
@@ -75,7 +75,7 @@ def ended_while_loading(
 def run_ids(folder: Path) -> list[str]:
     """The runs that the journal has."""
     with Journal(folder / "iterable_journal.db") as journal:
-        return [past.record.header.run_id for past in past_runs(journal, 10)]
+        return [run.run_id for run in recent_runs(journal, 10)]
 
 
 def test_a_run_that_was_killed_while_it_loaded_is_run_from_the_start(
@@ -91,9 +91,9 @@ def test_a_run_that_was_killed_while_it_loaded_is_run_from_the_start(
     assert "did not load its users, and sent nothing: python main.py --resume" in status
     assert (ran.exit_code, ran.results["successful"]) == (0, 4)
     assert ran.results["run_id"] == run_id
-    assert f"Run {run_id} did not load its users: it begins from the start" in ran.stdout
+    assert f"Run {run_id} did not load its users: running it from the start" in ran.stdout
     assert len(sandbox.state()["users"]) == 4
-    assert "Nothing is open." in run(tmp_path, variables, "--status").stdout
+    assert "No users are pending." in run(tmp_path, variables, "--status").stdout
     assert list(tmp_path.glob("*.part")) == []
 
 
@@ -147,14 +147,14 @@ def test_a_new_full_run_makes_up_for_one_that_did_not_load(
     ran = run(tmp_path, variables)
 
     assert ran.exit_code == 0
-    assert "did not load its users, and sent nothing. --resume would continue it" in ran.stderr
+    assert "did not load its users, and sent nothing. --resume resumes it" in ran.stderr
     assert list(tmp_path.glob("*.part")) == []
     sent = len(sandbox.calls())
     assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
     assert len(sandbox.calls()) == sent
     status = run(tmp_path, variables, "--status").stdout
     assert " not loaded " in status
-    assert "Nothing is open." in status
+    assert "No users are pending." in status
 
 
 def test_a_dry_run_leaves_the_files_of_a_run_that_may_be_going_on(
@@ -169,13 +169,13 @@ def test_a_dry_run_leaves_the_files_of_a_run_that_may_be_going_on(
 
 
 def test_retry_failed_asks_for_resume_first(tmp_path: Path, variables: dict[str, str]) -> None:
-    """Whether someone is open is not known yet."""
+    """Whether users are pending is not known yet."""
     ended_while_loading(tmp_path, variables, signal.SIGKILL)
 
     ran = run(tmp_path, variables, "--retry-failed")
 
     assert ran.exit_code == 1
-    assert "--resume goes on with it; only then --retry-failed" in ran.stderr
+    assert "Run --resume first, then --retry-failed" in ran.stderr
 
 
 def test_verify_looks_at_the_newest_run_that_has_users(
@@ -198,7 +198,7 @@ def test_a_run_that_begins_again_is_the_newest(journal: Journal) -> None:
     journal.load(retry, header, VIEWS)
 
     assert retry > other
-    assert [past.run for past in past_runs(journal, 10)] == [retry, other]
+    assert [run.number for run in recent_runs(journal, 10)] == [retry, other]
     assert undelivered(journal, OURS) is None
 
 
@@ -213,11 +213,11 @@ def test_users_that_cannot_be_loaded_leave_their_run_as_it_was(journal: Journal)
     with pytest.raises(ConnectionError):
         journal.load(run_number, HEADER, broken())
 
-    past = past_run(journal, run_number)
-    assert (past.is_loaded, past.counts.total_users) == (False, 0)
+    past = read_run(journal, run_number)
+    assert (past.is_loaded, past.total_users) == (False, 0)
     backlog = unfinished(journal, OURS)
     assert backlog
-    assert backlog.past.run == run_number
+    assert backlog.run.number == run_number
 
 
 @pytest.mark.parametrize(
@@ -258,14 +258,14 @@ def test_one_that_did_not_load_either_does_not_make_up_for_it(journal: Journal) 
     backlog = unfinished(journal, OURS)
 
     assert backlog
-    assert backlog.past.run == second
+    assert backlog.run.number == second
 
 
 def test_another_address_is_told_whose_run_it_is(journal: Journal) -> None:
-    """With those settings it is resumed, with another address or key it is not."""
+    """It starts again with its own settings, not with another address or another key."""
     journal.announce(replace(HEADER, project="eu:key"))
 
-    assert unfinished(journal, OURS) is None
-    assert of_another_project(journal, OURS)
-    assert unfinished(journal, "eu:other") is None
+    for project in (OURS, "eu:other"):
+        assert unfinished(journal, project) is None
+        assert of_another_project(journal, project)
     assert unfinished(journal, "eu:key")

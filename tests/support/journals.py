@@ -6,8 +6,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from integration.core.models import CallResult, Retries, RunHeader
-from integration.journal.queries import past_runs
+from integration.core.models import CallResult, NewRun, Retries
+from integration.journal.queries import recent_runs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from integration.core.models import Call, PageView, RunKind
     from integration.journal.store import Journal
 
-HEADER = RunHeader(
+HEADER = NewRun(
     "run-1", "2026-01-13T14:30:45+00:00", "API Key", "a.csv", "a.json", False, "full", "us:key"
 )
 AT = "2026-01-13T14:30:46+00:00"
@@ -37,9 +37,11 @@ def completed_run(
     incremental: bool = False,
 ) -> int:
     """A run that made the calls of the first users, `reached` of them; these calls failed."""
-    number = len(past_runs(journal, MANY)) + 1
-    header = replace(HEADER, run_id=f"run-{number}", kind=kind, project=project)
-    run = journal.begin(header, views, incremental=incremental)
+    number = len(recent_runs(journal, MANY)) + 1
+    header = replace(
+        HEADER, run_id=f"run-{number}", kind=kind, project=project, incremental=incremental
+    )
+    run = journal.begin(header, views)
     for user in islice(journal.pending(run), reached):
         for call in user.calls:
             result = FAILED if (user.position, call) in failed else OK

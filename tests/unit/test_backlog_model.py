@@ -19,7 +19,11 @@ from integration.core.models import CALLS, Retries, RunKind
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, StillOpenError, resume_run, retry_run
 from integration.journal.pruning import prune
-from integration.journal.queries import past_run, past_runs, record_last_sent_of_crashed_runs
+from integration.journal.queries import (
+    count_outcomes,
+    recent_runs,
+    record_last_sent_of_crashed_runs,
+)
 from integration.journal.store import Journal
 from tests.support.journals import AT, FAILED, HEADER, OK
 from tests.support.users import page_view
@@ -100,8 +104,9 @@ class Runs(RuleBasedStateMachine):
                 started_at=to_iso(self.now),
                 kind=kind,
                 project=self.plan.project,
+                incremental=incremental,
             )
-            run = journal.begin(header, views, incremental=incremental)
+            run = journal.begin(header, views)
             prune(journal, self.now, run)
             for outcome in journal.outcomes(run):
                 if "delivered by an earlier run" in outcome.users_update:
@@ -139,14 +144,14 @@ class Runs(RuleBasedStateMachine):
     def who_counts_as_delivered_is(self) -> None:
         """In every run: Iterable has what the run had to send, or newer."""
         with Journal(self.folder / "journal.db") as journal:
-            for past in past_runs(journal, 1_000):
+            for run in recent_runs(journal, 1_000):
                 versions = {
                     customer_of(email): version_of(profile)
                     for email, profile in journal.all(
-                        "SELECT email, profile FROM users WHERE run = ?", (past.run,)
+                        "SELECT email, profile FROM users WHERE run = ?", (run.number,)
                     )
                 }
-                for outcome in journal.outcomes(past.run):
+                for outcome in journal.outcomes(run.number):
                     customer = customer_of(outcome.email)
                     if outcome.success:
                         for call in CALLS:
@@ -194,7 +199,7 @@ class Runs(RuleBasedStateMachine):
             if not (end == "killed" and number == reach):
                 journal.flush(run, Retries())
         if end != "killed":
-            left = past_run(journal, run).open_users
+            left = count_outcomes(journal, run).undelivered
             status = "interrupted" if end == "interrupted" and left else "completed"
             journal.finish(run, status, None, AT)
 

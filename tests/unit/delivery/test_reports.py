@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.core.files import FileError
-from integration.core.models import Counts, Retries, RunHeader, RunRecord, UserOutcome
+from integration.core.models import Counts, Retries, Run, UserOutcome
 from integration.delivery.reports import (
     CSV_HEADER,
     CSV_NAME,
@@ -33,8 +33,14 @@ if TYPE_CHECKING:
 HEADER_LINE = (
     "id,email,first_name,last_name,plan_type,candidate,page,device,browser,location,event_time"
 )
-RUN = RunRecord(
-    RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "list.csv", "results.json", False),
+RUN = Run(
+    run_id="run-1",
+    started_at="2026-01-13T14:30:45+00:00",
+    authentication="API Key",
+    csv_file="list.csv",
+    results_file="results.json",
+    dry_run=False,
+    number=1,
     finished_at="2026-01-13T14:31:00+00:00",
     status="completed",
     stop_reason=None,

@@ -16,7 +16,7 @@ from integration.journal.backlog import (
     unfinished,
     unsendable,
 )
-from integration.journal.queries import past_run
+from integration.journal.queries import count_outcomes, read_run
 from integration.journal.store import Journal
 from tests.support.journals import AT, FAILED, HEADER, completed_run
 from tests.support.users import page_view
@@ -46,8 +46,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def seen(backlog: Backlog | None) -> tuple[int, int] | None:
-    """The run and how many are open."""
-    return (backlog.past.run, backlog.open_users) if backlog else None
+    """The run and the number of its pending users."""
+    return (backlog.run.number, backlog.pending_users) if backlog else None
 
 
 def found(backlog: Backlog | None) -> Backlog:
@@ -102,7 +102,7 @@ class TestUnfinished:
     def test_one_that_died_after_its_last_call_lacks_its_results_file(
         self, journal: Journal
     ) -> None:
-        """No user is open, but --resume has a file to write, until a later whole run has one."""
+        """No user is pending, but --resume has a file to write, until a later whole run has one."""
         run = completed_run(journal, VIEWS, status="running")
         completed_run(journal, VIEWS[:1], kind="limited")
         assert seen(unfinished(journal, OURS)) == (run, 0)
@@ -121,7 +121,7 @@ class TestUnfinished:
         completed_run(journal, VIEWS[:2])
         defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
         assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
-        assert past_run(journal, run).counts.unchanged == 2
+        assert count_outcomes(journal, run).unchanged == 2
 
     def test_whom_a_later_run_could_not_deliver_no_user_has_delivered(
         self, journal: Journal
@@ -132,7 +132,7 @@ class TestUnfinished:
         defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
 
         assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
-        counts = past_run(journal, run).counts
+        counts = count_outcomes(journal, run)
         assert (counts.unchanged, counts.not_attempted, counts.total_users) == (1, 2, 3)
         left = next(journal.outcomes(run))
         assert not left.success
@@ -154,7 +154,7 @@ class TestUndelivered:
         run = journal.begin_retry(RETRY, backlog)
 
         assert seen(backlog) == (source, 2)
-        assert past_run(journal, run).counts.total_users == 2
+        assert count_outcomes(journal, run).total_users == 2
         assert [(user.email, user.calls) for user in journal.pending(run)] == [
             ("user1@example.com", ("events_track",)),
             ("user3@example.com", ("users_update",)),
@@ -174,7 +174,7 @@ class TestUndelivered:
 
         assert seen(backlog) == (source, 1)
         assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
-        assert past_run(journal, run).counts.total_users == 1
+        assert count_outcomes(journal, run).total_users == 1
 
     @pytest.mark.parametrize("status", ["completed", "interrupted", "running"])
     def test_a_run_whose_only_failures_can_never_be_sent_is_not_pending(
@@ -196,7 +196,7 @@ class TestUndelivered:
         completed_run(journal, [page_view(1)])
         told = unsendable(journal, OURS)
         assert told
-        assert told.past.run == 1
+        assert told.run.number == 1
         assert told.reasons == (
             ("not sent: the customer has no email", 1),
             ("not sent: the email has no @", 1),
@@ -212,7 +212,7 @@ class TestUndelivered:
         )
         completed_run(journal, VIEWS[:2])
         defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
-        counts = past_run(journal, run).counts
+        counts = count_outcomes(journal, run)
         assert (counts.total_failures, counts.unchanged, counts.not_attempted) == (1, 1, 1)
 
     def test_a_retry_calls_as_the_run_did(self, journal: Journal) -> None:
@@ -220,7 +220,7 @@ class TestUndelivered:
         source = completed_run(journal, VIEWS, failed=[(1, "events_track")])
         journal.set_mode(source, "bulk")
         run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
-        assert past_run(journal, run).record.mode == "bulk"
+        assert read_run(journal, run).mode == "bulk"
 
     def test_a_later_run_of_others_hides_no_user(self, journal: Journal) -> None:
         """`--limit 1` went well: whom the whole run could not deliver is still open."""

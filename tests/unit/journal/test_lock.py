@@ -10,7 +10,7 @@ import pytest
 from filelock import FileLock
 
 from integration.journal.lock import LockedError, is_locked, open_journal
-from integration.journal.queries import past_runs
+from integration.journal.queries import recent_runs
 from tests.support.journals import HEADER, completed_run
 from tests.support.users import page_view
 
@@ -54,9 +54,9 @@ def test_a_dry_run_sees_the_journal_and_leaves_nothing(
 
     with open_journal(path, dry_run=True) as copy:
         assert list(elsewhere.iterdir()) == []
-        assert len(past_runs(copy, 10)) == 1
+        assert len(recent_runs(copy, 10)) == 1
         completed_run(copy, [page_view(number) for number in range(2_000)])
-        assert len(past_runs(copy, 10)) == 2
+        assert len(recent_runs(copy, 10)) == 2
 
     assert path.read_bytes() == before
 

@@ -9,7 +9,7 @@ import pytest
 
 from integration.core.clock import to_iso
 from integration.journal.pruning import prune
-from integration.journal.queries import last_sent, past_runs
+from integration.journal.queries import last_sent, recent_runs
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, completed_run
 from tests.support.users import page_view
@@ -43,7 +43,7 @@ def ran_days_ago(
 
 def kept(journal: Journal) -> list[int]:
     """The runs that are there, oldest first."""
-    return sorted(past.run for past in past_runs(journal, 100))
+    return sorted(run.number for run in recent_runs(journal, 100))
 
 
 def test_old_runs_are_deleted_but_not_what_was_sent(journal: Journal) -> None:

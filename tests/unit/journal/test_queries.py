@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.core.models import CALLS, Retries
-from integration.journal.queries import last_sent, past_run, record_last_sent_of_crashed_runs
+from integration.journal.queries import (
+    count_outcomes,
+    last_sent,
+    read_run,
+    record_last_sent_of_crashed_runs,
+)
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, OK, completed_run
 from tests.support.users import page_view
@@ -29,8 +34,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def unchanged(journal: Journal, views: list[PageView]) -> int:
     """How many users an incremental run would leave out."""
-    run = journal.begin(replace(HEADER, run_id="probe"), views, incremental=True)
-    count = past_run(journal, run).counts.unchanged
+    run = journal.begin(replace(HEADER, run_id="probe", incremental=True), views)
+    count = count_outcomes(journal, run).unchanged
     journal.execute("DELETE FROM runs WHERE run = ?", (run,))
     journal.execute("DELETE FROM users WHERE run = ?", (run,))
     journal.execute("DELETE FROM outcomes WHERE run = ?", (run,))
@@ -41,12 +46,12 @@ VIEWS = [page_view(number) for number in (1, 2, 3)]
 
 
 def test_what_was_delivered_is_unchanged_the_next_time(journal: Journal) -> None:
-    """No user is open, every user is accounted for."""
+    """No user is pending, every user is accounted for."""
     completed_run(journal, VIEWS)
 
     run = completed_run(journal, VIEWS, incremental=True)
 
-    assert past_run(journal, run).counts.unchanged == 3
+    assert count_outcomes(journal, run).unchanged == 3
     assert list(journal.pending(run)) == []
     assert all(outcome.success for outcome in journal.outcomes(run))
 
@@ -59,7 +64,7 @@ def test_a_changed_plan_and_a_new_view_are_sent(journal: Journal) -> None:
 
     run = completed_run(journal, [changed, viewed, VIEWS[2]], incremental=True)
 
-    counts = past_run(journal, run).counts
+    counts = count_outcomes(journal, run)
     assert (counts.successful, counts.unchanged) == (2, 1)
 
 
@@ -108,7 +113,7 @@ def test_unchanged_users_stay_known(journal: Journal) -> None:
 
     for _ in range(3):
         run = completed_run(journal, VIEWS, incremental=True)
-        assert past_run(journal, run).counts.unchanged == 3
+        assert count_outcomes(journal, run).unchanged == 3
 
 
 def test_a_resumed_run_adds_its_repeats_to_the_earlier_ones(journal: Journal) -> None:
@@ -119,7 +124,7 @@ def test_a_resumed_run_adds_its_repeats_to_the_earlier_ones(journal: Journal) ->
     journal.resume(run)
     journal.flush(run, Retries((("503", 1), ("timeout", 1)), 2.5))
 
-    assert past_run(journal, run).record.retries == Retries((("503", 3), ("timeout", 1)), 5.5)
+    assert read_run(journal, run).retries == Retries((("503", 3), ("timeout", 1)), 5.5)
 
 
 def test_a_resumed_run_that_is_killed_leaves_what_it_delivered_until_then(
@@ -135,6 +140,6 @@ def test_a_resumed_run_that_is_killed_leaves_what_it_delivered_until_then(
 
     record_last_sent_of_crashed_runs(journal)
 
-    record = past_run(journal, run).record
+    record = read_run(journal, run)
     assert (record.status, record.stop_reason, record.finished_at) == ("running", None, None)
     assert unchanged(journal, VIEWS) == 1

@@ -14,17 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.core.models import CALLS, CallResult, Counts, PageView, Retries, RunHeader
+from integration.core.models import CALLS, CallResult, Counts, NewRun, PageView, Retries
 from integration.iterable.payloads import RecordError, event_payload, is_named_by, profile_payload
 from integration.journal.backlog import unfinished
 from integration.journal.file import fingerprint
 from integration.journal.queries import (
+    count_outcomes,
     last_sent,
-    past_run,
-    past_runs,
+    read_run,
+    recent_runs,
     record_last_sent_of_crashed_runs,
 )
-from integration.journal.schema import MIGRATIONS, SQLITE_HEADER, count_outcomes
+from integration.journal.schema import MIGRATIONS, SQLITE_HEADER, counts_of
 from integration.journal.store import Journal, JournalError
 from tests.support.users import page_view
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HEADER = RunHeader("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a.csv", "a.json", False)
+HEADER = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a.csv", "a.json", False)
 OK = CallResult(success=True, response={"code": "Success"}, status_code=200, attempts=1, error=None)
 FAILED = CallResult(
     success=False, response="bad", status_code=400, attempts=1, error="client_error"
@@ -56,7 +57,7 @@ def test_a_run_keeps_its_users_in_the_order_of_the_query(journal: Journal) -> No
     """Over several pages, no user is missing or twice."""
     run = begin(journal, 2500)
 
-    assert past_run(journal, run).counts.total_users == 2500
+    assert count_outcomes(journal, run).total_users == 2500
     assert [user.position for user in journal.pending(run)] == list(range(1, 2501))
 
 
@@ -85,7 +86,7 @@ def test_what_was_flushed_is_there_after_a_crash(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.db") as journal:
         first, second = journal.pending(run)
         assert (first.calls, second.calls) == (("events_track",), CALLS)
-        assert past_run(journal, run).record.retries == Retries((("503", 2),), 3.5)
+        assert read_run(journal, run).retries == Retries((("503", 2),), 3.5)
     crashed.close()
 
 
@@ -112,7 +113,7 @@ def test_counts_add_up_to_all_users(journal: Journal) -> None:
     journal.record(run, [4], "events_track", FAILED, AT)
     journal.flush(run, Retries())
 
-    counts = past_run(journal, run).counts
+    counts = count_outcomes(journal, run)
 
     assert counts == Counts(
         successful=1, partial_failures=1, total_failures=2, not_attempted=1, unchanged=0
@@ -134,7 +135,7 @@ def test_any_groups_add_up_to_the_total(
     """No user is lost in the accounting, whatever the outcomes."""
     total = sum(users for _, _, users in found) + untouched
 
-    assert count_outcomes(found, total).total_users == total
+    assert counts_of(found, total).total_users == total
 
 
 def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) -> None:
@@ -145,7 +146,7 @@ def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) ->
     outcome = next(journal.outcomes(run))
     assert orjson.loads(outcome.users_update)["error"] == "invalid_record"
     assert "no @" in orjson.loads(outcome.events_track)["response"]
-    assert past_run(journal, run).counts.total_failures == 1
+    assert count_outcomes(journal, run).total_failures == 1
 
 
 def test_the_csv_rows_are_the_rows_of_the_query(journal: Journal) -> None:
@@ -227,7 +228,7 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
         record_last_sent_of_crashed_runs(journal)
         backlog = unfinished(journal, "any:project")
         assert backlog
-        assert (backlog.past.run, backlog.open_users) == (1, 1)
+        assert (backlog.run.number, backlog.pending_users) == (1, 1)
         assert [user.position for user in journal.pending(1)] == [2]
         assert last_sent(journal, "", [1, 2]) == {
             1: (fingerprint(profile_payload(view)), fingerprint(event_payload(view))),
@@ -272,7 +273,7 @@ def test_a_value_that_cannot_be_sent_names_its_customer(
     with pytest.raises(RecordError, match=r"[Cc]ustomer"):
         journal.begin(HEADER, [view])
 
-    assert past_runs(journal, 10) == []
+    assert recent_runs(journal, 10) == []
 
 
 def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None:
@@ -283,7 +284,7 @@ def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None
 
     assert [user.email for user in journal.pending(run)] == ["user2@example.com"]
     assert journal.pending_users(run) == 1
-    assert past_run(journal, run).counts.total_failures == 1
+    assert count_outcomes(journal, run).total_failures == 1
     assert next(journal.csv_rows(run))[1] == 12345
 
 
