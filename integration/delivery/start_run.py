@@ -239,6 +239,6 @@ def load_users(journal: Journal, run: NewRun, database: PageViewSource) -> int:
 
 def log_rejected(journal: Journal, run: int, number: int) -> None:
     """Name those who cannot be sent, the first of them."""
-    for email, reason in journal.refused(run, MAX_USERS_SHOWN):
+    for email, reason in journal.rejected(run, MAX_USERS_SHOWN):
         logger.error("%s: %s", email, reason)
     logger.error("%d row(s) of the query cannot be sent: see the results file", number)

@@ -1,22 +1,20 @@
-"""Whom earlier runs left open.
-
-A customer belongs to the newest run that has them: an older run neither sends them older data
-nor counts them as open.
-"""
+"""Users that earlier runs left pending."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.models import CALLS
+from integration.journal.newer_runs import (
+    DELIVERED_BY_NEWER_RUN,
+    IN_ANOTHER_NEWER_RUN,
+    IN_NEWER_RUN,
+)
 from integration.journal.queries import count_outcomes, read_run
 from integration.journal.schema import (
-    DELIVERED_LATER,
-    IN_ANOTHER_LATER_RUN,
-    IN_LATER_RUN,
-    SUPERSEDED,
+    SUCCEEDED,
     SUPERSEDED_REASON,
-    UNCHANGED,
+    CallStatus,
     superseded_json,
     unchanged_json,
 )
@@ -27,17 +25,7 @@ if TYPE_CHECKING:
     from integration.core.models import Run
     from integration.journal.file import JournalFile
 
-# A user u of run :run, with the outcome o if there is one.
-_ANY = (
-    "FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
-    " WHERE u.run = :run"
-)
-_CANNOT_BE_SENT = "json_extract(o.users_update, '$.error') IS 'invalid_record'"
-# One who has a call left that can be made.
-_OPEN = (
-    f"{_ANY} AND NOT (COALESCE(o.users_update_success, 0) AND COALESCE(o.events_track_success, 0))"
-    f" AND NOT {_CANNOT_BE_SENT}"
-)
+_SUCCEEDED = f"({', '.join(str(int(status)) for status in sorted(SUCCEEDED))})"
 
 
 class Backlog(NamedTuple):
@@ -61,7 +49,7 @@ class Unsendable(NamedTuple):
 
 
 def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
-    """The newest run that did not finish, and that `project` can go on with; None is any."""
+    """The newest unfinished run that `project` can resume; None means any project."""
     for run in _newest_first(file, "status != 'completed'"):
         if may_continue(file, run, project):
             backlog = _backlog(file, run, _same_projects(file, run, project))
@@ -72,10 +60,7 @@ def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
 
 
 def undelivered(file: JournalFile, project: str | None) -> Backlog | None:
-    """The newest run that came to an end and left users open whom `project` can be sent.
-
-    None is any project.
-    """
+    """The newest ended run with pending users that `project` can retry; None means any."""
     for run in _newest_first(file, "status != 'running'"):
         if may_continue(file, run, project):
             backlog = _backlog(file, run, _same_projects(file, run, project))
@@ -85,10 +70,10 @@ def undelivered(file: JournalFile, project: str | None) -> Backlog | None:
 
 
 def of_another_project(file: JournalFile, project: str) -> Backlog | None:
-    """The newest run with open users that only the settings it began with can go on with."""
+    """The newest run with pending users that only the settings it started with can resume."""
     for run in _newest_first(file, "project NOT IN ('', ?)", project):
         if not may_continue(file, run, project):
-            # A wrong address that took nobody is no project: any later run counts.
+            # A wrong address that received no users is not a project: any newer run counts.
             projects = run.project if count_outcomes(file, run.number).delivered else "*"
             backlog = _backlog(file, run, projects)
             if _has_work(file, backlog):
@@ -100,8 +85,8 @@ def unsendable(file: JournalFile, project: str | None) -> Unsendable | None:
     """The newest run of `project` (None: of any) with users that can never be sent as they are."""
     for run in _newest_first(file, "project IN ('', COALESCE(?, project))", project):
         reasons = file.all(
-            f"SELECT json_extract(o.users_update, '$.response'), COUNT(*) {_ANY}"
-            f" AND {_CANNOT_BE_SENT} AND NOT {IN_LATER_RUN} GROUP BY 1 ORDER BY 1",
+            "SELECT reason, COUNT(*) FROM rejected_users"
+            f" WHERE run = :run AND NOT {IN_NEWER_RUN} GROUP BY reason ORDER BY reason",
             {"run": run.number, "projects": project or "*"},
         )
         if reasons:
@@ -116,17 +101,18 @@ def has_pending_work(file: JournalFile, run: Run) -> bool:
 
 
 def is_only_newer_run_for(file: JournalFile, earlier: Run, number: int) -> bool:
-    """Whether `run` alone tells that users of an earlier run were sent newer data.
+    """Whether only run `number` shows that users of an earlier run were sent newer data.
 
-    An unfinished run, once it is resumed and ends, also notes anew what its delivered users were
-    last sent.
+    An unfinished run, once it is resumed and ends, records again what its delivered users were
+    last sent; so for it, delivered users count, too.
     """
-    users = _OPEN if earlier.status == "completed" else _ANY
+    users = "pending_users" if earlier.status == "completed" else "users"
     values = {"run": earlier.number, "projects": _own_projects(file, earlier), "but": number}
     query = (
-        f"SELECT 1 {users} AND u.customer_id IN (SELECT customer_id FROM users WHERE run = :but)"
+        f"SELECT 1 FROM {users} WHERE run = :run"
+        " AND customer_id IN (SELECT customer_id FROM users WHERE run = :but)"
         " AND (SELECT project FROM runs WHERE run = :but) GLOB :projects"
-        f" AND NOT {IN_ANOTHER_LATER_RUN} LIMIT 1"
+        f" AND NOT {IN_ANOTHER_NEWER_RUN} LIMIT 1"
     )
     return file.one(query, values) is not None
 
@@ -134,8 +120,8 @@ def is_only_newer_run_for(file: JournalFile, earlier: Run, number: int) -> bool:
 def may_continue(file: JournalFile, run: Run, project: str | None) -> bool:
     """Whether a run's users may be sent to `project`, an `address:key`.
 
-    What one Iterable project has not got is not sent to another. A corrected key looks like
-    another project, too.
+    Users of one Iterable project are not sent to another. A corrected key looks like another
+    project, too.
     """
     theirs = run.project
     if project is None:
@@ -147,60 +133,52 @@ def may_continue(file: JournalFile, run: Run, project: str | None) -> bool:
 
 
 def _had_a_wrong_key(file: JournalFile, run: Run) -> bool:
-    """Whether its key was refused and delivered nothing: so it is no project's.
+    """Whether its key was refused and delivered nothing, so that it belongs to no project.
 
-    A run that was killed, or met no Iterable, may have had a key that is good.
+    A run that crashed, or did not reach Iterable, may have had a valid key.
     """
     return run.key_refused and not count_outcomes(file, run.number).delivered
 
 
 def copy_pending_users(file: JournalFile, source: Backlog, target: int) -> None:
-    """Give a new run the open users of another, with what is done of them.
-
-    Calls that succeeded stay as they were.
-    """
+    """Copy the pending users of a run to a new one, with the calls that succeeded."""
     values = {"run": source.run.number, "projects": source.projects, "target": target}
-    chosen = f"{_OPEN} AND NOT {IN_LATER_RUN}"
+    chosen = f"FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
     file.execute(
-        "INSERT INTO users"
-        f" SELECT :target, u.position, u.customer_id, u.email, u.profile, u.event {chosen}",
+        f"INSERT INTO users SELECT :target, position, customer_id, email, profile, event {chosen}",
         values,
     )
-    succeeded = {call: f"o.{call}_success" for call in CALLS}
+    succeeded = {call: f"{call}_status IN {_SUCCEEDED}" for call in CALLS}
     columns = ", ".join(
-        f"CASE WHEN {succeeded[call]} THEN o.{column} END"
+        f"CASE WHEN {succeeded[call]} THEN {column} END"
         for call in CALLS
-        for column in (f"{call}_success", call)
+        for column in (f"{call}_status", call)
     )
     file.execute(
-        f"INSERT INTO outcomes SELECT :target, u.position, o.at, {columns} {chosen}"
+        f"INSERT INTO outcomes SELECT :target, position, at, {columns} {chosen}"
         f" AND ({' OR '.join(succeeded.values())})",
         values,
     )
 
 
 def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
-    """Do not send those who are in a later run, which has newer data.
+    """Do not send users that a newer run has: it has newer data.
 
-    If one delivered them they count as unchanged, else as not attempted.
+    They count as unchanged if a newer run delivered them, else as not attempted.
     """
     values = {"run": backlog.run.number, "projects": backlog.projects, "at": at}
     results = {
-        DELIVERED_LATER: (UNCHANGED, unchanged_json(SUPERSEDED_REASON)),
-        f"{IN_LATER_RUN} AND NOT {DELIVERED_LATER}": (SUPERSEDED, superseded_json()),
+        DELIVERED_BY_NEWER_RUN: (CallStatus.UNCHANGED, unchanged_json(SUPERSEDED_REASON)),
+        # The users that are left.
+        IN_NEWER_RUN: (CallStatus.SUPERSEDED, superseded_json()),
     }
     with file.transaction():
-        for whom, (success, text) in results.items():
+        for condition, (status, text) in results.items():
             file.execute(
-                "INSERT INTO outcomes"
-                f" SELECT u.run, u.position, :at, :success, :text, :success, :text {_OPEN}"
-                f" AND {whom}"
-                " ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
-                " users_update_success = excluded.users_update_success,"
-                " users_update = excluded.users_update,"
-                " events_track_success = excluded.events_track_success,"
-                " events_track = excluded.events_track",
-                {**values, "success": success, "text": text},
+                "INSERT OR REPLACE INTO outcomes"
+                " SELECT run, position, :at, :status, :text, :status, :text"
+                f" FROM pending_users WHERE run = :run AND {condition}",
+                {**values, "status": status, "text": text},
             )
 
 
@@ -210,9 +188,9 @@ def _newest_first(file: JournalFile, condition: str, *values: str | None) -> Ite
 
 
 def _same_projects(file: JournalFile, run: Run, project: str | None) -> str:
-    """Whose later runs count: those for `project`, or with None those for the run's own.
+    """The projects whose newer runs count: `project`, or with None the run's own.
 
-    With a corrected key it may have been sent under any key of the address.
+    After a key was corrected, they may have been sent with any key of the address.
     """
     theirs = run.project
     if project is None:
@@ -222,7 +200,7 @@ def _same_projects(file: JournalFile, run: Run, project: str | None) -> str:
 
 
 def _own_projects(file: JournalFile, run: Run) -> str:
-    """Whose later runs count, whatever the settings are now."""
+    """The projects whose newer runs count, whatever the settings are now."""
     project = run.project
     address, _, _ = project.partition(":")
     if not project:
@@ -233,15 +211,15 @@ def _own_projects(file: JournalFile, run: Run) -> str:
 def _backlog(file: JournalFile, run: Run, projects: str) -> Backlog:
     count = 0
     if count_outcomes(file, run.number).undelivered:
-        query = f"SELECT COUNT(*) {_OPEN} AND NOT {IN_LATER_RUN}"
+        query = f"SELECT COUNT(*) FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
         (count,) = file.one(query, {"run": run.number, "projects": projects})
     return Backlog(run, projects, count)
 
 
 def _has_work(file: JournalFile, backlog: Backlog) -> bool:
-    """Whether somebody is open, or nobody knows: the run never came to have its users.
+    """Whether users are pending, or may be: those of a run that did not load are not known.
 
-    Then a later run makes up for it that loaded everybody, or as many as it was to load.
+    A newer run supersedes such a run if it loaded all users, or at least as many.
     """
     if backlog.run.is_loaded:
         return bool(backlog.pending_users)
@@ -254,7 +232,7 @@ def _has_work(file: JournalFile, backlog: Backlog) -> bool:
 
 
 def _lacks_its_results(file: JournalFile, run: Run, projects: str) -> bool:
-    """Whether a run died after its last call, and no whole run has come to its end since."""
+    """Whether a run crashed after its last call, and no full run has completed since."""
     query = (
         "SELECT 1 FROM runs WHERE run > ? AND project GLOB ?"
         " AND status = 'completed' AND kind = 'full'"

@@ -14,14 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import FileError, is_there, sync_folder
-from integration.iterable.payloads import is_named_by
-from integration.journal.schema import (
-    MIGRATIONS,
-    SCHEMA_VERSION,
-    SQLITE_HEADER,
-    advice,
-    is_corruption,
-)
+from integration.journal.migrations import FUNCTIONS, MIGRATIONS, SCHEMA_VERSION
+from integration.journal.schema import SQLITE_HEADER, advice, is_corruption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -211,12 +205,13 @@ class JournalFile:
         # The largest run's WAL would otherwise keep its size for good.
         self._database.execute("PRAGMA journal_size_limit = 16777216")
         self._database.create_function("fingerprint", 1, fingerprint, deterministic=True)
-        self._database.create_function("named_by", 2, is_named_by, deterministic=True)
         if version < SCHEMA_VERSION:
             self._migrate()
 
     def _migrate(self) -> None:
         """Bring the file to this version, unless another process has done so meanwhile."""
+        for function in FUNCTIONS:
+            self._database.create_function(function.__name__, -1, function, deterministic=True)
         self._database.execute("BEGIN IMMEDIATE")
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         for step in range(version, SCHEMA_VERSION):

@@ -1,4 +1,4 @@
-"""Old runs, deleted once nobody needs them. What each user was last sent outlives them."""
+"""Deleting old runs that are no longer needed. What each user was last sent outlives them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def _begun_before(file: JournalFile, before: str, now: str, chosen: int | None) 
     recent one began while the clock was behind. A start in times to come says nothing.
     """
     rows = file.all(
-        "SELECT run FROM runs r WHERE settled AND started_at < :before AND run IS NOT :chosen"
+        "SELECT run FROM runs r WHERE last_sent_recorded"
+        " AND started_at < :before AND run IS NOT :chosen"
         " AND NOT EXISTS (SELECT 1 FROM runs e WHERE e.run < r.run"
         " AND e.started_at BETWEEN :before AND :now) ORDER BY run",
         {"before": before, "now": now, "chosen": chosen},

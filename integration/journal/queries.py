@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from integration.core.models import Counts, DeliveredUser, Retries, Run
-from integration.journal.schema import (
-    DELIVERED,
-    IN_LATER_RUN,
-    IS_INVALID,
-    UNCHANGED,
-    counts_of,
-)
+from integration.journal.newer_runs import IN_NEWER_RUN
+from integration.journal.schema import CallStatus, counts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,12 +42,6 @@ _OTHER_COLUMNS = {"number": "run", "limit": "user_limit"}
 _RUNS = f"SELECT {', '.join(_OTHER_COLUMNS.get(name, name) for name in _RUN_FIELDS)} FROM runs"
 
 
-_BOTH_DELIVERED = (
-    f"o.users_update_success IN ({DELIVERED}, {UNCHANGED})"
-    f" AND o.events_track_success IN ({DELIVERED}, {UNCHANGED})"
-)
-
-
 def recent_runs(file: JournalFile, limit: int) -> list[Run]:
     """The newest runs, newest first."""
     return [_run(row) for row in file.all(f"{_RUNS} ORDER BY run DESC LIMIT ?", (limit,))]
@@ -72,8 +61,7 @@ def read_run(file: JournalFile, number: int) -> Run:
 def count_outcomes(file: JournalFile, number: int) -> Counts:
     """How many users of a run had which outcome."""
     groups = file.all(
-        "SELECT users_update_success, events_track_success, COUNT(*)"
-        " FROM outcomes WHERE run = ? GROUP BY 1, 2",
+        "SELECT users_update_status, events_track_status, users FROM outcome_counts WHERE run = ?",
         (number,),
     )
     return counts_of(groups, read_run(file, number).total_users)
@@ -91,9 +79,8 @@ def delivered_users(file: JournalFile, run: int, limit: int | None) -> Iterator[
     """Users of a run whose calls both succeeded: all of them, or `limit` chosen at random."""
     chosen = None if limit is None else _random_positions(file, run, limit)
     rows = file.pages(
-        "SELECT u.position, u.email, u.profile, u.event, o.at FROM users u JOIN outcomes o"
-        " ON o.run = u.run AND o.position = u.position WHERE u.run = ? AND u.position > ?"
-        f" AND {_BOTH_DELIVERED} ORDER BY u.position LIMIT ?",
+        "SELECT position, email, profile, event, at FROM delivered_users"
+        " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
         run,
     )
     for position, email, profile, event, at in rows:
@@ -103,8 +90,7 @@ def delivered_users(file: JournalFile, run: int, limit: int | None) -> Iterator[
 
 def _random_positions(file: JournalFile, run: int, limit: int) -> set[int]:
     rows = file.all(
-        f"SELECT position FROM outcomes o WHERE run = ? AND {_BOTH_DELIVERED}"
-        " ORDER BY RANDOM() LIMIT ?",
+        "SELECT position FROM delivered_users WHERE run = ? ORDER BY RANDOM() LIMIT ?",
         (run, limit),
     )
     return {position for (position,) in rows}
@@ -118,28 +104,29 @@ def record_last_sent(file: JournalFile, run: int) -> None:
     """
     with file.transaction():
         file.execute(
-            "INSERT INTO last_sent SELECT r.project, u.customer_id,"
-            " CASE WHEN o.users_update_success = :delivered THEN fingerprint(u.profile) END,"
-            " CASE WHEN o.events_track_success = :delivered THEN fingerprint(u.event) END"
-            " FROM runs r JOIN users u ON u.run = r.run"
-            " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
-            " WHERE r.run = :run AND o.users_update_success IS NOT :unchanged"
-            f" AND NOT {IS_INVALID} AND NOT {IN_LATER_RUN}"
+            "INSERT INTO last_sent SELECT :projects, customer_id,"
+            " CASE WHEN users_update_status = :delivered THEN fingerprint(profile) END,"
+            " CASE WHEN events_track_status = :delivered THEN fingerprint(event) END"
+            " FROM user_outcomes WHERE run = :run"
+            " AND COALESCE(users_update_status, :failed) NOT IN (:unchanged, :rejected)"
+            f" AND NOT {IN_NEWER_RUN}"
             " ON CONFLICT (project, customer_id)"
             " DO UPDATE SET profile = excluded.profile, event = excluded.event",
             {
                 "run": run,
                 "projects": read_run(file, run).project,
-                "delivered": DELIVERED,
-                "unchanged": UNCHANGED,
+                "failed": CallStatus.FAILED,
+                "delivered": CallStatus.DELIVERED,
+                "unchanged": CallStatus.UNCHANGED,
+                "rejected": CallStatus.REJECTED,
             },
         )
-        file.execute("UPDATE runs SET settled = 1 WHERE run = ?", (run,))
+        file.execute("UPDATE runs SET last_sent_recorded = 1 WHERE run = ?", (run,))
 
 
 def record_last_sent_of_crashed_runs(file: JournalFile) -> None:
     """Do for crashed runs what their end would have done."""
-    for (run,) in file.all("SELECT run FROM runs WHERE NOT settled ORDER BY run"):
+    for (run,) in file.all("SELECT run FROM runs WHERE NOT last_sent_recorded ORDER BY run"):
         record_last_sent(file, run)
 
 

@@ -1,10 +1,11 @@
-"""How the journal's file is laid out, and what its rows mean. Pure."""
+"""What the journal's rows and errors mean. Pure."""
 
 from __future__ import annotations
 
 import errno
 import os
 from dataclasses import replace
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import orjson
@@ -16,161 +17,37 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-SCHEMA_VERSION = 3
 # What every SQLite file begins with: https://www.sqlite.org/fileformat.html
 SQLITE_HEADER = b"SQLite format 3\0"
 # Primary result codes: https://www.sqlite.org/rescode.html
 _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _SQLITE_NOTADB = 10, 11, 13, 26
 
-# Payloads and outcomes stand apart: outcomes are rewritten and counted, and are small.
-_VERSION_1 = """
-CREATE TABLE runs (
-    run INTEGER PRIMARY KEY,
-    run_id TEXT NOT NULL UNIQUE,
-    started_at TEXT NOT NULL,
-    finished_at TEXT,
-    status TEXT NOT NULL DEFAULT 'running',
-    stop_reason TEXT,
-    mode TEXT,
-    authentication TEXT NOT NULL,
-    csv_file TEXT NOT NULL,
-    results_file TEXT NOT NULL,
-    dry_run INTEGER NOT NULL,
-    total_users INTEGER NOT NULL DEFAULT 0,
-    retries TEXT NOT NULL DEFAULT '{}',
-    seconds_waited REAL NOT NULL DEFAULT 0
-);
-CREATE TABLE users (
-    run INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    customer_id INTEGER NOT NULL,
-    email TEXT,
-    profile BLOB NOT NULL,
-    event BLOB NOT NULL,
-    PRIMARY KEY (run, position)
-) WITHOUT ROWID;
-CREATE TABLE outcomes (
-    run INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    at TEXT NOT NULL,
-    users_update_success INTEGER,
-    users_update TEXT,
-    events_track_success INTEGER,
-    events_track TEXT,
-    PRIMARY KEY (run, position)
-) WITHOUT ROWID;
-"""
 
-# `settled`: the run's outcomes are in last_sent, which outlives the run.
-_VERSION_2 = """
-ALTER TABLE runs ADD COLUMN kind TEXT NOT NULL DEFAULT 'full';
-ALTER TABLE runs ADD COLUMN project TEXT NOT NULL DEFAULT '';
-ALTER TABLE runs ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE runs ADD COLUMN retry_of INTEGER;
-CREATE TABLE last_sent (
-    project TEXT NOT NULL,
-    customer_id INTEGER NOT NULL,
-    profile BLOB,
-    event BLOB,
-    PRIMARY KEY (project, customer_id)
-) WITHOUT ROWID;
-"""
-# Columns without a type keep a customer's id as it is; INTEGER made 7 of the text 007, and a
-# REAL of one with many digits. `named_by` tells whether an event's id was made from a
-# customer's: a user whose id was changed is known by the email, as a BLOB, from then on.
-# `updated_at`: the run's last sign of life; SQLite syncs no transaction that changes nothing.
-_VERSION_3 = """
-CREATE TABLE exact_users (
-    run INTEGER NOT NULL,
-    position INTEGER NOT NULL,
-    customer_id NOT NULL,
-    email TEXT,
-    profile BLOB NOT NULL,
-    event BLOB NOT NULL,
-    PRIMARY KEY (run, position)
-) WITHOUT ROWID;
-INSERT INTO exact_users
-    SELECT run, position,
-        CASE WHEN typeof(customer_id) != 'real' AND named_by(event, customer_id)
-            THEN customer_id ELSE CAST(COALESCE(lower(email), '') AS BLOB) END,
-        email, profile, event
-    FROM users ORDER BY run, position;
-DROP TABLE users;
-ALTER TABLE exact_users RENAME TO users;
-CREATE TABLE exact_last_sent (
-    project TEXT NOT NULL,
-    customer_id NOT NULL,
-    profile BLOB,
-    event BLOB,
-    PRIMARY KEY (project, customer_id)
-) WITHOUT ROWID;
-INSERT INTO exact_last_sent SELECT * FROM last_sent WHERE typeof(customer_id) != 'real';
-DROP TABLE last_sent;
-ALTER TABLE exact_last_sent RENAME TO last_sent;
-ALTER TABLE runs ADD COLUMN updated_at TEXT;
-ALTER TABLE runs ADD COLUMN user_limit INTEGER;
-ALTER TABLE runs ADD COLUMN incremental INTEGER NOT NULL DEFAULT 0;
-"""
-# From an empty file to version 1, from version 1 to version 2, …
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+class CallStatus(IntEnum):
+    """The status of a call in the journal; a call without one was not attempted."""
 
-# What stands in a success column: NULL is not attempted; LEFT is a user whom this run leaves to
-# a later one, which has not delivered them either.
-FAILED, DELIVERED, UNCHANGED, SUPERSEDED = 0, 1, 2, 3
+    FAILED = 0
+    DELIVERED = 1
+    UNCHANGED = 2  # delivered by another run
+    SUPERSEDED = 3  # left to a newer run, which has not delivered it yet
+    REJECTED = 4  # the row cannot be sent as it is
+
+
+SUCCEEDED = frozenset({CallStatus.DELIVERED, CallStatus.UNCHANGED})
+NOT_SUCCEEDED = frozenset({CallStatus.FAILED, CallStatus.REJECTED})
+# Calls that are to be made, as long as no newer run has the user.
+PENDING = frozenset({None, CallStatus.FAILED})
+
 DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
 SUPERSEDED_REASON = "not sent: a later run has newer data"
 SECOND_ROW = "not sent: an earlier row of the query has the same customer id"
 
-# Outcome o is of a row that is not sent as it is.
-IS_INVALID = "json_extract(o.users_update, '$.error') IS 'invalid_record'"
-# The rows of run :run whose customer has an earlier one. It costs a sort of the ids, on the disk
-# if need be; CROSS JOIN keeps SQLite from going through all users for each such customer.
-SECOND_ROWS = (
-    "SELECT u.position FROM users u CROSS JOIN (SELECT customer_id, MIN(position) AS first"
-    " FROM users WHERE run = :run GROUP BY customer_id HAVING COUNT(*) > 1) twice"
-    " ON twice.customer_id = u.customer_id WHERE u.run = :run AND u.position > twice.first"
-)
-
-
-def _in_later_run(join: str = "", condition: str = "") -> str:
-    """Whether user u of run :run is in a later run for :projects, too.
-
-    The newest run that has a customer answers for them. A run that is being written has no
-    users yet. An id that came from a journal of version 2 may have been a text: one that was
-    changed is known by the email, one of digits only by both.
-    """
-    later = (
-        f"FROM runs later JOIN users n ON n.run = later.run{join} WHERE later.run > :run"
-        f" AND later.project GLOB :projects AND later.total_users > 0{condition}"
-    )
-    has_text_ids = (
-        "(SELECT typeof(a.customer_id) FROM users a WHERE a.run = later.run"
-        " ORDER BY a.position LIMIT 1) = 'text'"
-    )
-    return (
-        f"(u.customer_id IN (SELECT n.customer_id {later})"
-        " OR (typeof(u.customer_id) = 'integer'"
-        " AND (CAST(u.customer_id AS TEXT), COALESCE(lower(u.email), ''))"
-        f" IN (SELECT n.customer_id, COALESCE(lower(n.email), '') {later} AND {has_text_ids}))"
-        " OR (typeof(u.customer_id) = 'blob' AND u.customer_id"
-        f" IN (SELECT CAST(COALESCE(lower(n.email), '') AS BLOB) {later})))"
-    )
-
-
-IN_LATER_RUN = _in_later_run()
-IN_ANOTHER_LATER_RUN = _in_later_run(condition=" AND later.run != :but")
-DELIVERED_LATER = _in_later_run(
-    " JOIN outcomes p ON p.run = n.run AND p.position = n.position",
-    f" AND p.users_update_success IN ({DELIVERED}, {UNCHANGED})"
-    f" AND p.events_track_success IN ({DELIVERED}, {UNCHANGED})",
-)
-
-# Notes one call of one user: run, position, time, success, result.
+# Stores one call of one user: run, position, time, status, result.
 UPSERT = {
     call: (
-        f"INSERT INTO outcomes (run, position, at, {call}_success, {call})"
+        f"INSERT INTO outcomes (run, position, at, {call}_status, {call})"
         f" VALUES (?, ?, ?, ?, ?) ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
-        f" {call}_success = excluded.{call}_success, {call} = excluded.{call}"
+        f" {call}_status = excluded.{call}_status, {call} = excluded.{call}"
     )
     for call in CALLS
 }
@@ -220,30 +97,32 @@ def invalid_json(reason: str) -> str:
 
 
 def unchanged_json(reason: str) -> str:
-    """The result of a user to whom this run has nothing to send."""
+    """The result of a user for which this run has nothing to send."""
     return result_json(
         CallResult(success=True, response=reason, status_code=None, attempts=0, error=None)
     )
 
 
 def superseded_json() -> str:
-    """The result of a user whom this run leaves to a later one that has not delivered them."""
+    """The result of a user that this run leaves to a newer one, which has not delivered it."""
     return result_json(replace(NOT_ATTEMPTED, response=SUPERSEDED_REASON))
 
 
 def counts_of(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> Counts:
-    """Counts from (profile, event, users) groups; users in none were not attempted."""
+    """Counts from (profile status, event status, users) groups.
+
+    Users in no group were not attempted.
+    """
     successful = partial = failed = unchanged = 0
     for profile, event, users in groups:
-        if profile == event == SUPERSEDED:
-            continue
-        if profile == event == UNCHANGED:
+        statuses = {profile, event}
+        if statuses == {CallStatus.UNCHANGED}:
             unchanged += users
-        elif profile and event:
+        elif statuses <= SUCCEEDED:
             successful += users
-        elif profile or event:
+        elif statuses & SUCCEEDED:
             partial += users
-        elif profile is not None or event is not None:
+        elif statuses & NOT_SUCCEEDED:
             failed += users
     return Counts(
         successful=successful,
@@ -267,7 +146,7 @@ def is_full_disk(error: Exception) -> bool:
 
 
 def advice(path: Path, error: Exception) -> str:
-    """What happened to the journal and what to do about it, in one line."""
+    """What is wrong with the journal and what to do about it, in one line."""
     if is_full_disk(error):
         return (
             f"The disk is full: the journal {path} cannot be written."

@@ -25,14 +25,12 @@ from integration.journal.backlog import copy_pending_users
 from integration.journal.file import PAGE_SIZE, JournalError, JournalFile, fingerprint
 from integration.journal.queries import last_sent, record_last_sent
 from integration.journal.schema import (
-    DELIVERED,
     DELIVERED_BEFORE,
-    FAILED,
-    IS_INVALID,
+    PENDING,
     SECOND_ROW,
-    SECOND_ROWS,
-    UNCHANGED,
+    SUCCEEDED,
     UPSERT,
+    CallStatus,
     invalid_json,
     path_column,
     refusal_json,
@@ -53,6 +51,15 @@ __all__ = ["Journal", "JournalError"]
 
 # With a flush every half second, no outcome waits five seconds for the disk.
 SECONDS_BETWEEN_SYNCS = 4.0
+
+
+# The rows of run :run whose customer has an earlier one. It costs a sort of the ids, on the disk
+# if need be; CROSS JOIN keeps SQLite from scanning all users for each such customer.
+_SECOND_ROWS = (
+    "SELECT u.position FROM users u CROSS JOIN (SELECT customer_id, MIN(position) AS first"
+    " FROM users WHERE run = :run GROUP BY customer_id HAVING COUNT(*) > 1) twice"
+    " ON twice.customer_id = u.customer_id WHERE u.run = :run AND u.position > twice.first"
+)
 
 
 class _UserRow(NamedTuple):
@@ -140,7 +147,7 @@ class Journal(JournalFile):
         with self.transaction():
             self.execute(
                 "UPDATE runs SET status = 'running', stop_reason = NULL, finished_at = NULL,"
-                " settled = 0 WHERE run = ?",
+                " last_sent_recorded = 0 WHERE run = ?",
                 (run,),
             )
 
@@ -152,47 +159,33 @@ class Journal(JournalFile):
     def pending(self, run: int) -> Iterator[PendingUser]:
         """The users with a call that is not known to have succeeded, in the query's order."""
         for row in self.pages(
-            "SELECT u.position, u.email, u.profile, u.event,"
-            " o.users_update_success, o.events_track_success"
-            " FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
-            f" WHERE u.run = ? AND u.position > ? AND NOT {IS_INVALID}"
-            " ORDER BY u.position LIMIT ?",
+            "SELECT position, email, profile, event, users_update_status, events_track_status"
+            " FROM pending_users WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
             run,
         ):
-            position, email, profile, event, *successes = row
-            calls = tuple(call for call, done in zip(CALLS, successes, strict=True) if not done)
-            if calls:
-                yield PendingUser(position, email, profile, event, calls)
+            position, email, profile, event, *statuses = row
+            calls = [call for call, s in zip(CALLS, statuses, strict=True) if s in PENDING]
+            yield PendingUser(position, email, profile, event, tuple(calls))
 
     def pending_users(self, run: int) -> int:
         """How many `pending` gives."""
-        (number,) = self.one(
-            "SELECT COUNT(*) FROM users u"
-            " LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
-            " WHERE u.run = ? AND NOT (COALESCE(o.users_update_success, 0)"
-            " AND COALESCE(o.events_track_success, 0))"
-            f" AND NOT {IS_INVALID}",
-            (run,),
-        )
+        (number,) = self.one("SELECT COUNT(*) FROM pending_users WHERE run = ?", (run,))
         return int(number)
 
-    def refused(self, run: int, limit: int) -> list[tuple[str | None, str]]:
-        """The first users who cannot be sent: their emails and the reasons."""
+    def rejected(self, run: int, limit: int) -> list[tuple[str | None, str]]:
+        """The first users that cannot be sent: email and reason."""
         return self.all(
-            "SELECT u.email, json_extract(o.users_update, '$.response') FROM users u"
-            " JOIN outcomes o ON o.run = u.run AND o.position = u.position WHERE u.run = ?"
-            f" AND {IS_INVALID} ORDER BY u.position LIMIT ?",
+            "SELECT email, reason FROM rejected_users WHERE run = ? ORDER BY position LIMIT ?",
             (run, limit),
         )
 
     def record(
         self, run: int, positions: Iterable[int], call: Call, result: CallResult, at: str
     ) -> None:
-        """Note what became of `call` for these users; `flush` writes it."""
+        """Note the outcome of `call` for these users; `flush` writes it."""
+        status = int(CallStatus.DELIVERED if result.success else CallStatus.FAILED)
         text = result_json(result)
-        self._buffered[call].extend(
-            (run, position, at, result.success, text) for position in positions
-        )
+        self._buffered[call].extend((run, position, at, status, text) for position in positions)
 
     @property
     def buffered(self) -> int:
@@ -250,14 +243,13 @@ class Journal(JournalFile):
     def outcomes(self, run: int) -> Iterator[UserOutcome]:
         """Every user of the run, in the query's order."""
         nothing = result_json(NOT_ATTEMPTED)
-        for _, email, at, profile, event, *successes in self.pages(
-            "SELECT u.position, u.email, o.at, o.users_update, o.events_track,"
-            " o.users_update_success, o.events_track_success"
-            " FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position"
-            " WHERE u.run = ? AND u.position > ? ORDER BY u.position LIMIT ?",
+        for _, email, at, profile, event, *statuses in self.pages(
+            "SELECT position, email, at, users_update, events_track,"
+            " users_update_status, events_track_status FROM user_outcomes"
+            " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
             run,
         ):
-            success = all(code in {DELIVERED, UNCHANGED} for code in successes)
+            success = SUCCEEDED.issuperset(statuses)
             yield UserOutcome(email, at, profile or nothing, event or nothing, success)
 
     def _add_run(
@@ -292,14 +284,21 @@ class Journal(JournalFile):
 
     def _add_refused(self, run: int, at: str, users: Sequence[_UserRow]) -> None:
         refused = ((user.position, refusal_json(user.email)) for user in users)
-        self._add_outcomes(run, at, FAILED, [(place, text) for place, text in refused if text])
+        self._add_outcomes(
+            run, at, CallStatus.REJECTED, [(place, text) for place, text in refused if text]
+        )
 
     def _add_second_rows(self, run: int, at: str) -> None:
         """Refuse all rows of a customer but the first."""
         self.execute(
             "INSERT OR REPLACE INTO outcomes"
-            f" SELECT :run, position, :at, {FAILED}, :text, {FAILED}, :text FROM ({SECOND_ROWS})",
-            {"run": run, "at": at, "text": invalid_json(SECOND_ROW)},
+            f" SELECT :run, position, :at, :status, :text, :status, :text FROM ({_SECOND_ROWS})",
+            {
+                "run": run,
+                "at": at,
+                "status": CallStatus.REJECTED,
+                "text": invalid_json(SECOND_ROW),
+            },
         )
 
     def _add_unchanged(self, run: int, new_run: NewRun, users: Sequence[_UserRow]) -> None:
@@ -310,14 +309,14 @@ class Journal(JournalFile):
             for user in users
             if known.get(user.customer_id) == (fingerprint(user.profile), fingerprint(user.event))
         ]
-        self._add_outcomes(run, new_run.started_at, UNCHANGED, same)
+        self._add_outcomes(run, new_run.started_at, CallStatus.UNCHANGED, same)
 
     def _add_outcomes(
-        self, run: int, at: str, success: int, texts: Sequence[tuple[int, str]]
+        self, run: int, at: str, status: CallStatus, texts: Sequence[tuple[int, str]]
     ) -> None:
         self.execute_many(
             "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(run, position, at, success, text, success, text) for position, text in texts],
+            [(run, position, at, status, text, status, text) for position, text in texts],
         )
 
 

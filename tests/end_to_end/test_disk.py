@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.iterable.payloads import event_payload, profile_payload
-from integration.journal.schema import MIGRATIONS, SCHEMA_VERSION, SQLITE_HEADER
+from integration.journal.migrations import MIGRATIONS, SCHEMA_VERSION
+from integration.journal.schema import SQLITE_HEADER
 from tests.support.fault_matrix import (
     calls_seen,
     evidence,

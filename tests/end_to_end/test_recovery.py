@@ -647,7 +647,7 @@ def test_a_key_that_loses_bulk_skips_no_user(
     sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html", "times": 2}])
     run(tmp_path, variables, "--mode", "bulk")
     with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
-        journal.execute("UPDATE outcomes SET users_update_success = 0 WHERE position = 3")
+        journal.execute("UPDATE outcomes SET users_update_status = 0 WHERE position = 3")
     refusal = {"kind": "status", "status": 403, "times": 9}
     sandbox.faults([{"endpoint": "users/bulkUpdate", **refusal}])
 

@@ -15,12 +15,12 @@ import pytest
 from integration.core.models import Retries
 from integration.iterable.payloads import event_payload, profile_payload
 from integration.journal.backlog import defer_to_newer_runs, undelivered, unfinished
+from integration.journal.migrations import MIGRATIONS
 from integration.journal.queries import (
     count_outcomes,
     last_sent,
     record_last_sent_of_crashed_runs,
 )
-from integration.journal.schema import MIGRATIONS
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, OK, completed_run
 from tests.support.runs import ROOT, RunResult, database_of, environment_for, run

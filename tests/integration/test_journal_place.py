@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.journal.schema import SCHEMA_VERSION
+from integration.journal.migrations import SCHEMA_VERSION
 from tests.support.runs import database_of, environment_for, run
 
 if TYPE_CHECKING:

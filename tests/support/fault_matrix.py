@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from integration.journal.schema import CallStatus
 from sandbox.faults import FAULT_KINDS
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
@@ -318,11 +319,12 @@ def journal_of(folder: Path) -> list[JournalRun]:
 
 def _journal_users(connection: sqlite3.Connection, run: int) -> list[tuple[str | None, bool, bool]]:
     rows = connection.execute(
-        "SELECT email, users_update_success, events_track_success FROM users"
+        "SELECT email, users_update_status, events_track_status FROM users"
         " LEFT JOIN outcomes USING (run, position) WHERE run = ? ORDER BY position",
         (run,),
     )
-    return [(email, bool(profile), bool(event)) for email, profile, event in rows]
+    done = {CallStatus.DELIVERED, CallStatus.UNCHANGED, CallStatus.SUPERSEDED}
+    return [(email, profile in done, event in done) for email, profile, event in rows]
 
 
 def violations(wanted: dict[str, Wanted], found: Evidence) -> list[str]:

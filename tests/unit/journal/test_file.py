@@ -11,7 +11,8 @@ import pytest
 
 from integration.journal import file as journal_file
 from integration.journal.file import JournalError, JournalFile
-from integration.journal.schema import MIGRATIONS, SQLITE_HEADER, advice
+from integration.journal.migrations import MIGRATIONS
+from integration.journal.schema import SQLITE_HEADER, advice
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -85,7 +85,7 @@ def test_another_projects_later_run_says_nothing_of_pending_users(journal: Journ
 def test_a_run_without_its_results_file_is_kept(journal: Journal) -> None:
     """It was killed after its last call; --resume writes the file, or a later run has one."""
     ran_days_ago(journal, 60, status="running")
-    journal.execute("UPDATE runs SET settled = 1")
+    journal.execute("UPDATE runs SET last_sent_recorded = 1")
     ran_days_ago(journal, 1, VIEWS[:1], kind="limited")
     prune(journal, NOW, None)
     assert kept(journal) == [1, 2]
@@ -189,7 +189,7 @@ def test_a_wrong_keys_run_is_made_up_for_by_the_right_one(journal: Journal) -> N
 def test_a_run_that_met_no_iterable_is_kept_for_its_own_project(journal: Journal) -> None:
     """A later run with another key says nothing of it, delivered or not."""
     ran_days_ago(journal, 60, status="running", reached=0, project="us:other")
-    journal.execute("UPDATE runs SET settled = 1")
+    journal.execute("UPDATE runs SET last_sent_recorded = 1")
     ran_days_ago(journal, 0)
     prune(journal, NOW, None)
     assert kept(journal) == [1, 2]

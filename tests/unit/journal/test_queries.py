@@ -130,7 +130,7 @@ def test_a_resumed_run_adds_its_repeats_to_the_earlier_ones(journal: Journal) ->
 def test_a_resumed_run_that_is_killed_leaves_what_it_delivered_until_then(
     journal: Journal,
 ) -> None:
-    """It was settled when it was interrupted, and is again by the run after the kill."""
+    """What was last sent is recorded at the interruption, and again by the run after the kill."""
     run = journal.begin(HEADER, VIEWS)
     journal.finish(run, "interrupted", "interrupted by SIGTERM", AT)
     journal.resume(run)

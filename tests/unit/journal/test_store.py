@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.core.models import CALLS, CallResult, Counts, NewRun, PageView, Retries
-from integration.iterable.payloads import RecordError, event_payload, is_named_by, profile_payload
+from integration.iterable.payloads import RecordError, event_payload, profile_payload
 from integration.journal.backlog import unfinished
 from integration.journal.file import fingerprint
+from integration.journal.migrations import FUNCTIONS, MIGRATIONS
 from integration.journal.queries import (
     count_outcomes,
     last_sent,
@@ -25,7 +26,7 @@ from integration.journal.queries import (
     recent_runs,
     record_last_sent_of_crashed_runs,
 )
-from integration.journal.schema import MIGRATIONS, SQLITE_HEADER, counts_of
+from integration.journal.schema import SQLITE_HEADER, counts_of
 from integration.journal.store import Journal, JournalError
 from tests.support.users import page_view
 
@@ -295,7 +296,8 @@ def test_a_journal_that_is_just_being_made_by_another_process_is_waited_for(
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as first:
         first.execute("PRAGMA journal_mode = WAL")
-        first.create_function("named_by", 2, is_named_by)
+        for function in FUNCTIONS:
+            first.create_function(function.__name__, -1, function)
         first.execute("BEGIN IMMEDIATE")
         for statement in ";".join(MIGRATIONS).split(";"):
             first.execute(statement)
