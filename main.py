@@ -161,7 +161,7 @@ def export_csv(journal: "Journal", run: int) -> None:
     if is_there(path):
         logger.info("The CSV already exists: %s", display_path(path))
         return
-    count = write_csv(path, journal.csv_rows(run))
+    count = write_csv(path, journal.csv_lines(run))
     logger.info("Exported %d records to CSV: %s", count, display_path(path))
 
 

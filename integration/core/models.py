@@ -108,6 +108,24 @@ NOT_ATTEMPTED = CallResult(
 )
 
 
+class NewUser(NamedTuple):
+    """A user of a run before it is stored.
+
+    Attributes:
+        profile: the JSON body of `users/update`.
+        event: the JSON body of `events/track`.
+        csv_line: the user's line of the CSV, with its line break.
+        rejection: why the user cannot be sent, or None.
+    """
+
+    customer_id: int | str
+    email: str | None
+    profile: bytes
+    event: bytes
+    csv_line: str
+    rejection: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class PendingUser:
     """A user of a run with calls that still have to be made.

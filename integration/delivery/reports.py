@@ -1,12 +1,12 @@
-"""What a run leaves behind: the CSV, the results JSON, the summary. Read from the journal."""
+"""The output of a run, read from the journal: CSV, results file, summary."""
 
 from __future__ import annotations
 
-import csv
 from typing import TYPE_CHECKING
 
 import orjson
 
+from integration.core.csv_lines import csv_line
 from integration.core.files import atomic_write
 from integration.core.models import PageView
 
@@ -19,31 +19,21 @@ if TYPE_CHECKING:
 CSV_NAME = "query_results_{}.csv"
 RESULTS_NAME = "integration_results_{}.json"
 CSV_HEADER = PageView._fields
-# What a spreadsheet takes for the start of a formula: OWASP, "CSV Injection".
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def write_csv(path: Path, rows: Iterable[list[object]]) -> int:
-    """Write the list of users (RFC 4180, UTF-8) and return how many there are.
+def write_csv(path: Path, lines: Iterable[str]) -> int:
+    """Write the list of users (UTF-8) and return their number.
 
     Raises:
         FileError: the file cannot be written; none is left.
     """
     count = 0
     with atomic_write(path) as file:
-        writer = csv.writer(file)
-        writer.writerow(CSV_HEADER)
-        for row in rows:
-            writer.writerow([escape_formula(value) for value in row])
+        file.write(csv_line(CSV_HEADER))
+        for line in lines:
+            file.write(line)
             count += 1
     return count
-
-
-def escape_formula(value: object) -> object:
-    """The value, with an apostrophe before what a spreadsheet would run."""
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return value
 
 
 def write_results(path: Path, run: Run, counts: Counts, outcomes: Iterable[UserOutcome]) -> None:

@@ -18,6 +18,7 @@ from integration.core.exit_codes import ExitCode
 from integration.core.files import discard_part, ensure_writable_folder
 from integration.core.models import NewRun
 from integration.database.query_file import load_query
+from integration.delivery.new_users import new_user
 from integration.delivery.operator import other_project_message, unfinished_message
 from integration.delivery.progress import MAX_USERS_SHOWN
 from integration.journal.backlog import (
@@ -224,7 +225,8 @@ def load_users(journal: Journal, run: NewRun, database: PageViewSource) -> int:
     logger.info("[STEP 2] Connecting to database...")
     with database:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
-        journal.load(number, run, database.stream_page_views(query, run.limit))
+        views = database.stream_page_views(query, run.limit)
+        journal.load(number, run, map(new_user, views))
     counts = count_outcomes(journal, number)
     if counts.total_users:
         logger.info("Found %d pro user(s) with recent engagement", counts.total_users)

@@ -79,13 +79,6 @@ def event_id(view: PageView) -> str:
     return _event_id(view.id, view.email, view.page, timestamp_text(view.event_time))
 
 
-def is_named_by(event: bytes, customer_id: object) -> bool:
-    """Whether the id of a stored event was made from this customer id."""
-    stored = orjson.loads(event)
-    page, timestamp = stored["dataFields"]["page"], stored["dataFields"]["timestamp"]
-    return bool(stored["id"] == _event_id(customer_id, stored["email"], page, timestamp))
-
-
 def _event_id(customer_id: object, email: object, page: str | None, timestamp: str) -> str:
     name = f"{customer_id}|{str(email or '').lower()}|{page}|{timestamp}"
     # What uuid.uuid5 does (RFC 9562, section 5.5), at a third of its price.
@@ -114,28 +107,6 @@ def undeliverable_reason(email: object) -> str | None:
     if len(email) > MAX_EMAIL:
         return f"not sent: the email is longer than {MAX_EMAIL} characters"
     return None
-
-
-def csv_cells(customer_id: int | str | bytes, profile: bytes, event: bytes) -> list[object]:
-    """The row of Query 2 that became these two payloads, in the query's order.
-
-    The id is empty where the journal of an earlier version has lost it (bytes).
-    """
-    user, view = orjson.loads(profile), orjson.loads(event)
-    fields, details = user["dataFields"], view["dataFields"]
-    return [
-        None if isinstance(customer_id, bytes) else customer_id,
-        user["email"],
-        fields["first_name"],
-        fields["last_name"],
-        fields["plan_type"],
-        fields["candidate"],
-        details["page"],
-        details["device"],
-        details["browser"],
-        details["location"],
-        details["timestamp"],
-    ]
 
 
 def _namespace_hash(name: str) -> bytes:

@@ -145,7 +145,8 @@ def copy_pending_users(file: JournalFile, source: Backlog, target: int) -> None:
     values = {"run": source.run.number, "projects": source.projects, "target": target}
     chosen = f"FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
     file.execute(
-        f"INSERT INTO users SELECT :target, position, customer_id, email, profile, event {chosen}",
+        "INSERT INTO users"
+        f" SELECT :target, position, customer_id, email, profile, event, csv_line {chosen}",
         values,
     )
     succeeded = {call: f"{call}_status IN {_SUCCEEDED}" for call in CALLS}

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from integration.core.csv_lines import csv_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -113,9 +115,11 @@ ALTER TABLE outcomes RENAME COLUMN users_update_success TO users_update_status;
 ALTER TABLE outcomes RENAME COLUMN events_track_success TO events_track_status;
 UPDATE outcomes SET users_update_status = 4, events_track_status = 4
     WHERE users_update_status = 0 AND json_extract(users_update, '$.error') = 'invalid_record';
+ALTER TABLE users ADD COLUMN csv_line TEXT NOT NULL DEFAULT '';
+UPDATE users SET csv_line = csv_line_of(customer_id, profile, event);
 CREATE VIEW user_outcomes AS
-    SELECT u.run, u.position, u.customer_id, u.email, u.profile, u.event,
-        o.at, o.users_update_status, o.users_update, o.events_track_status, o.events_track
+    SELECT u.run, u.position, u.customer_id, u.email, u.profile, u.event, u.csv_line, o.at,
+        o.users_update_status, o.users_update, o.events_track_status, o.events_track
     FROM users u LEFT JOIN outcomes o ON o.run = u.run AND o.position = u.position;
 CREATE VIEW pending_users AS
     SELECT * FROM user_outcomes
@@ -156,5 +160,21 @@ def named_by(event: bytes, customer_id: object) -> bool:
     return bool(stored["id"] == str(uuid.uuid5(_EVENT_NAMESPACE, name)))
 
 
+def csv_line_of(customer_id: int | str | bytes, profile: bytes, event: bytes) -> str:
+    """The CSV line of a user that version 1 to 3 stored, rebuilt from the payloads.
+
+    The id is empty where version 1 or 2 lost it (bytes).
+    """
+    user, view = orjson.loads(profile), orjson.loads(event)
+    fields, details = user["dataFields"], view["dataFields"]
+    cells = [
+        None if isinstance(customer_id, bytes) else customer_id,
+        user["email"],
+        *(fields[name] for name in ("first_name", "last_name", "plan_type", "candidate")),
+        *(details[name] for name in ("page", "device", "browser", "location", "timestamp")),
+    ]
+    return csv_line(cells)
+
+
 # The SQL functions that the steps call.
-FUNCTIONS: tuple[Callable[..., bool], ...] = (named_by,)
+FUNCTIONS: tuple[Callable[..., bool | str], ...] = (named_by, csv_line_of)

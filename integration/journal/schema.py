@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import orjson
 
 from integration.core.models import CALLS, NOT_ATTEMPTED, CallResult, Counts
-from integration.iterable.payloads import undeliverable_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,12 +78,6 @@ def result_json(result: CallResult) -> str:
             "error": result.error,
         }
     ).decode()
-
-
-def refusal_json(email: str | None) -> str | None:
-    """The result of a user who cannot be sent, or None for one who can."""
-    reason = undeliverable_reason(email)
-    return None if reason is None else invalid_json(reason)
 
 
 def invalid_json(reason: str) -> str:

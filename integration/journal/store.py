@@ -1,6 +1,6 @@
-"""The journal: what has to be sent and what became of it, in one SQLite file.
+"""The journal: the users to send and their outcomes, in one SQLite file.
 
-Rows of Query 2 stream into it; the CSV, the delivery and the results file read from it page
+Users stream into it; the CSV, the delivery and the results file read from it page
 by page, so that no list of users is ever in memory. One thread writes: before the first call
 of a run, and after every answer in batches.
 """
@@ -9,18 +9,12 @@ from __future__ import annotations
 
 import time
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import orjson
 
 from integration.core.clock import utc_now_iso
 from integration.core.models import CALLS, NOT_ATTEMPTED, PendingUser, Retries, UserOutcome
-from integration.iterable.payloads import (
-    RecordError,
-    csv_cells,
-    event_payload,
-    profile_payload,
-)
 from integration.journal.backlog import copy_pending_users
 from integration.journal.file import PAGE_SIZE, JournalError, JournalFile, fingerprint
 from integration.journal.queries import last_sent, record_last_sent
@@ -33,7 +27,6 @@ from integration.journal.schema import (
     CallStatus,
     invalid_json,
     path_column,
-    refusal_json,
     result_json,
     stored_id,
     unchanged_json,
@@ -43,8 +36,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from integration.core.models import Call, CallResult, NewRun, PageView, RunStatus
+    from integration.core.models import Call, CallResult, NewRun, NewUser, RunStatus
     from integration.journal.backlog import Backlog
+
+    # Users with their positions in the run.
+    _Numbered = Sequence[tuple[int, NewUser]]
 
 __all__ = ["Journal", "JournalError"]
 
@@ -60,14 +56,6 @@ _SECOND_ROWS = (
     " FROM users WHERE run = :run GROUP BY customer_id HAVING COUNT(*) > 1) twice"
     " ON twice.customer_id = u.customer_id WHERE u.run = :run AND u.position > twice.first"
 )
-
-
-class _UserRow(NamedTuple):
-    position: int
-    customer_id: int | str
-    email: str | None
-    profile: bytes
-    event: bytes
 
 
 class Journal(JournalFile):
@@ -86,11 +74,11 @@ class Journal(JournalFile):
         self._buffered: dict[Call, list[tuple[object, ...]]] = {call: [] for call in CALLS}
         self._earlier_retries = Retries()
 
-    def begin(self, new_run: NewRun, views: Iterable[PageView]) -> int:
-        """Store a run and all its users in one transaction, or nothing if `views` fails."""
+    def begin(self, new_run: NewRun, users: Iterable[NewUser]) -> int:
+        """Store a run and all its users in one transaction, or nothing if `users` fails."""
         with self.transaction():
             run = self.announce(new_run)
-            self.load(run, new_run, views)
+            self.load(run, new_run, users)
         return run
 
     def announce(self, new_run: NewRun) -> int:
@@ -107,22 +95,22 @@ class Journal(JournalFile):
             )
             return self._add_run(new_run, status="loading")
 
-    def load(self, run: int, new_run: NewRun, views: Iterable[PageView]) -> None:
-        """Store all users of an announced run at once, or none when `views` fails.
+    def load(self, run: int, new_run: NewRun, users: Iterable[NewUser]) -> None:
+        """Store all users of an announced run in one transaction, or none if `users` fails.
 
-        In an incremental run, users whose profile and event were last delivered just like this
-        count as unchanged.
+        Rejected users, and all rows of a customer but the first, are recorded as such. In an
+        incremental run, users whose profile and event were last delivered like this count as
+        unchanged.
         """
         with self.transaction():
-            numbered = enumerate(views, start=1)
+            numbered = enumerate(users, start=1)
             total = 0
             while chunk := list(islice(numbered, PAGE_SIZE)):
-                users = [_user_row(position, view) for position, view in chunk]
-                self._add_users(run, users)
-                self._add_refused(run, new_run.started_at, users)
+                self._add_users(run, chunk)
+                self._add_rejected(run, new_run.started_at, chunk)
                 if new_run.incremental:
-                    self._add_unchanged(run, new_run, users)
-                total += len(users)
+                    self._add_unchanged(run, new_run, chunk)
+                total += len(chunk)
             self._add_second_rows(run, new_run.started_at)
             self.execute(
                 "UPDATE runs SET total_users = ?, status = 'running' WHERE run = ?", (total, run)
@@ -231,14 +219,14 @@ class Journal(JournalFile):
             )
             record_last_sent(self, run)
 
-    def csv_rows(self, run: int) -> Iterator[list[object]]:
-        """The rows of Query 2 again, in its order."""
-        for _, customer_id, profile, event in self.pages(
-            "SELECT position, customer_id, profile, event FROM users"
+    def csv_lines(self, run: int) -> Iterator[str]:
+        """The lines of the CSV, in the query's order."""
+        for _, line in self.pages(
+            "SELECT position, csv_line FROM users"
             " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
             run,
         ):
-            yield csv_cells(customer_id, profile, event)
+            yield line
 
     def outcomes(self, run: int) -> Iterator[UserOutcome]:
         """Every user of the run, in the query's order."""
@@ -277,19 +265,24 @@ class Journal(JournalFile):
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _add_users(self, run: int, users: Sequence[_UserRow]) -> None:
+    def _add_users(self, run: int, users: _Numbered) -> None:
         self.execute_many(
-            "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)", [(run, *user) for user in users]
+            "INSERT INTO users (run, position, customer_id, email, profile, event, csv_line)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (run, position, stored_id(customer_id), email, profile, event, line)
+                for position, (customer_id, email, profile, event, line, _) in users
+            ],
         )
 
-    def _add_refused(self, run: int, at: str, users: Sequence[_UserRow]) -> None:
-        refused = ((user.position, refusal_json(user.email)) for user in users)
-        self._add_outcomes(
-            run, at, CallStatus.REJECTED, [(place, text) for place, text in refused if text]
-        )
+    def _add_rejected(self, run: int, at: str, users: _Numbered) -> None:
+        texts = [
+            (position, invalid_json(user.rejection)) for position, user in users if user.rejection
+        ]
+        self._add_outcomes(run, at, CallStatus.REJECTED, texts)
 
     def _add_second_rows(self, run: int, at: str) -> None:
-        """Refuse all rows of a customer but the first."""
+        """Reject all rows of a customer but the first."""
         self.execute(
             "INSERT OR REPLACE INTO outcomes"
             f" SELECT :run, position, :at, :status, :text, :status, :text FROM ({_SECOND_ROWS})",
@@ -301,13 +294,14 @@ class Journal(JournalFile):
             },
         )
 
-    def _add_unchanged(self, run: int, new_run: NewRun, users: Sequence[_UserRow]) -> None:
-        known = last_sent(self, new_run.project, [user.customer_id for user in users])
+    def _add_unchanged(self, run: int, new_run: NewRun, users: _Numbered) -> None:
+        ids = [stored_id(user.customer_id) for _, user in users]
+        known = last_sent(self, new_run.project, ids)
         text = unchanged_json(DELIVERED_BEFORE)
         same = [
-            (user.position, text)
-            for user in users
-            if known.get(user.customer_id) == (fingerprint(user.profile), fingerprint(user.event))
+            (position, text)
+            for customer_id, (position, user) in zip(ids, users, strict=True)
+            if known.get(customer_id) == (fingerprint(user.profile), fingerprint(user.event))
         ]
         self._add_outcomes(run, new_run.started_at, CallStatus.UNCHANGED, same)
 
@@ -318,22 +312,3 @@ class Journal(JournalFile):
             "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
             [(run, position, at, status, text, status, text) for position, text in texts],
         )
-
-
-def _user_row(position: int, view: PageView) -> _UserRow:
-    if not isinstance(view.id, (int, str)):
-        raise _unsendable(view, f"id is {type(view.id).__name__}")
-    customer_id = stored_id(view.id)
-    try:
-        return _UserRow(
-            position, customer_id, view.email, profile_payload(view), event_payload(view)
-        )
-    except (TypeError, OverflowError) as error:
-        raise _unsendable(view, str(error)) from error
-
-
-def _unsendable(view: PageView, problem: str) -> RecordError:
-    return RecordError(
-        f"Customer {view.id!r} has a value of a type that cannot be sent ({problem}):"
-        " compare the tables with database_setup.sql"
-    )

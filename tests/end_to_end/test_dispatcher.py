@@ -19,6 +19,7 @@ from integration.delivery.dispatcher import (
     choose_workers,
     key_refused,
 )
+from integration.delivery.new_users import new_user
 from integration.iterable.rate_limit import PUBLISHED_LIMITS, RateLimiter
 from integration.journal.queries import count_outcomes
 from integration.journal.store import Journal
@@ -402,7 +403,7 @@ def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) ->
     client = BrokenClient()
     header = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
     with Journal(tmp_path / "journal.db") as journal:
-        run_number = journal.begin(header, map(page_view, (1, 2, 3)))
+        run_number = journal.begin(header, map(new_user, map(page_view, (1, 2, 3))))
         delivery = Delivery(
             client, journal, run_number, Stop(), NoProgress(), workers=1, mode="single"
         )
@@ -730,7 +731,7 @@ def test_a_throttled_account_is_not_called_unreachable(
         holds_nobody = RateLimiter(1e6, stopping=stop.requested)
         holds_nobody.slow_down = lambda *_: None  # type: ignore[method-assign]
         client._limiters = dict.fromkeys(PUBLISHED_LIMITS, holds_nobody)
-        run_number = journal.begin(header, map(page_view, range(1, 31)))
+        run_number = journal.begin(header, map(new_user, map(page_view, range(1, 31))))
         delivery = Delivery(
             client, journal, run_number, stop, NoProgress(), workers=1, mode="single"
         )
@@ -764,7 +765,7 @@ def sent_with_threads(
     stop = Stop()
     header = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
     with Journal(folder / "journal.db") as journal, client_of(sandbox, Waits()) as client:
-        number = journal.begin(header, map(page_view, range(1, 31)))
+        number = journal.begin(header, map(new_user, map(page_view, range(1, 31))))
         delivery = Delivery(client, journal, number, stop, NoProgress(), workers=8, mode="single")
         delivery.deliver(journal.pending(number))
         return count_outcomes(journal, number), stop

@@ -16,6 +16,7 @@ from integration.core.shutdown import INTERRUPTIONS, Stop
 from integration.delivery.dry_run import show_payloads
 from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
+from integration.delivery.new_users import new_user
 from integration.journal.store import Journal
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
@@ -84,7 +85,7 @@ class TestDryRun:
     ) -> None:
         """And nothing of --resume, since nothing is left to go on with."""
         header = replace(HEADER, results_file=str(tmp_path / "results.json"))
-        run = journal.begin(header, VIEWS[:3])
+        run = journal.begin(header, map(new_user, VIEWS[:3]))
         decide_mode(AUTO, journal, run)
         caplog.set_level(logging.INFO)
         assert finish_run(journal, run, stopped(), dry_run=True) == ExitCode.SIGINT

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.config.settings import load_settings
+from integration.delivery.new_users import new_user
 from integration.delivery.start_run import resume_run
 from integration.journal.queries import read_run, recent_runs
 from integration.journal.store import Journal
@@ -251,7 +252,7 @@ def test_going_on_with_a_run_is_all_or_nothing(
 
     monkeypatch.setattr("integration.delivery.start_run.defer_to_newer_runs", killed)
     with Journal(tmp_path / "journal.db") as journal:
-        run = journal.begin(header, [page_view(1)])
+        run = journal.begin(header, [new_user(page_view(1))])
         journal.finish(run, "stopped", "Iterable refused the API key", AT)
         with pytest.raises(KeyboardInterrupt):
             resume_run(journal, settings.project)

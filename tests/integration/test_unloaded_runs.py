@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.delivery.new_users import new_user
 from integration.journal.backlog import of_another_project, undelivered, unfinished
 from integration.journal.queries import read_run, recent_runs
 from integration.journal.store import Journal
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from integration.core.models import PageView, RunKind
+    from integration.core.models import NewUser, RunKind
     from sandbox.process import SandboxProcess
 
 EMAILS = [f"user{number}@example.com" for number in range(4)]
@@ -195,7 +196,7 @@ def test_a_run_that_begins_again_is_the_newest(journal: Journal) -> None:
     other = completed_run(journal, VIEWS, reached=0, status="stopped")
 
     retry = journal.announce(header)
-    journal.load(retry, header, VIEWS)
+    journal.load(retry, header, map(new_user, VIEWS))
 
     assert retry > other
     assert [run.number for run in recent_runs(journal, 10)] == [retry, other]
@@ -206,8 +207,8 @@ def test_users_that_cannot_be_loaded_leave_their_run_as_it_was(journal: Journal)
     """None of them is there, and the run can begin again."""
     run_number = journal.announce(HEADER)
 
-    def broken() -> Iterator[PageView]:
-        yield VIEWS[0]
+    def broken() -> Iterator[NewUser]:
+        yield new_user(VIEWS[0])
         raise ConnectionError("lost")
 
     with pytest.raises(ConnectionError):
@@ -243,7 +244,7 @@ def test_a_run_that_loads_as_many_makes_up_for_it(
     journal.announce(header)
 
     later = replace(HEADER, run_id="later", kind=kind, limit=later_limit)
-    journal.begin(later, VIEWS)
+    journal.begin(later, map(new_user, VIEWS))
     journal.finish(2, "completed", None, "2026-01-13T14:30:46+00:00")
 
     backlog = unfinished(journal, OURS)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from integration.core.models import CallResult, NewRun, Retries
+from integration.delivery.new_users import new_user
 from integration.journal.queries import recent_runs
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def completed_run(
     header = replace(
         HEADER, run_id=f"run-{number}", kind=kind, project=project, incremental=incremental
     )
-    run = journal.begin(header, views)
+    run = journal.begin(header, map(new_user, views))
     for user in islice(journal.pending(run), reached):
         for call in user.calls:
             result = FAILED if (user.position, call) in failed else OK

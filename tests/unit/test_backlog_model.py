@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from integration.core.clock import to_iso
 from integration.core.models import CALLS, Retries, RunKind
+from integration.delivery.new_users import new_user
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, StillOpenError, resume_run, retry_run
 from integration.journal.pruning import prune
@@ -106,7 +107,7 @@ class Runs(RuleBasedStateMachine):
                 project=self.plan.project,
                 incremental=incremental,
             )
-            run = journal.begin(header, views)
+            run = journal.begin(header, map(new_user, views))
             prune(journal, self.now, run)
             for outcome in journal.outcomes(run):
                 if "delivered by an earlier run" in outcome.users_update:

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from integration.core.csv_lines import csv_line, escape_formula
 from integration.core.files import FileError
 from integration.core.models import Counts, Retries, Run, UserOutcome
 from integration.delivery.reports import (
     CSV_HEADER,
     CSV_NAME,
     RESULTS_NAME,
-    escape_formula,
     results_head,
     summary_lines,
     write_csv,
@@ -101,7 +101,7 @@ class TestCsv:
         """Whatever the cells hold: quotes, commas, line breaks, emoji; NULL is empty."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "list.csv"
-            count = write_csv(path, given_rows)
+            count = write_csv(path, map(csv_line, given_rows))
             header, *read = read_csv(path)
         assert header == list(CSV_HEADER)
         assert read == [[as_read(value) for value in row] for row in given_rows]
@@ -125,8 +125,8 @@ class TestCsv:
     def test_rows_that_break_off_leave_no_file(self, tmp_path: Path) -> None:
         """Nothing is half-exported."""
 
-        def broken() -> Iterator[list[object]]:
-            yield [1] * 11
+        def broken() -> Iterator[str]:
+            yield csv_line([1] * 11)
             raise LookupError
 
         with pytest.raises(LookupError):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -16,7 +14,6 @@ from hypothesis import strategies as st
 from integration.core.models import PageView
 from integration.iterable.payloads import (
     EVENT_NAMESPACE,
-    csv_cells,
     event_id,
     event_payload,
     profile_payload,
@@ -183,21 +180,3 @@ def test_an_email_without_a_chance_has_a_reason(email: object, reason: str) -> N
 def test_an_email_with_a_chance_is_sent(email: str) -> None:
     """Iterable is the judge of everything else; 255 characters are not too many."""
     assert undeliverable_reason(email) is None
-
-
-@given(views)
-def test_the_csv_row_comes_back_from_the_payloads(view: PageView) -> None:
-    """The journal keeps the payloads only; nothing of the row is lost in them."""
-    cells = csv_cells(view.id, profile_payload(view), event_payload(view))
-    assert cells == [*view[:-1], timestamp_text(view.event_time)]
-
-
-def test_the_csv_row_is_in_the_order_of_the_header() -> None:
-    """Column by column, as Query 2 names them."""
-    cells = csv_cells(ALEX.id, profile_payload(ALEX), event_payload(ALEX))
-    row = io.StringIO()
-    csv.writer(row).writerow(cells)
-    assert row.getvalue() == (
-        "1,Alex@Example.com,Alex,,pro,Ada 🙂,pricing,desktop,Chrome,"
-        "=cmd|' /C calc'!A0,2026-01-13 14:30:45\r\n"
-    )

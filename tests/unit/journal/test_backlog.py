@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from integration.core.models import Retries
+from integration.delivery.new_users import new_user
 from integration.journal.backlog import (
     defer_to_newer_runs,
     of_another_project,
@@ -331,7 +332,7 @@ class TestProjects:
 
     def test_a_failed_call_is_no_delivery(self, journal: Journal) -> None:
         """A wrong key leaves one user whose calls were refused."""
-        run = journal.begin(replace(HEADER, project="us:wrong"), VIEWS)
+        run = journal.begin(replace(HEADER, project="us:wrong"), map(new_user, VIEWS))
         journal.record(run, [1], "users_update", FAILED, AT)
         journal.flush(run, Retries())
         journal.finish(run, "stopped", "Iterable refused the API key", AT)

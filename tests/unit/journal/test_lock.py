@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
+from integration.delivery.new_users import new_user
 from integration.journal.lock import LockedError, is_locked, open_journal
 from integration.journal.queries import recent_runs
 from tests.support.journals import HEADER, completed_run
@@ -64,7 +65,7 @@ def test_a_dry_run_sees_the_journal_and_leaves_nothing(
 def test_a_dry_run_before_any_run_begins_with_nothing(tmp_path: Path) -> None:
     """And makes no journal."""
     with open_journal(tmp_path / "journal.db", dry_run=True) as journal:
-        assert journal.begin(HEADER, [page_view(1)]) == 1
+        assert journal.begin(HEADER, [new_user(page_view(1))]) == 1
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.core.models import Counts
+from integration.delivery.new_users import new_user
 from integration.iterable.payloads import event_payload, profile_payload
 from integration.journal.backlog import undelivered, unsendable
 from integration.journal.migrations import FUNCTIONS, MIGRATIONS, SCHEMA_VERSION
@@ -69,6 +70,8 @@ def test_the_outcomes_of_an_old_journal_stay_what_they_were(tmp_path: Path, vers
         assert count_outcomes(journal, 1) == Counts(
             successful=1, partial_failures=2, total_failures=2, not_attempted=2, unchanged=1
         )
+        lines = [new_user(page_view(number)).csv_line for number in range(1, USERS + 1)]
+        assert list(journal.csv_lines(1)) == lines
         assert [(user.position, len(user.calls)) for user in journal.pending(1)] == [
             (2, 1),
             (3, 2),

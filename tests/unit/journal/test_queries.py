@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.core.models import CALLS, Retries
+from integration.delivery.new_users import new_user
 from integration.journal.queries import (
     count_outcomes,
     last_sent,
@@ -34,7 +35,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def unchanged(journal: Journal, views: list[PageView]) -> int:
     """How many users an incremental run would leave out."""
-    run = journal.begin(replace(HEADER, run_id="probe", incremental=True), views)
+    run = journal.begin(replace(HEADER, run_id="probe", incremental=True), map(new_user, views))
     count = count_outcomes(journal, run).unchanged
     journal.execute("DELETE FROM runs WHERE run = ?", (run,))
     journal.execute("DELETE FROM users WHERE run = ?", (run,))
@@ -81,7 +82,7 @@ def test_a_killed_run_leaves_nothing_known_of_those_it_did_not_reach(journal: Jo
     """A call may have been under way: A was sent, B maybe, then A is no longer certain."""
     completed_run(journal, VIEWS)
     changed = [view._replace(first_name="B") for view in VIEWS]
-    journal.begin(replace(HEADER, run_id="killed"), changed)
+    journal.begin(replace(HEADER, run_id="killed"), map(new_user, changed))
 
     record_last_sent_of_crashed_runs(journal)
 
@@ -118,7 +119,7 @@ def test_unchanged_users_stay_known(journal: Journal) -> None:
 
 def test_a_resumed_run_adds_its_repeats_to_the_earlier_ones(journal: Journal) -> None:
     """One run, one count of retries."""
-    run = journal.begin(HEADER, VIEWS)
+    run = journal.begin(HEADER, map(new_user, VIEWS))
     journal.flush(run, Retries((("503", 2),), 3.0))
 
     journal.resume(run)
@@ -131,7 +132,7 @@ def test_a_resumed_run_that_is_killed_leaves_what_it_delivered_until_then(
     journal: Journal,
 ) -> None:
     """What was last sent is recorded at the interruption, and again by the run after the kill."""
-    run = journal.begin(HEADER, VIEWS)
+    run = journal.begin(HEADER, map(new_user, VIEWS))
     journal.finish(run, "interrupted", "interrupted by SIGTERM", AT)
     journal.resume(run)
     for call in CALLS:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.core.models import CALLS, CallResult, Counts, NewRun, PageView, Retries
+from integration.core.models import CALLS, CallResult, Counts, NewRun, NewUser, Retries
+from integration.delivery.new_users import new_user
 from integration.iterable.payloads import RecordError, event_payload, profile_payload
 from integration.journal.backlog import unfinished
 from integration.journal.file import fingerprint
@@ -51,7 +52,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 def begin(journal: Journal, count: int) -> int:
     """A run of this many users."""
-    return journal.begin(HEADER, map(page_view, range(1, count + 1)))
+    return journal.begin(HEADER, map(new_user, map(page_view, range(1, count + 1))))
 
 
 def test_a_run_keeps_its_users_in_the_order_of_the_query(journal: Journal) -> None:
@@ -65,9 +66,9 @@ def test_a_run_keeps_its_users_in_the_order_of_the_query(journal: Journal) -> No
 def test_a_run_whose_rows_break_off_was_never_there(journal: Journal) -> None:
     """A lost database connection in mid-stream leaves nothing half-stored."""
 
-    def broken() -> Iterator[PageView]:
+    def broken() -> Iterator[NewUser]:
         for number in range(1, 1500):
-            yield page_view(number)
+            yield new_user(page_view(number))
         raise ConnectionError("lost")
 
     with pytest.raises(ConnectionError):
@@ -141,7 +142,7 @@ def test_any_groups_add_up_to_the_total(
 
 def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) -> None:
     """It is never pending, and its outcome carries the reason."""
-    run = journal.begin(HEADER, [page_view(1, "nobody"), page_view(2)])
+    run = journal.begin(HEADER, map(new_user, [page_view(1, "nobody"), page_view(2)]))
 
     assert [user.position for user in journal.pending(run)] == [2]
     outcome = next(journal.outcomes(run))
@@ -153,9 +154,9 @@ def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) ->
 def test_the_csv_rows_are_the_rows_of_the_query(journal: Journal) -> None:
     """What was streamed in comes out again, with the time as text."""
     view = page_view(7)._replace(first_name=None, last_name="Ω, 🚀")
-    run = journal.begin(HEADER, [view])
+    run = journal.begin(HEADER, map(new_user, [view]))
 
-    assert list(journal.csv_rows(run)) == [[*view[:-1], "2026-01-13 14:30:45"]]
+    assert list(journal.csv_lines(run)) == [new_user(view).csv_line]
 
 
 def test_a_user_without_an_answer_is_not_attempted(journal: Journal) -> None:
@@ -272,7 +273,7 @@ def test_a_value_that_cannot_be_sent_names_its_customer(
     view = page_view(1)._replace(**bad)
 
     with pytest.raises(RecordError, match=r"[Cc]ustomer"):
-        journal.begin(HEADER, [view])
+        journal.begin(HEADER, map(new_user, [view]))
 
     assert recent_runs(journal, 10) == []
 
@@ -281,12 +282,12 @@ def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None
     """The others are sent; the CSV has what the database has."""
     numbered = page_view(1)._replace(email=cast("str", 12345))  # from a column of type INT
 
-    run = journal.begin(HEADER, [numbered, page_view(2)])
+    run = journal.begin(HEADER, map(new_user, [numbered, page_view(2)]))
 
     assert [user.email for user in journal.pending(run)] == ["user2@example.com"]
     assert journal.pending_users(run) == 1
     assert count_outcomes(journal, run).total_failures == 1
-    assert next(journal.csv_rows(run))[1] == 12345
+    assert next(journal.csv_lines(run)).startswith("1,12345,Ada,")
 
 
 def test_a_journal_that_is_just_being_made_by_another_process_is_waited_for(

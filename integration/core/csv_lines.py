@@ -1,0 +1,35 @@
+"""Lines of a CSV file: RFC 4180 quoting, and cells that a spreadsheet would run made harmless."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What a spreadsheet takes for the start of a formula: OWASP, "CSV Injection".
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+class _Echo:
+    """Returns what it is given, so that `writerow` returns the line."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+_WRITER = csv.writer(_Echo())
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """One line with its line break; None is an empty cell."""
+    line: str = _WRITER.writerow([escape_formula(cell) for cell in cells])
+    return line
+
+
+def escape_formula(value: object) -> object:
+    """The value, with an apostrophe before text that a spreadsheet would run."""
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return value
