@@ -44,11 +44,12 @@ from integration.delivery.dispatcher import Delivery, choose_workers
 from integration.delivery.dry_run import show_payloads
 from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
-from integration.delivery.operator import status_lines, verify
 from integration.delivery.progress import DeliveryProgress
 from integration.delivery.reports import write_csv
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, start_run
+from integration.delivery.status import status_lines
+from integration.delivery.verification import verify
 from integration.iterable.preflight import check_jwt_secret, check_route
 from integration.iterable.transport import PROGRAM
 from integration.journal.file import JournalFile, journal_exists

@@ -7,7 +7,7 @@ AppError
 ├── LockedError           75  journal.lock: another run holds the lock
 ├── DatabaseError         69  database.errors: no connection, or the query cannot be run
 ├── RecordError           69  iterable.payloads: a row cannot be sent
-└── StillOpenError         1  delivery.start_run: an unfinished run comes first
+└── StillPendingError      1  delivery.start_run: an unfinished run comes first
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from integration.delivery.progress import MAX_USERS_SHOWN
+from integration.core.models import SMALL_RUN_USERS
 
 if TYPE_CHECKING:
     from integration.core.shutdown import Stop
@@ -19,6 +19,6 @@ def show_payloads(journal: Journal, run: int, stop: Stop) -> None:
     for user in journal.pending(run):
         if stop.requested():
             return
-        level = logging.INFO if user.position <= MAX_USERS_SHOWN else logging.DEBUG
+        level = logging.INFO if user.position <= SMALL_RUN_USERS else logging.DEBUG
         logger.log(level, "Would send users/update: %s", user.profile.decode())
         logger.log(level, "Would send events/track: %s", user.event.decode())

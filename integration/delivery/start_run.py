@@ -1,6 +1,6 @@
-"""Whom a run sends to: an earlier run's open users, or those of Query 2.
+"""The users a run sends: the pending ones of an earlier run, or those of Query 2.
 
-StillOpenError    exit 1: an unfinished run comes first; nothing was done
+StillPendingError    exit 1: an unfinished run has to be resumed first; nothing was done
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from integration.core.clock import utc_now, utc_now_iso
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import discard_part, ensure_writable_folder
-from integration.core.models import NewRun
+from integration.core.models import SMALL_RUN_USERS, NewRun
 from integration.database.query_file import load_query
+from integration.delivery.messages import other_project_message, unfinished_message
 from integration.delivery.new_users import new_user
-from integration.delivery.operator import other_project_message, unfinished_message
-from integration.delivery.progress import MAX_USERS_SHOWN
 from integration.journal.backlog import (
     defer_to_newer_runs,
     of_another_project,
@@ -48,8 +47,8 @@ QUERY_FILE = Path(__file__).resolve().parents[2] / "phase2_queries.sql"
 QUERY_NUMBER = 2
 
 
-class StillOpenError(AppError):
-    """Nobody failed, but somebody was not reached yet; nothing was done."""
+class StillPendingError(AppError):
+    """No users failed, but some are still pending; nothing was done."""
 
     exit_code = ExitCode.SOME_FAILED
 
@@ -98,10 +97,10 @@ class PageViewSource(Protocol):
 def start_run(
     plan: RunPlan, journal: Journal, files: RunFiles, database: PageViewSource
 ) -> int | None:
-    """Find the users to send: pending ones of an earlier run, or the result of Query 2.
+    """Choose the users to send, and store them as a run.
 
     Returns:
-        The run's number in the journal, or None if there is nothing to do.
+        The number of the run, or None if there are no users to resume or retry.
     """
     if not plan.dry_run:
         for path in files_of_crashed_runs(journal):
@@ -129,7 +128,7 @@ def _choose_run(
 
 
 def resume_run(journal: Journal, project: str) -> int | None:
-    """Go on with the newest run that did not finish."""
+    """Resume the newest unfinished run."""
     backlog = unfinished(journal, project)
     if backlog is None:
         check_project(journal, project)
@@ -137,7 +136,7 @@ def resume_run(journal: Journal, project: str) -> int | None:
         return None
     run = backlog.run.number
     ensure_writable_folder(Path(backlog.run.results_file).parent)
-    # At once: a run that was moved halfway would count other later runs than before.
+    # In one transaction: a run that was only moved would count other newer runs than before.
     with journal.transaction():
         journal.resume(run)
         journal.move(run, project)
@@ -152,12 +151,12 @@ def resume_run(journal: Journal, project: str) -> int | None:
 
 
 def retry_run(plan: RunPlan, journal: Journal, files: RunFiles) -> int | None:
-    """Begin a run of those whom the newest finished run with open users did not deliver."""
+    """Start a run of the users that the newest finished run left undelivered."""
     source = undelivered(journal, plan.project)
     if source is None:
         first = unfinished(journal, plan.project)
         if first:
-            raise StillOpenError(
+            raise StillPendingError(
                 f"{unfinished_message(first)}. Run --resume first, then --retry-failed"
             )
         check_project(journal, plan.project)
@@ -173,10 +172,10 @@ def retry_run(plan: RunPlan, journal: Journal, files: RunFiles) -> int | None:
 
 
 def check_project(journal: Journal, project: str) -> None:
-    """Somebody who is open, but not for this project, is not nobody.
+    """Check that no users of another project are pending.
 
     Raises:
-        ConfigurationError: only the settings that a run began with can go on with it.
+        ConfigurationError: only the settings that a run started with can resume it.
     """
     elsewhere = of_another_project(journal, project)
     if elsewhere:
@@ -216,9 +215,9 @@ def _new_run(plan: RunPlan, kind: RunKind, files: RunFiles) -> NewRun:
 
 
 def load_users(journal: Journal, run: NewRun, database: PageViewSource) -> int:
-    """Steps 2 and 3: stream Query 2 into the journal and let the database go.
+    """Steps 2 and 3: stream Query 2 into the journal and close the database.
 
-    The run is in the journal before, so that --resume knows of one that fails here.
+    The run is stored first, so that --resume finds it if it fails here.
     """
     number = journal.announce(run)
     query = load_query(QUERY_FILE, QUERY_NUMBER)
@@ -240,7 +239,7 @@ def load_users(journal: Journal, run: NewRun, database: PageViewSource) -> int:
 
 
 def log_rejected(journal: Journal, run: int, number: int) -> None:
-    """Name those who cannot be sent, the first of them."""
-    for email, reason in journal.rejected(run, MAX_USERS_SHOWN):
+    """Log the first users that cannot be sent, and how many there are."""
+    for email, reason in journal.rejected(run, SMALL_RUN_USERS):
         logger.error("%s: %s", email, reason)
     logger.error("%d row(s) of the query cannot be sent: see the results file", number)

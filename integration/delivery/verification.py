@@ -7,21 +7,26 @@ difference right after a run is looked at again until that time is over.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count, islice
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import chain, count, islice
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
 
 from integration.core.clock import utc_now
+from integration.core.exit_codes import ExitCode
 from integration.iterable.request import MAX_EVENTS_READ
+from integration.journal.queries import delivered_users, newest_loaded_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
 
-    from integration.core.models import CallResult, DeliveredUser
+    from integration.core.models import CallResult, DeliveredUser, Run
+    from integration.journal.file import JournalFile
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +38,12 @@ READERS = 16
 OUT_OF_REACH = f"the event is older than the {MAX_EVENTS_READ} that Iterable returns"
 # A larger number is a time in milliseconds.
 LATEST_SECONDS = 100_000_000_000
+MAX_UNREAD_USERS = 20
+_GAVE_UP = {
+    ExitCode.KEY_REFUSED: "Iterable denied read access: --verify needs a server-side API key",
+    ExitCode.UNAVAILABLE: f"Giving up: {MAX_UNREAD_USERS} users in a row could not be read;"
+    " check the network, the proxy and ITERABLE_API_BASE_URL",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,3 +216,82 @@ def _fields_of(thing: dict[str, Any]) -> dict[str, Any]:
 
 def _differing(where: str, sent: dict[str, Any], stored: dict[str, Any]) -> list[str]:
     return [f"{where} {name}" for name, value in sent.items() if stored.get(name) != value]
+
+
+def verify(
+    file: JournalFile,
+    client: UserReads,
+    limit: int | None,
+    wait: Callable[[float], bool],
+) -> ExitCode:
+    """Read delivered users of the newest run back and log which are not confirmed."""
+    run = newest_loaded_run(file)
+    if run is None:
+        logger.warning("Nothing to verify: there was no run yet")
+        return ExitCode.SOME_FAILED
+    users = delivered_users(file, run.number, limit)
+    first = next(users, None)
+    if first is None:
+        return _nothing_delivered(run)
+    logger.info("Verifying users of run %s", run.run_id)
+    counts: Counter[str] = Counter()
+    with closing(UserReader(client, wait).verify(chain([first], users))) as findings:
+        gave_up = _log_findings(findings, counts)
+    logger.info("%s", _verify_summary(counts))
+    if gave_up:
+        logger.error("%s", _GAVE_UP[gave_up])
+    return gave_up or _verify_exit_code(counts)
+
+
+def _nothing_delivered(run: Run) -> ExitCode:
+    """Nothing confirmed is no success, unless there was nothing to deliver."""
+    run_id = run.run_id
+    if not run.total_users:
+        logger.info("Nothing to verify: run %s had no users", run_id)
+        return ExitCode.OK
+    logger.warning("Nothing to verify: no user of run %s was delivered", run_id)
+    return ExitCode.SOME_FAILED
+
+
+def _log_findings(findings: Iterable[Finding], counts: Counter[str]) -> ExitCode | None:
+    """Log and count the findings; an exit code when reading on makes no sense."""
+    consecutive_unread = 0
+    for finding in findings:
+        if finding.unread and finding.unread.error == "not_attempted":
+            return None  # the run is to stop
+        if finding.unread and finding.unread.key_refused:
+            return ExitCode.KEY_REFUSED
+        outcome = _log_finding(finding)
+        counts[outcome] += 1
+        consecutive_unread = consecutive_unread + 1 if outcome == "unread" else 0
+        if consecutive_unread >= MAX_UNREAD_USERS:
+            return ExitCode.UNAVAILABLE
+    return None
+
+
+def _log_finding(finding: Finding) -> Literal["confirmed", "different", "unread", "unchecked"]:
+    if finding.confirmed:
+        return "confirmed"
+    email = finding.user.email
+    if finding.unread:
+        logger.error("Not read: %s: %s", email, finding.unread.error)
+        return "unread"
+    if finding.differences:
+        logger.error("Not confirmed: %s: %s", email, ", ".join(finding.differences))
+        return "different"
+    logger.warning("Not checked: %s: %s", email, finding.unchecked)
+    return "unchecked"
+
+
+def _verify_summary(counts: Counter[str]) -> str:
+    return (
+        f"Verified {counts.total()} user(s): {counts['confirmed']} confirmed,"
+        f" {counts['different']} not confirmed, {counts['unread']} not read,"
+        f" {counts['unchecked']} not checked"
+    )
+
+
+def _verify_exit_code(counts: Counter[str]) -> ExitCode:
+    """What no read can show is no failure, but something must have been confirmed."""
+    failed = counts["different"] or counts["unread"] or not counts["confirmed"]
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK

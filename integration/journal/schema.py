@@ -41,6 +41,14 @@ DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
 SUPERSEDED_REASON = "not sent: a later run has newer data"
 SECOND_ROW = "not sent: an earlier row of the query has the same customer id"
 
+# The rows of run :run whose customer has an earlier one. It costs a sort of the ids, on the disk
+# if need be; CROSS JOIN keeps SQLite from scanning all users for each such customer.
+SECOND_ROWS = (
+    "SELECT u.position FROM users u CROSS JOIN (SELECT customer_id, MIN(position) AS first"
+    " FROM users WHERE run = :run GROUP BY customer_id HAVING COUNT(*) > 1) twice"
+    " ON twice.customer_id = u.customer_id WHERE u.run = :run AND u.position > twice.first"
+)
+
 # Stores one call of one user: run, position, time, status, result.
 UPSERT = {
     call: (

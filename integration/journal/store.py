@@ -22,6 +22,7 @@ from integration.journal.schema import (
     DELIVERED_BEFORE,
     PENDING,
     SECOND_ROW,
+    SECOND_ROWS,
     SUCCEEDED,
     UPSERT,
     CallStatus,
@@ -47,15 +48,6 @@ __all__ = ["Journal", "JournalError"]
 
 # With a flush every half second, no outcome waits five seconds for the disk.
 SECONDS_BETWEEN_SYNCS = 4.0
-
-
-# The rows of run :run whose customer has an earlier one. It costs a sort of the ids, on the disk
-# if need be; CROSS JOIN keeps SQLite from scanning all users for each such customer.
-_SECOND_ROWS = (
-    "SELECT u.position FROM users u CROSS JOIN (SELECT customer_id, MIN(position) AS first"
-    " FROM users WHERE run = :run GROUP BY customer_id HAVING COUNT(*) > 1) twice"
-    " ON twice.customer_id = u.customer_id WHERE u.run = :run AND u.position > twice.first"
-)
 
 
 class Journal(JournalFile):
@@ -285,7 +277,7 @@ class Journal(JournalFile):
         """Reject all rows of a customer but the first."""
         self.execute(
             "INSERT OR REPLACE INTO outcomes"
-            f" SELECT :run, position, :at, :status, :text, :status, :text FROM ({_SECOND_ROWS})",
+            f" SELECT :run, position, :at, :status, :text, :status, :text FROM ({SECOND_ROWS})",
             {
                 "run": run,
                 "at": at,

@@ -18,7 +18,7 @@ from integration.core.clock import to_iso
 from integration.core.models import CALLS, Retries, RunKind
 from integration.delivery.new_users import new_user
 from integration.delivery.run_files import RunFiles
-from integration.delivery.start_run import RunPlan, StillOpenError, resume_run, retry_run
+from integration.delivery.start_run import RunPlan, StillPendingError, resume_run, retry_run
 from integration.journal.pruning import prune
 from integration.journal.queries import (
     count_outcomes,
@@ -132,7 +132,7 @@ class Runs(RuleBasedStateMachine):
         with self.journal() as journal, RunFiles(self.folder) as files:
             try:
                 run = retry_run(self.plan, journal, files)
-            except StillOpenError:
+            except StillPendingError:
                 return
             if run is not None:
                 started = (to_iso(self.now), run)

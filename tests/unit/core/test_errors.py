@@ -13,7 +13,7 @@ from integration.core import errors
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import FileError
-from integration.delivery.start_run import StillOpenError
+from integration.delivery.start_run import StillPendingError
 from integration.iterable.payloads import RecordError
 from integration.journal.file import JournalError
 from integration.journal.lock import LockedError
@@ -26,7 +26,7 @@ ERRORS: list[tuple[type[AppError], ExitCode]] = [
     (QueryFailed, ExitCode.UNAVAILABLE),
     (LockedError, ExitCode.LOCKED),
     (RecordError, ExitCode.UNAVAILABLE),
-    (StillOpenError, ExitCode.SOME_FAILED),
+    (StillPendingError, ExitCode.SOME_FAILED),
 ]
 
 

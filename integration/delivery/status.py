@@ -1,0 +1,73 @@
+"""`--status`: recent runs, pending users, and what to run next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from integration.delivery.messages import (
+    other_project_message,
+    to_second,
+    unfinished_message,
+    unsendable_message,
+)
+from integration.journal.backlog import of_another_project, undelivered, unfinished, unsendable
+from integration.journal.queries import count_outcomes, recent_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from integration.core.models import Run
+    from integration.journal.file import JournalFile
+
+RUNS_SHOWN = 10
+_CRASHED = {"running": "crashed", "loading": "not loaded"}
+_COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>8}  {:>9}"
+
+
+def status_lines(file: JournalFile, project: str | None, *, running: bool) -> list[str]:
+    """The newest runs, the pending users of `project` (None: of any), and what to run next."""
+    runs = recent_runs(file, RUNS_SHOWN)
+    if not runs:
+        return ["No run yet."]
+    heads = ("run", "started (UTC)", "status", "users", "ok", "partial", "failed", "not sent")
+    lines = [_COLUMNS.format(*heads, "unchanged")]
+    lines += [_run_line(file, run, running=running and run is runs[0]) for run in runs]
+    return [*lines, "", *(["A run is in progress."] if running else _advice(file, project))]
+
+
+def _run_line(file: JournalFile, run: Run, *, running: bool) -> str:
+    counts = count_outcomes(file, run.number)
+    status: str = run.status
+    if not running:
+        status = _CRASHED.get(status, status)
+    return _COLUMNS.format(
+        run.run_id,
+        to_second(run.started_at),
+        status,
+        counts.total_users,
+        counts.successful,
+        counts.partial_failures,
+        counts.total_failures,
+        counts.not_attempted,
+        counts.unchanged,
+    )
+
+
+def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
+    """The pending users, and the commands to run next."""
+    not_finished = unfinished(file, project)
+    failed = undelivered(file, project)
+    elsewhere = of_another_project(file, project) if project else None
+    if not_finished:
+        yield f"{unfinished_message(not_finished)}: python main.py --resume"
+    if failed and not (not_finished and not_finished.run.number == failed.run.number):
+        yield (
+            f"{failed.pending_users} user(s) of run {failed.run.run_id} were not delivered:"
+            " python main.py --retry-failed"
+        )
+    if elsewhere:
+        yield other_project_message(elsewhere)
+    if rejected := unsendable(file, project):
+        yield unsendable_message(rejected)
+    if not (not_finished or failed or elsewhere):
+        yield "No users are pending."
