@@ -98,8 +98,8 @@ class CallResult:
         return self.status_code in (401, 403) and self.code is None
 
     @property
-    def gave_up(self) -> bool:
-        """Whether the call used up its attempts without a definite answer."""
+    def retries_exhausted(self) -> bool:
+        """Whether the call used up its attempts without a definite response."""
         return self.error in TRANSIENT_ERRORS
 
 

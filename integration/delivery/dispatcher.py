@@ -92,7 +92,7 @@ class IterableCalls(Protocol):
         """Make the bulk call for these users."""
         ...
 
-    def retried(self) -> Retries:
+    def retries(self) -> Retries:
         """The retries so far."""
         ...
 
@@ -100,7 +100,7 @@ class IterableCalls(Protocol):
         """The number of calls that exhausted their attempts since the last definite response."""
         ...
 
-    def last_gave_up_for(self) -> ErrorKind | None:
+    def last_failure(self) -> ErrorKind | None:
         """The error of the last of these calls."""
         ...
 
@@ -270,7 +270,7 @@ class Delivery:
         finally:
             for _ in self._threads:
                 self._work.put(None)
-            self._journal.flush(self._run, self._client.retried())
+            self._journal.flush(self._run, self._client.retries())
 
     def _batches(self, waiting: Iterator[PendingUser]) -> Iterator[list[PendingUser]]:
         held_back: list[PendingUser] = []
@@ -348,7 +348,7 @@ class Delivery:
         if report is not None:
             self._note(report)
         if time.monotonic() >= self._flush_due or self._journal.buffered >= MAX_BUFFERED:
-            self._journal.flush(self._run, self._client.retried())
+            self._journal.flush(self._run, self._client.retries())
             self._flush_due = time.monotonic() + FLUSH_SECONDS
             if not self._journal.is_in_place:
                 self._stop.request(journal_gone(self._journal.path))
@@ -367,7 +367,7 @@ class Delivery:
         positions = [user.position for user in report.users]
         self._journal.record(self._run, positions, report.call, report.result, report.at)
         if self._client.consecutive_failures() >= MAX_UNREACHABLE_CALLS:
-            is_throttled = self._client.last_gave_up_for() == "rate_limited"
+            is_throttled = self._client.last_failure() == "rate_limited"
             self._stop.request(RATE_LIMITED if is_throttled else UNREACHABLE)
 
     def _worker_loop(self) -> None:

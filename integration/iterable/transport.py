@@ -1,6 +1,6 @@
-"""HTTP to one host through requests' connection pool: a body goes out, an `Answer` comes back.
+"""HTTP to one host through requests' connection pool.
 
-No exception of requests or urllib3 leaves this module: what went wrong is the answer.
+No exception of requests or urllib3 leaves this module; an `HttpResponse` says what went wrong.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from requests.structures import CaseInsensitiveDict
 
 from integration.core.redaction import SecretMask, proxy_secrets, proxy_users
 from integration.iterable.http_connection import OwnAnswersAdapter
-from integration.iterable.responses import Answer
+from integration.iterable.responses import HttpResponse
 from integration.iterable.route import route_to
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Transport:
         self._route = route_to(base_url)
         self._proxy_mask = SecretMask(proxy_secrets(os.environ) | proxy_users(os.environ))
 
-    def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+    def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> HttpResponse:
         """POST a JSON body, or GET without one.
 
         The answer is free of secrets, even if the server echoed them.
@@ -81,7 +81,7 @@ class Transport:
         """Close all idle connections."""
         self._adapter.close()
 
-    def _send(self, request: requests.PreparedRequest) -> Answer:
+    def _send(self, request: requests.PreparedRequest) -> HttpResponse:
         try:
             response = self._adapter.send(
                 request,
@@ -94,9 +94,9 @@ class Transport:
             return self._no_answer(error)
         if content is None:
             reason = f"the answer is longer than {MAX_ANSWER_BYTES // 1_000_000} MB"
-            return Answer(None, error="invalid_response", reason=reason)
+            return HttpResponse(None, error="invalid_response", reason=reason)
         status = response.status_code
-        return Answer(
+        return HttpResponse(
             status,
             self._masked_body(status, content),
             response.headers.get("Retry-After"),
@@ -104,12 +104,12 @@ class Transport:
             stop_reason=stop_reason_of_status(status, self._route),
         )
 
-    def _no_answer(self, error: Exception) -> Answer:
+    def _no_answer(self, error: Exception) -> HttpResponse:
         kind, reason = explain(error, self._timeout_seconds)
         # It may name a file of the environment, whose bytes no JSON can carry.
         masked = self._proxy_mask(self._mask(reason)).encode("utf-8", "backslashreplace").decode()
         stop_reason = self._proxy_mask(self._mask(stop_reason_of_error(error, self._route)))
-        return Answer(None, error=kind, reason=masked[:MAX_REASON], stop_reason=stop_reason)
+        return HttpResponse(None, error=kind, reason=masked[:MAX_REASON], stop_reason=stop_reason)
 
     def _masked_body(self, status: int, content: bytes) -> bytes:
         text = self._mask(_plain(content).decode("utf-8", "replace"))

@@ -369,7 +369,7 @@ class BrokenClient:
         """Deliver none."""
         raise AssertionError
 
-    def retried(self) -> Retries:
+    def retries(self) -> Retries:
         """No repeats."""
         return Retries()
 
@@ -377,7 +377,7 @@ class BrokenClient:
         """Iterable is there."""
         return 0
 
-    def last_gave_up_for(self) -> None:
+    def last_failure(self) -> None:
         """No call failed."""
 
     def consecutive_blocked_users(self) -> int:

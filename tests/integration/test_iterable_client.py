@@ -55,7 +55,7 @@ def client_of(
     arguments: dict[str, Any] = {
         "pause": Pause(waits, waits.stopping),
         "limiters": limiters,
-        "random_share": lambda: 0.0,
+        "jitter": lambda: 0.0,
     } | options
     return IterableClient(KEY, sandbox.url, jwt_secret, **arguments)
 
@@ -101,7 +101,7 @@ def test_what_may_heal_is_tried_three_times(sandbox: SandboxProcess, fault: dict
     result = sent(sandbox, waits, timeout_seconds=0.5 if fault["kind"] == "hang" else 10)
 
     assert (result.success, result.attempts) == (False, 3)
-    assert result.gave_up
+    assert result.retries_exhausted
     assert waits.seconds == [1.0, 2.0]
 
 
@@ -197,7 +197,7 @@ def test_retries_are_counted_by_what_caused_them(sandbox: SandboxProcess) -> Non
     with client_of(sandbox, Waits(), timeout_seconds=2.5) as client:
         client.send("users_update", pending_user(1))
         client.send("users_update", pending_user(2))
-        retries = client.retried()
+        retries = client.retries()
 
     assert retries.by_status == (("503", 2), ("timeout", 1))
     assert (retries.total, retries.seconds_waited) == (3, 4.0)
@@ -223,7 +223,7 @@ def test_a_stop_during_a_wait_ends_the_call_with_what_it_knows(sandbox: SandboxP
     with client_of(sandbox, Waits(stop_at=1)) as client:
         result = client.send("users_update", pending_user())
 
-        assert client.retried().total == 0
+        assert client.retries().total == 0
     assert (result.error, result.attempts) == ("server_error", 1)
     assert len(sandbox.calls()) == 1
 
@@ -378,7 +378,7 @@ def rate_limited_call(
     limiters = dict.fromkeys(PUBLISHED_LIMITS, limiter)
     seams: dict[str, Any] = {"pause": Pause(pause, lambda: False), "limiters": limiters}
     with IterableClient(KEY, sandbox.url, **seams) as client:
-        return client.send("users_update", pending_user()), client.retried().total
+        return client.send("users_update", pending_user()), client.retries().total
 
 
 @pytest.mark.parametrize(("hold", "attempts", "seconds"), [(45.0, 1, 25), (10.0, 2, 60)])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from integration.iterable.responses import Answer
+    from integration.iterable.responses import HttpResponse
 
 HEADERS = {"Api-Key": "sandbox-key"}
 PATH = "/api/users/update"
@@ -42,7 +42,7 @@ def transport_to(url: str, **options: Any) -> Iterator[Transport]:
         yield transport
 
 
-def post(url: str, **options: Any) -> Answer:
+def post(url: str, **options: Any) -> HttpResponse:
     """One users/update call."""
     with transport_to(url, **options) as transport:
         return transport.send(PATH, pending_user().profile, HEADERS)
@@ -180,7 +180,7 @@ def answer_once(server: socket.socket, wire: bytes) -> None:
         connection.sendall(wire)
 
 
-def answer_to(wire: bytes, **options: Any) -> Answer:
+def answer_to(wire: bytes, **options: Any) -> HttpResponse:
     """What one call makes of these bytes, however late they come."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=answer_once, args=(server, wire))

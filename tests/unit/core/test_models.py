@@ -113,7 +113,7 @@ def test_a_refusal_without_iterables_code_is_not_the_keys(status: int, response:
 
 
 @pytest.mark.parametrize(
-    ("error", "gave_up"),
+    ("error", "exhausted"),
     [
         ("server_error", True),
         ("rate_limited", True),
@@ -126,11 +126,11 @@ def test_a_refusal_without_iterables_code_is_not_the_keys(status: int, response:
         (None, False),
     ],
 )
-def test_a_call_gave_up_when_trying_longer_might_have_helped(
-    error: ErrorKind | None, gave_up: bool
+def test_retries_are_exhausted_when_more_of_them_might_have_helped(
+    error: ErrorKind | None, exhausted: bool
 ) -> None:
-    """Twenty of these in a row mean that Iterable is unreachable; a refusal is an answer."""
-    assert CallResult(error is None, None, None, 3, error).gave_up is gave_up
+    """Twenty consecutive ones mean that Iterable is unreachable; a refusal is a response."""
+    assert CallResult(error is None, None, None, 3, error).retries_exhausted is exhausted
 
 
 @pytest.mark.parametrize("value", [ADA, Counts(), Retries()])

@@ -15,7 +15,7 @@ from tests.support.scripted_server import body_of, ok, scripted_server
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from integration.iterable.responses import Answer
+    from integration.iterable.responses import HttpResponse
 
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
 PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
@@ -23,7 +23,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 BODIES = [b'{"user":%d}' % number for number in range(8)]
 
 
-def answers_for(url: str, bodies: list[bytes] = BODIES) -> list[Answer]:
+def answers_for(url: str, bodies: list[bytes] = BODIES) -> list[HttpResponse]:
     """What each of several users' calls got, one after the other."""
     with transport_to(url, timeout_seconds=30) as transport:
         return [transport.send(PATH, body, HEADERS) for body in bodies]

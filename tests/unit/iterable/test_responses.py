@@ -1,4 +1,4 @@
-"""What an answer of Iterable means."""
+"""What a response of Iterable means for its call."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from integration.core.models import CallResult
 from integration.iterable.responses import (
-    Answer,
-    Retry,
+    Classification,
+    Expected,
+    HttpResponse,
     classify,
-    clock_complaint,
-    retry_after_seconds,
+    clock_difference,
 )
 from integration.journal.schema import result_json
 
 if TYPE_CHECKING:
     from integration.core.models import ErrorKind
+    from integration.iterable.retry import Retry
 
 NOW = datetime(2026, 1, 13, 14, 30, 45, tzinfo=UTC)
 SUCCESS = b'{"msg":"","code":"Success","params":null}'
@@ -42,7 +42,20 @@ envelopes = st.fixed_dictionaries(
         "successCount": json_values,
     },
 )
+
 bodies = st.binary() | (json_values | envelopes).map(lambda value: json.dumps(value).encode())
+
+
+def classified(
+    http: HttpResponse, expected: Expected = "code", now: datetime = NOW
+) -> Classification:
+    """What a response means, for a single call unless said otherwise."""
+    return classify(http, expected, now)
+
+
+def retry_after(body: bytes, header: str | None = None, date: str | None = None) -> float | None:
+    """The wait that a 429 asks for."""
+    return classified(HttpResponse(429, body, header, date)).retry_after_seconds
 
 
 class TestOutcome:
@@ -51,9 +64,9 @@ class TestOutcome:
     @pytest.mark.parametrize("status", [200, 201, 202])
     def test_a_2xx_with_the_code_success_is_a_success(self, status: int) -> None:
         """Both are needed; what was answered is kept."""
-        verdict = classify(Answer(status, SUCCESS))
-        assert (verdict.error, verdict.retry) == (None, "no")
-        assert verdict.response == {"msg": "", "code": "Success", "params": None}
+        outcome = classified(HttpResponse(status, SUCCESS))
+        assert (outcome.error, outcome.retry) == (None, "no")
+        assert outcome.response == {"msg": "", "code": "Success", "params": None}
 
     @pytest.mark.parametrize(
         ("body", "error"),
@@ -76,8 +89,8 @@ class TestOutcome:
     )
     def test_a_200_without_success_is_a_failure(self, body: bytes, error: ErrorKind) -> None:
         """Another code or a disallowed event is Iterable's no; the rest is not Iterable's."""
-        verdict = classify(Answer(200, body))
-        assert (verdict.error, verdict.retry) == (error, "no")
+        outcome = classified(HttpResponse(200, body))
+        assert (outcome.error, outcome.retry) == (error, "no")
 
     @pytest.mark.parametrize(
         ("status", "error", "retry"),
@@ -105,8 +118,8 @@ class TestOutcome:
         self, status: int, error: ErrorKind, retry: Retry, body: bytes
     ) -> None:
         """Success has been seen on errors: the status goes first."""
-        verdict = classify(Answer(status, body))
-        assert (verdict.error, verdict.retry) == (error, retry)
+        outcome = classified(HttpResponse(status, body))
+        assert (outcome.error, outcome.retry) == (error, retry)
 
     @pytest.mark.parametrize(
         ("error", "retry"),
@@ -118,13 +131,13 @@ class TestOutcome:
     )
     def test_without_an_answer_the_reason_is_kept(self, error: ErrorKind, retry: Retry) -> None:
         """What may pass is tried again; who does not speak HTTP will not learn it."""
-        verdict = classify(Answer(None, error=error, reason="because"))
-        assert (verdict.error, verdict.retry, verdict.response) == (error, retry, "because")
+        outcome = classified(HttpResponse(None, error=error, reason="because"))
+        assert (outcome.error, outcome.retry, outcome.response) == (error, retry, "because")
 
     def test_a_text_is_cut(self) -> None:
         """A page of HTML in the results would hide them; broken UTF-8 is shown as such."""
-        verdict = classify(Answer(502, b"\xff" + "ä".encode() * 10_000))
-        assert verdict.response == "\ufffd" + "ä" * 499
+        outcome = classified(HttpResponse(502, b"\xff" + "ä".encode() * 10_000))
+        assert outcome.response == "\ufffd" + "ä" * 499
 
     @pytest.mark.parametrize(
         ("body", "error"),
@@ -142,7 +155,7 @@ class TestOutcome:
         self, body: bytes, error: ErrorKind | None
     ) -> None:
         """Whose records failed, and whether the counts can be right, is read elsewhere."""
-        assert classify(Answer(200, body), "counts").error == error
+        assert classified(HttpResponse(200, body), "counts").error == error
 
     @pytest.mark.parametrize(
         ("body", "error"),
@@ -155,27 +168,30 @@ class TestOutcome:
     )
     def test_a_reading_call_answers_any_object(self, body: bytes, error: ErrorKind | None) -> None:
         """What is read has no code; an unknown user is an empty object."""
-        assert classify(Answer(200, body), "object").error == error
+        assert classified(HttpResponse(200, body), "object").error == error
 
     def test_a_refused_bulk_call_is_judged_by_its_status(self) -> None:
         """A bulk call fails like any other."""
-        assert classify(Answer(503, b'{"successCount":1}'), "counts").retry == "after backoff"
+        assert (
+            classified(HttpResponse(503, b'{"successCount":1}'), "counts").retry == "after backoff"
+        )
 
     @given(st.none() | st.integers(), bodies, st.booleans())
     @example(200, b"1e999", False)
     @example(200, b'{"code":"\\ud800"}', False)
     def test_no_answer_raises(self, status: int | None, body: bytes, bulk: bool) -> None:
         """Whatever a proxy or a broken server says becomes an outcome that JSON can hold."""
-        verdict = classify(
-            Answer(status, body, error=None if status else "timeout"), "counts" if bulk else "code"
+        outcome = classified(
+            HttpResponse(status, body, error=None if status else "timeout"),
+            "counts" if bulk else "code",
         )
-        json.dumps(verdict.response)
+        json.dumps(outcome.response)
         in_200s = status is not None and 200 <= status < 300
-        assert verdict.error is not None or in_200s
-        assert verdict.retry == "no" or not in_200s
+        assert outcome.error is not None or in_200s
+        assert outcome.retry == "no" or not in_200s
 
 
-class TestAskedWait:
+class TestRetryAfter:
     """What a 429 asks for."""
 
     @pytest.mark.parametrize(
@@ -193,7 +209,7 @@ class TestAskedWait:
     )
     def test_retry_after_is_seconds_or_a_date(self, header: str, seconds: float) -> None:
         """RFC 9110 allows both; a date that has passed asks for nothing."""
-        assert retry_after_seconds(Answer(429, b"", header), NOW) == seconds
+        assert retry_after(b"", header) == seconds
 
     @pytest.mark.parametrize("hours_ahead", [2, -24])
     def test_a_moment_is_measured_against_the_answers_own_date(self, hours_ahead: int) -> None:
@@ -204,8 +220,8 @@ class TestAskedWait:
         header = format_datetime(moment, usegmt=True)
         body = orjson.dumps({"params": {"rateLimitReset": moment.timestamp()}})
 
-        assert retry_after_seconds(Answer(429, b"", header, date), NOW) == 30
-        assert retry_after_seconds(Answer(429, body, None, date), NOW) == 30
+        assert retry_after(b"", header, date) == 30
+        assert retry_after(body, None, date) == 30
 
     @pytest.mark.parametrize("date", [None, "", "yesterday"])
     def test_without_a_date_a_moment_is_measured_against_the_local_clock(
@@ -213,7 +229,7 @@ class TestAskedWait:
     ) -> None:
         """There is no better one."""
         header = format_datetime(NOW + timedelta(seconds=30), usegmt=True)
-        assert retry_after_seconds(Answer(429, b"", header, date), NOW) == 30
+        assert retry_after(b"", header, date) == 30
 
     @pytest.mark.parametrize(
         ("reset", "seconds"),
@@ -236,13 +252,13 @@ class TestAskedWait:
     ) -> None:
         """Iterable's newer answers have it in `params`; nonsense asks for nothing."""
         body = json.dumps({"code": "RateLimitExceeded", "params": {"rateLimitReset": reset}})
-        assert retry_after_seconds(Answer(429, body.encode()), NOW) == seconds
+        assert retry_after(body.encode()) == seconds
 
     def test_the_header_goes_before_the_body(self) -> None:
         """The standard's word counts, if there is one."""
         body = b'{"params":{"rateLimitReset":5}}'
-        assert retry_after_seconds(Answer(429, body, "2"), NOW) == 2
-        assert retry_after_seconds(Answer(429, body), NOW) == 5
+        assert retry_after(body, "2") == 2
+        assert retry_after(body) == 5
 
     @pytest.mark.parametrize(
         "header",
@@ -260,25 +276,24 @@ class TestAskedWait:
     def test_nonsense_in_the_header_leaves_the_word_to_the_body(self, header: str) -> None:
         """A header that means nothing counts as none."""
         body = b'{"params":{"rateLimitReset":5}}'
-        assert retry_after_seconds(Answer(429, body, header), NOW) == 5
+        assert retry_after(body, header) == 5
 
     @given(bodies, st.none() | st.text() | st.from_regex(r"\d{1,30} Jan \d{1,30} \d+:\d+:\d+ .*"))
     @example(b'{"params":{"rateLimitReset":1e308}}', None)
     def test_no_429_raises(self, body: bytes, header: str | None) -> None:
         """Whatever it asks for is None or a number of seconds that is not negative."""
-        answer = Answer(429, body, header, date=header)
-        seconds = retry_after_seconds(answer, NOW)
+        seconds = retry_after(body, header, date=header)
         assert seconds is None or seconds >= 0
-        assert isinstance(clock_complaint(answer, NOW), str)
+        assert isinstance(clock_difference(header, NOW), str)
 
 
 def test_a_long_error_body_is_kept_in_short() -> None:
     """It would otherwise stand in the journal once for every user of a bulk call."""
     body = orjson.dumps({"code": "BadParams", "msg": "x" * 20_000, "params": ["y"] * 5_000})
 
-    verdict = classify(Answer(400, body), "counts")
+    outcome = classified(HttpResponse(400, body), "counts")
 
-    assert verdict.response == {"code": "BadParams", "msg": "x" * 500}
+    assert outcome.response == {"code": "BadParams", "msg": "x" * 500}
 
 
 @pytest.mark.parametrize("status", [200, 400])
@@ -290,18 +305,11 @@ def test_an_answer_of_any_depth_can_be_shown_and_written(
     """Nested deeper than a result can hold, it is kept as a text that is no JSON is."""
     body = start * depth + b"1" + end * depth
 
-    verdict = classify(Answer(status, body), "object")
+    outcome = classified(HttpResponse(status, body), "object")
 
-    result = CallResult(
-        success=False,
-        response=verdict.response,
-        status_code=status,
-        attempts=1,
-        error=verdict.error,
-    )
-    assert orjson.loads(result_json(result))["response"] == verdict.response
-    assert isinstance(verdict.response, str) is (depth > 253)
-    assert len(str(verdict.response)) <= 5_000
+    assert orjson.loads(result_json(outcome.result(attempts=1)))["response"] == outcome.response
+    assert isinstance(outcome.response, str) is (depth > 253)
+    assert len(str(outcome.response)) <= 5_000
 
 
 @pytest.mark.parametrize(
@@ -316,10 +324,64 @@ def test_an_answer_of_any_depth_can_be_shown_and_written(
 def test_a_clock_that_is_wrong_is_told_by_how_much(seconds_ahead: int, complaint: str) -> None:
     """A Date is of whole seconds and a moment old: a small difference says nothing."""
     date = format_datetime(NOW + timedelta(seconds=seconds_ahead), usegmt=True)
-    assert clock_complaint(Answer(401, b"", None, date), NOW) == complaint
+    assert clock_difference(date, NOW) == complaint
 
 
 @pytest.mark.parametrize("date", [None, "", "soon"])
 def test_an_answer_without_a_date_says_nothing_of_the_clock(date: str | None) -> None:
     """Nor one with nonsense in its place."""
-    assert clock_complaint(Answer(401, b"", None, date), NOW) == ""
+    assert clock_difference(date, NOW) == ""
+
+
+REFUSED_TOKEN = b'{"code":"InvalidJwtPayload","msg":"Invalid JWT: The token has expired"}'
+TWO_HOURS_AHEAD = format_datetime(NOW + timedelta(hours=2), usegmt=True)
+
+
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_token_that_is_refused_for_the_clock_stops_the_run(status: int) -> None:
+    """Whatever the status, the code says that it is the token."""
+    stop_reason = classified(HttpResponse(status, REFUSED_TOKEN, None, TWO_HOURS_AHEAD)).stop_reason
+
+    assert stop_reason is not None
+    assert stop_reason.exit_code == 77
+    assert "this machine's clock is 7200 s behind Iterable's" in stop_reason.text
+
+
+@pytest.mark.parametrize(
+    ("body", "date"),
+    [(REFUSED_TOKEN, None), (b'{"code":"BadApiKey"}', TWO_HOURS_AHEAD), (SUCCESS, TWO_HOURS_AHEAD)],
+)
+def test_the_clock_is_blamed_for_a_refused_token_only(body: bytes, date: str | None) -> None:
+    """Without a date there is no difference to see; another code has another reason."""
+    for status in (200, 401):
+        assert classified(HttpResponse(status, body, None, date)).stop_reason is None
+
+
+@pytest.mark.parametrize("status", [None, 407])
+def test_what_the_transport_says_of_all_calls_stops_the_run(status: int | None) -> None:
+    """The certificate or the proxy has to be fixed first, and the call is not retried."""
+    http = HttpResponse(status, error=None if status else "connection_error", stop_reason="fix it")
+    outcome = classified(http)
+
+    assert outcome.stop_reason is not None
+    assert (outcome.stop_reason.text, outcome.stop_reason.exit_code) == ("fix it", 69)
+    assert outcome.retry == "no"
+
+
+@pytest.mark.parametrize("status", [200, 400, 408, 503])
+def test_only_a_429_asks_for_a_wait(status: int) -> None:
+    """The header of another response is not obeyed."""
+    assert classified(HttpResponse(status, SUCCESS, "5")).retry_after_seconds is None
+
+
+@pytest.mark.parametrize(
+    ("http", "label"),
+    [
+        (HttpResponse(503), "503"),
+        (HttpResponse(429), "429"),
+        (HttpResponse(None, error="timeout"), "timeout"),
+    ],
+)
+def test_a_retry_is_counted_by_status_or_error(http: HttpResponse, label: str) -> None:
+    """As the results file names it."""
+    assert classified(http).label == label

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from integration.iterable.retry import (
     RETRYABLE_STATUSES,
-    Tries,
+    RetryState,
     backoff_seconds,
     wait_after_failure,
     wait_after_rate_limit,
@@ -52,7 +52,7 @@ def test_a_failure_is_retried_until_the_tries_are_used_up(
     so_far: int, max_attempts: int, share: float
 ) -> None:
     """`max_attempts` tries are made, with a backoff between them."""
-    wait = wait_after_failure(Tries(counted=so_far), max_attempts, share)
+    wait = wait_after_failure(RetryState(counted_attempts=so_far), max_attempts, share)
     assert wait == (backoff_seconds(so_far, share) if so_far < max_attempts else None)
 
 
@@ -63,7 +63,7 @@ def test_a_call_never_waits_more_than_a_minute_for_429s(
     """Whatever a server asks for, again and again, the waits add up to 60 s at most."""
     waited = 0.0
     for number, seconds in enumerate(asked, start=1):
-        wait = wait_after_rate_limit(Tries(0, number, waited), seconds, share)
+        wait = wait_after_rate_limit(RetryState(0, number, waited), seconds, share)
         if wait is None:
             break
         assert wait >= 0.1
@@ -75,7 +75,9 @@ def test_a_call_never_waits_more_than_a_minute_for_429s(
 def test_a_server_that_always_answers_429_is_left_at_last(share: float) -> None:
     """Even the shortest waits come to an end."""
     waited, calls = 0.0, 0
-    while (wait := wait_after_rate_limit(Tries(0, calls + 1, waited), 1e-9, share)) is not None:
+    while (
+        wait := wait_after_rate_limit(RetryState(0, calls + 1, waited), 1e-9, share)
+    ) is not None:
         waited += wait
         calls += 1
     assert 590 <= calls <= 600
@@ -101,12 +103,12 @@ def test_a_429_waits_as_asked_or_else_the_backoff(
     asked: float | None, waited: float, wait: float | None
 ) -> None:
     """What the answer asks for goes first; nothing, or nothing sensible, means the backoff."""
-    assert wait_after_rate_limit(Tries(0, 3, waited), asked, 1) == wait
+    assert wait_after_rate_limit(RetryState(0, 3, waited), asked, 1) == wait
 
 
 def test_a_429_is_no_try() -> None:
     """Its backoff grows with the 429s, however many tries there were; both are requests."""
-    so_far = Tries(counted=2, rate_limits=1)
+    so_far = RetryState(counted_attempts=2, rate_limits=1)
     assert wait_after_rate_limit(so_far, None, 0) == 1
     assert wait_after_failure(so_far, 3, 0) == 2
     assert so_far.attempts == 3
@@ -114,7 +116,7 @@ def test_a_429_is_no_try() -> None:
 
 def test_a_call_begins_without_tries_and_waits() -> None:
     """The first failure is followed by the first wait."""
-    assert Tries() == Tries(counted=0, rate_limits=0, seconds_waited=0)
+    assert RetryState() == RetryState(counted_attempts=0, rate_limits=0, seconds_waited=0)
 
 
 def test_the_retryable_statuses_are_the_documented_ones() -> None:
