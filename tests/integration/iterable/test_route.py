@@ -11,6 +11,7 @@ import pytest
 
 from integration.core.redaction import SecretMask
 from integration.iterable.route import RouteError, route_to
+from tests.integration.iterable.test_http_connection import BODIES, answers_for
 from tests.integration.iterable.test_transport import post
 from tests.support.proxy import (
     BASE_URL,
@@ -23,7 +24,6 @@ from tests.support.proxy import (
 )
 from tests.support.runs import database_of, environment_for, run
 from tests.support.scripted_server import body_of, ok
-from tests.unit.iterable.test_http_connection import BODIES, answers_for
 
 if TYPE_CHECKING:
     from pathlib import Path
