@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from integration.core.clock import utc_now_iso
 from integration.core.exit_codes import ExitCode
 from integration.core.files import display_path, make_folder
-from integration.delivery.dispatcher import journal_gone
 from integration.delivery.reports import summary_lines, write_results
+from integration.delivery.stop_reasons import journal_gone
 from integration.journal.queries import count_outcomes, read_run
 
 if TYPE_CHECKING:

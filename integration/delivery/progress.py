@@ -1,4 +1,4 @@
-"""What is seen of a delivery while it goes on."""
+"""The progress of a delivery: log lines and a progress bar."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from integration.core.models import Call, CallResult, PendingUser
-    from integration.delivery.dispatcher import CallDone
+    from integration.delivery.work import CallDone
 
 logger = logging.getLogger(__name__)
 
-# Up to here every user is worth a few lines at INFO; above, they go to the file only.
+# Up to this size, the lines of each user are logged at INFO; above, at DEBUG.
 MAX_USERS_SHOWN = SMALL_RUN_USERS
 SECONDS_BETWEEN_LINES = 10.0
-# tqdm's own thread would only redraw a bar that stands still, and may not be allowed to start.
+# tqdm's monitor thread only redraws a stalled bar, and the system may not let it start.
 tqdm.monitor_interval = 0
 
 
 class DeliveryProgress:
-    """Lines for each user of a small run; a bar, or now and then a line, for a large one.
+    """Lines for each user of a small run; for a large one a bar, or a line every ten seconds.
 
     Args:
-        total: the users of the run.
-        one_by_one: one user is under way at a time, so that lines can appear as it happens:
-            those that the client logs of a call stand between its user's own. Otherwise a
-            user's lines appear together, when the calls are over.
-        quiet: no bar.
+        total: the number of users.
+        one_by_one: whether users are sent one at a time. Then lines are logged as calls happen,
+            and the client's lines about a call appear between them. Otherwise the lines of a
+            user are logged together, when the calls are over.
+        quiet: show no bar.
     """
 
     def __init__(self, total: int, *, one_by_one: bool = False, quiet: bool = False) -> None:
@@ -50,20 +50,20 @@ class DeliveryProgress:
         self._bar = tqdm(total=total, unit="user", disable=quiet or not large or self._lines)
 
     def start(self, users: Sequence[PendingUser]) -> None:
-        """These users' calls begin."""
+        """The calls of these users start."""
         self._live = self._one_by_one and len(users) == 1
         if self._live:
             self._log_start(self._done + 1, users[0])
 
     def call_done(self, done: CallDone) -> None:
-        """One call is over; called by the worker, before it makes the next one."""
+        """A call is over; called by the worker before it makes the next one."""
         if self._live and done.result.success:
             self._log_success(done.call)
 
     def advance(self, users: Sequence[PendingUser], outcomes: Sequence[CallDone]) -> None:
-        """These users' calls are over."""
+        """The calls of these users are over."""
         if not users:
-            return  # all of them left a bulk call for single ones
+            return  # all of them left a bulk call for single calls
         if self._live:
             self._log_end(users[0], results_of(users[0], outcomes))
         elif self._level == logging.INFO or len(users) == 1:
@@ -77,7 +77,7 @@ class DeliveryProgress:
             logger.info(progress_line(self._done, self._total, now - self._started))
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Close the bar."""
         self._bar.close()
 
     def _log_user(self, number: int, user: PendingUser, results: dict[Call, CallResult]) -> None:
@@ -102,12 +102,12 @@ class DeliveryProgress:
 
 
 def results_of(user: PendingUser, outcomes: Sequence[CallDone]) -> dict[Call, CallResult]:
-    """What became of one user of a batch; only calls that were made are there."""
+    """The results of one user of a batch, for the calls that were made."""
     return {done.call: done.result for done in outcomes if user in done.users}
 
 
 def progress_line(done: int, total: int, seconds: float) -> str:
-    """How far the run is, how fast, and how long it will take."""
+    """The progress of the run, its rate and the estimated time left."""
     rate = done / seconds if seconds > 0 else 0.0
     left = f"{(total - done) / rate / 60:.1f} min left" if rate else "no estimate yet"
     return f"Progress: {done}/{total} users ({100 * done // total} %), {rate:.0f} users/s, {left}"

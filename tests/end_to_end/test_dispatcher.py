@@ -12,14 +12,10 @@ import pytest
 
 from integration.core.models import CALLS, ENDPOINTS, CallResult, NewRun, Retries
 from integration.core.shutdown import Stop
-from integration.delivery.dispatcher import (
-    UNREACHABLE,
-    Delivery,
-    choose_mode,
-    choose_workers,
-    key_refused,
-)
+from integration.delivery.dispatcher import Delivery, choose_mode, choose_workers
 from integration.delivery.new_users import new_user
+from integration.delivery.sender import Sender
+from integration.delivery.stop_reasons import UNREACHABLE, key_refused
 from integration.iterable.rate_limit import PUBLISHED_LIMITS, RateLimiter
 from integration.journal.queries import count_outcomes
 from integration.journal.store import Journal
@@ -386,7 +382,7 @@ class BrokenClient:
 
 
 class NoProgress:
-    """No user looks."""
+    """Shows nothing."""
 
     def start(self, users: object) -> None:
         """Nothing to show."""
@@ -417,7 +413,7 @@ def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) ->
 def test_many_failures_with_answers_between_them_do_not_stop_a_run(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Twenty in a row mean that Iterable is away; every other one does not."""
+    """Twenty consecutive ones mean that Iterable is unreachable; every other one does not."""
     sandbox.rates({"status:503": 0.5}, seed=3)
 
     ran = delivered(
@@ -520,8 +516,8 @@ def test_a_success_stays_one_when_the_key_is_refused_later(
     assert succeeded == set(HALVED[:501])
 
 
-class OvertakenDelivery(Delivery):
-    """While a worker looks at the mode to change it, another worker does the same."""
+class OvertakenSender(Sender):
+    """While a worker reads the mode to change it, another worker does the same."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.other: threading.Thread | None = None
@@ -532,7 +528,7 @@ class OvertakenDelivery(Delivery):
         """The mode, as it was before the other worker began."""
         mode = self._mode
         if self.other is None:
-            self.other = threading.Thread(target=self._fall_back)
+            self.other = threading.Thread(target=self._fall_back_to_single)
             self.other.start()
             self.other.join(0.3)
         return mode
@@ -542,21 +538,15 @@ class OvertakenDelivery(Delivery):
         self._mode = mode
 
 
-def test_workers_that_are_refused_together_warn_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_workers_that_are_refused_together_warn_once(caplog: pytest.LogCaptureFixture) -> None:
     """Each of them learns that the key may not call bulk; the operator learns it once."""
-    client = BrokenClient()
-    with Journal(tmp_path / "journal.db") as journal:
-        delivery = OvertakenDelivery(
-            client, journal, 1, Stop(), NoProgress(), workers=2, mode="bulk"
-        )
-        delivery._fall_back()
-        assert delivery.other is not None
-        delivery.other.join()
+    sender = OvertakenSender(BrokenClient(), Stop(), "bulk")
+    sender._fall_back_to_single()
+    assert sender.other is not None
+    sender.other.join()
 
     assert [one.getMessage() for one in caplog.records if "bulk calls" in one.getMessage()] == [
-        "This key may not make bulk calls: going on with single calls"
+        "This key may not make bulk calls: continuing with single calls"
     ]
 
 
@@ -591,7 +581,7 @@ def test_the_stop_reason_follows_iterables_code(tmp_path: Path, sandbox: Sandbox
 def test_an_unreachable_iterable_says_what_to_check() -> None:
     """It is rarely Iterable that is away."""
     assert UNREACHABLE.text == (
-        "Iterable is unreachable: 20 calls in a row used up their tries;"
+        "Iterable is unreachable: 20 consecutive calls exhausted their attempts;"
         " check the network, the proxy and ITERABLE_API_BASE_URL"
     )
 
@@ -681,7 +671,7 @@ def test_a_resumed_run_gets_past_a_user_whom_a_firewall_refuses(
 
 
 @pytest.mark.parametrize("mode", ["single", "bulk"])
-def test_three_refused_users_in_a_row_stop_the_run(
+def test_three_consecutive_refused_users_stop_the_run(
     tmp_path: Path, sandbox: SandboxProcess, mode: str
 ) -> None:
     """No call went through: it is not the records. Each was tried alone, the others were not."""
@@ -701,7 +691,7 @@ def test_three_refused_users_in_a_row_stop_the_run(
 def test_refused_users_with_a_success_between_them_do_not_stop_the_run(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Only three in a row do."""
+    """Only three consecutive ones do."""
     emails = firewalled(20, 3, 4, 6, 7, 9, 10)
 
     ran = delivered(tmp_path, sandbox, emails, "--mode=single", MAX_WORKERS="1")
@@ -713,13 +703,13 @@ def test_refused_users_with_a_success_between_them_do_not_stop_the_run(
     ("last", "text"),
     [
         (429, "The account is rate limited: 20 consecutive calls"),
-        (503, "Iterable is unreachable: 20 calls in a row"),
+        (503, "Iterable is unreachable: 20 consecutive calls"),
     ],
 )
 def test_a_throttled_account_is_not_called_unreachable(
     tmp_path: Path, sandbox: SandboxProcess, last: int, text: str
 ) -> None:
-    """What the last of the calls that gave up were told decides what the operator is told."""
+    """The error of the last of the failed calls decides the message."""
     fault = {"endpoint": "*", "kind": "status"}
     sandbox.faults([{**fault, "status": 503, "times": 15}, {**fault, "status": last, "times": 99}])
     stop = Stop()
@@ -728,9 +718,9 @@ def test_a_throttled_account_is_not_called_unreachable(
         Journal(tmp_path / "journal.db") as journal,
         client_of(sandbox, Waits(), max_attempts=1) as client,
     ):
-        holds_nobody = RateLimiter(1e6, stopping=stop.requested)
-        holds_nobody.slow_down = lambda *_: None  # type: ignore[method-assign]
-        client._limiters = dict.fromkeys(PUBLISHED_LIMITS, holds_nobody)
+        no_hold = RateLimiter(1e6, stopping=stop.requested)
+        no_hold.slow_down = lambda *_: None  # type: ignore[method-assign]
+        client._limiters = dict.fromkeys(PUBLISHED_LIMITS, no_hold)
         run_number = journal.begin(header, map(new_user, map(page_view, range(1, 31))))
         delivery = Delivery(
             client, journal, run_number, stop, NoProgress(), workers=1, mode="single"

@@ -18,8 +18,8 @@ import pytest
 
 from integration.core.models import CALLS, CallResult, PendingUser
 from integration.delivery import progress
-from integration.delivery.dispatcher import CallDone
 from integration.delivery.progress import DeliveryProgress, progress_line, results_of
+from integration.delivery.work import CallDone
 from tests.support.runs import (
     database_of,
     environment_for,

@@ -282,7 +282,7 @@ class TestProjects:
         [
             ("running", None),
             ("interrupted", "interrupted by SIGTERM"),
-            ("stopped", "Iterable is unreachable: 20 calls in a row used up their tries"),
+            ("stopped", "Iterable is unreachable: 20 consecutive calls exhausted their attempts"),
             ("completed", None),
         ],
     )
