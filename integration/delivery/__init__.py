@@ -1,1 +1,1 @@
-"""A run: who is sent, in which order, and what the operator sees of it."""
+"""A run: which users are sent, in which order, and what the operator sees."""

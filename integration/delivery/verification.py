@@ -1,7 +1,7 @@
-"""`--verify`: is what the journal calls delivered what Iterable has?
+"""`--verify`: compare the users that the journal records as delivered with Iterable's data.
 
-Iterable works asynchronously (its reference asks for 60 s before a dependent call), so a
-difference right after a run is looked at again until that time is over.
+Iterable processes calls asynchronously (its reference asks for 60 s before a dependent call), so
+a user that differs right after a run is read again until that time is over.
 """
 
 from __future__ import annotations
@@ -31,26 +31,29 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PROCESSING_SECONDS = 60.0
-SECONDS_BETWEEN_LOOKS = 5.0
-MAX_LOOKS = 1 + int(PROCESSING_SECONDS / SECONDS_BETWEEN_LOOKS)
-USERS_AT_ONCE = 500
+SECONDS_BETWEEN_ATTEMPTS = 5.0
+MAX_ATTEMPTS = 1 + int(PROCESSING_SECONDS / SECONDS_BETWEEN_ATTEMPTS)
+BATCH_SIZE = 500
 READERS = 16
 OUT_OF_REACH = f"the event is older than the {MAX_EVENTS_READ} that Iterable returns"
 # A larger number is a time in milliseconds.
-LATEST_SECONDS = 100_000_000_000
+MAX_SECONDS = 100_000_000_000
 MAX_UNREAD_USERS = 20
 _GAVE_UP = {
     ExitCode.KEY_REFUSED: "Iterable denied read access: --verify needs a server-side API key",
-    ExitCode.UNAVAILABLE: f"Giving up: {MAX_UNREAD_USERS} users in a row could not be read;"
+    ExitCode.UNAVAILABLE: f"Giving up: {MAX_UNREAD_USERS} consecutive users could not be read;"
     " check the network, the proxy and ITERABLE_API_BASE_URL",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a look at one user found: nothing to say means confirmed.
+    """The outcome of comparing one user.
 
-    `unread` is the read that failed; `unchecked` says what no read can show.
+    Attributes:
+        differences: the fields that differ.
+        unread: the read that failed.
+        unchecked: why Iterable's data cannot show the event.
     """
 
     user: DeliveredUser
@@ -60,7 +63,7 @@ class Finding:
 
     @property
     def confirmed(self) -> bool:
-        """Whether Iterable has what was sent."""
+        """Whether Iterable has the data that was sent."""
         return not (self.differences or self.unread or self.unchecked)
 
 
@@ -77,12 +80,12 @@ class UserReads(Protocol):
 
 
 class UserReader:
-    """Reads users back; `READERS` at a time, within the client's read limits.
+    """Reads users back, with `READERS` threads, within the client's read limits.
 
     Args:
-        client: with a server-side key, which reading needs.
-        wait: sleeps between two looks; True when the run is to stop.
-        clock: the time in UTC.
+        client: must have a server-side key.
+        wait: sleeps between two reads of a user; returns True when the run is to stop.
+        clock: returns the time in UTC.
     """
 
     def __init__(
@@ -96,47 +99,47 @@ class UserReader:
         self._clock = clock
 
     def verify(self, users: Iterable[DeliveredUser]) -> Generator[Finding, None, None]:
-        """Look at each user until confirmed or until Iterable has had its time.
+        """Read each user until it is confirmed or Iterable's processing time is over.
 
         Yields:
-            Findings as soon as they are known. After `close`, no further user is looked at.
+            Findings as soon as they are final. After `close`, no further user is read.
         """
-        waiting = iter(users)
+        remaining = iter(users)
         readers = ThreadPoolExecutor(READERS)
         try:
-            while some := list(islice(waiting, USERS_AT_ONCE)):
-                yield from self._verify_some(readers, some)
+            while batch := list(islice(remaining, BATCH_SIZE)):
+                yield from self._verify_batch(readers, batch)
         finally:
             readers.shutdown(cancel_futures=True)
 
-    def _verify_some(
-        self, readers: ThreadPoolExecutor, some: list[DeliveredUser]
+    def _verify_batch(
+        self, readers: ThreadPoolExecutor, batch: list[DeliveredUser]
     ) -> Iterator[Finding]:
-        for look in count(1):
-            early: list[Finding] = []
-            for finding in readers.map(self._look_at, some):
-                if self._may_still_come(finding):
-                    early.append(finding)
+        for attempt in count(1):
+            undecided: list[Finding] = []
+            for finding in readers.map(self._compare, batch):
+                if self._may_be_unprocessed(finding):
+                    undecided.append(finding)
                 else:
                     yield finding
-            some = [finding.user for finding in early]
-            if look == 1 and some:
-                self._tell_of_waiting(len(some))
-            # By looks too, in case that the clock was set back since.
-            if not some or look == MAX_LOOKS or self._wait(SECONDS_BETWEEN_LOOKS):
-                yield from early
+            batch = [finding.user for finding in undecided]
+            if attempt == 1 and batch:
+                self._log_waiting(len(batch))
+            # Attempts are limited too, in case the clock was set back.
+            if not batch or attempt == MAX_ATTEMPTS or self._wait(SECONDS_BETWEEN_ATTEMPTS):
+                yield from undecided
                 return
 
-    def _tell_of_waiting(self, users: int) -> None:
+    def _log_waiting(self, users: int) -> None:
         logger.info(
             "Waiting up to %d s for Iterable to process %d user(s)", PROCESSING_SECONDS, users
         )
 
-    def _may_still_come(self, finding: Finding) -> bool:
+    def _may_be_unprocessed(self, finding: Finding) -> bool:
         processed_at = finding.user.delivered_at + timedelta(seconds=PROCESSING_SECONDS)
         return bool(finding.differences) and self._clock() < processed_at
 
-    def _look_at(self, user: DeliveredUser) -> Finding:
+    def _compare(self, user: DeliveredUser) -> Finding:
         profile = self._client.read_user(user.email)
         if not profile.success:
             return Finding(user, unread=profile)
@@ -150,37 +153,37 @@ class UserReader:
         return Finding(user, tuple(differences))
 
 
-def profile_differences(sent: bytes, answer: object) -> list[str]:
-    """The profile fields that Iterable has otherwise; an absent one is as good as null."""
-    user = answer.get("user") if isinstance(answer, dict) else None
+def profile_differences(sent: bytes, response: object) -> list[str]:
+    """The profile fields that differ in Iterable; an absent field equals null."""
+    user = response.get("user") if isinstance(response, dict) else None
     if not isinstance(user, dict):
         return ["profile (there is none)"]
     return _differing("profile", orjson.loads(sent)["dataFields"], _fields_of(user))
 
 
-def event_differences(sent: bytes, answer: object) -> list[str]:
-    """The fields of the event that Iterable has otherwise; found by its id, or its time."""
+def event_differences(sent: bytes, response: object) -> list[str]:
+    """The event fields that differ in Iterable; the event is found by its id or time."""
     wanted = orjson.loads(sent)
-    found = _find_event(wanted, _events_in(answer))
+    found = _find_event(wanted, _events_in(response))
     if found is None:
         return ["event (there is none)"]
     return _differing("event", wanted["dataFields"], _fields_of(found))
 
 
-def is_out_of_reach(sent: bytes, answer: object) -> bool:
-    """Whether the event may stand behind those that the answer has room for.
+def is_out_of_reach(sent: bytes, response: object) -> bool:
+    """Whether the event may be older than all events in the response.
 
-    The answer holds the newest events. An older one among them shows that it reaches far enough.
+    The response has the newest events. If one of them is older than the event, it would be there.
     """
-    wanted, events = orjson.loads(sent), _events_in(answer)
+    wanted, events = orjson.loads(sent), _events_in(response)
     if len(events) < MAX_EVENTS_READ or _find_event(wanted, events) is not None:
         return False
     times = [_created_seconds(event.get("createdAt")) for event in events]
     return not any(time is not None and time < wanted["createdAt"] for time in times)
 
 
-def _events_in(answer: object) -> list[dict[str, Any]]:
-    events = answer.get("events") if isinstance(answer, dict) else None
+def _events_in(response: object) -> list[dict[str, Any]]:
+    events = response.get("events") if isinstance(response, dict) else None
     items = events if isinstance(events, list) else []
     return [item for item in items if isinstance(item, dict)]
 
@@ -190,9 +193,9 @@ def _find_event(wanted: dict[str, Any], events: list[dict[str, Any]]) -> dict[st
 
 
 def _created_seconds(value: object) -> float | None:
-    """An event's time in unix seconds: Iterable answers "2026-01-13 14:30:45 +00:00"."""
+    """An event's time in unix seconds: Iterable returns "2026-01-13 14:30:45 +00:00"."""
     if isinstance(value, (int, float)):
-        return value / 1000 if value > LATEST_SECONDS else value
+        return value / 1000 if value > MAX_SECONDS else value
     try:
         moment = datetime.fromisoformat(str(value).replace(" +", "+"))
     except ValueError:
@@ -203,15 +206,15 @@ def _created_seconds(value: object) -> float | None:
 def _is_event(event: dict[str, Any], wanted: dict[str, Any]) -> bool:
     if wanted["id"] in (event.get("id"), event.get("_id"), event.get("eventId")):
         return True
-    # An answer without ids: name and the view's time tell a user's events apart.
+    # A response without ids: name and time of the view identify the event.
     same_time = _fields_of(event).get("timestamp") == wanted["dataFields"]["timestamp"]
     return "id" not in event and event.get("eventName") == wanted["eventName"] and same_time
 
 
-def _fields_of(thing: dict[str, Any]) -> dict[str, Any]:
-    # Iterable shows custom fields in dataFields or beside its own.
-    fields = thing.get("dataFields")
-    return fields if isinstance(fields, dict) else thing
+def _fields_of(item: dict[str, Any]) -> dict[str, Any]:
+    # Iterable returns custom fields in dataFields or next to its own.
+    fields = item.get("dataFields")
+    return fields if isinstance(fields, dict) else item
 
 
 def _differing(where: str, sent: dict[str, Any], stored: dict[str, Any]) -> list[str]:
@@ -244,7 +247,7 @@ def verify(
 
 
 def _nothing_delivered(run: Run) -> ExitCode:
-    """Nothing confirmed is no success, unless there was nothing to deliver."""
+    """Confirming no user is not a success, unless there was nothing to deliver."""
     run_id = run.run_id
     if not run.total_users:
         logger.info("Nothing to verify: run %s had no users", run_id)
@@ -254,11 +257,11 @@ def _nothing_delivered(run: Run) -> ExitCode:
 
 
 def _log_findings(findings: Iterable[Finding], counts: Counter[str]) -> ExitCode | None:
-    """Log and count the findings; an exit code when reading on makes no sense."""
+    """Log and count the findings; return an exit code if further reads would fail too."""
     consecutive_unread = 0
     for finding in findings:
         if finding.unread and finding.unread.error == "not_attempted":
-            return None  # the run is to stop
+            return None  # the run stops
         if finding.unread and finding.unread.key_refused:
             return ExitCode.KEY_REFUSED
         outcome = _log_finding(finding)
@@ -292,6 +295,6 @@ def _verify_summary(counts: Counter[str]) -> str:
 
 
 def _verify_exit_code(counts: Counter[str]) -> ExitCode:
-    """What no read can show is no failure, but something must have been confirmed."""
+    """Unchecked users are not failures, but at least one user must be confirmed."""
     failed = counts["different"] or counts["unread"] or not counts["confirmed"]
     return ExitCode.SOME_FAILED if failed else ExitCode.OK

@@ -1,1 +1,1 @@
-"""What stands behind `iterable_client`: transport, responses, retry, pace, bulk."""
+"""The parts of `iterable_client`: HTTP, authentication, payloads, responses, retries, limits."""

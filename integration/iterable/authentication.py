@@ -1,4 +1,4 @@
-"""How a request proves who sends it: an API key, or an API key and a token for its user."""
+"""Authentication of requests: an API key, or an API key and a token for the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jwt.warnings import InsecureKeyLengthWarning
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# The secret is Iterable's choice: nobody who reads a warning about its length could change it.
+# Iterable chooses the secret, so a warning about its length would not help the operator.
 warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
 logger = logging.getLogger(__name__)
@@ -24,14 +24,14 @@ TOKEN_LIFETIME_SECONDS = 3600
 
 
 class SecretError(ValueError):
-    """A JWT secret with which no token can be signed; the message does not show it."""
+    """A JWT secret that cannot sign a token; the message does not contain the secret."""
 
 
 class Authentication(Protocol):
-    """Gives the headers for one request."""
+    """Provides the headers of a request."""
 
     def headers(self, email: str | None) -> dict[str, str]:
-        """The headers of a request about `email`, or of one about many users."""
+        """The headers of a request about `email`, or of a bulk request (None)."""
         ...
 
 
@@ -41,20 +41,20 @@ class ApiKeyAuthentication:
 
     api_key: str = field(repr=False)
 
-    def headers(self, email: str | None) -> dict[str, str]:  # noqa: ARG002  same for everybody
-        """The key, whoever the request is about."""
+    def headers(self, email: str | None) -> dict[str, str]:  # noqa: ARG002  same for all users
+        """The key, whatever user the request is about."""
         return {"Api-Key": self.api_key}
 
 
 @dataclass(frozen=True, slots=True)
 class JwtAuthentication:
-    """A JWT key: `Api-Key` and beside it a token that names the user of the request.
+    """A JWT-enabled key: `Api-Key`, and a token for the user of the request.
 
-    Each request gets a token of its own, so that none is ever used past its time, however
-    long a retry waits. Source: Iterable, "JWT-enabled API keys".
+    Each request gets a new token, so that no token expires during the wait before a retry.
+    Source: Iterable, "JWT-enabled API keys".
 
     Raises:
-        SecretError: when it is made, so that no run begins with such a secret.
+        SecretError: on creation, so that no run starts with such a secret.
     """
 
     api_key: str = field(repr=False)
@@ -101,10 +101,10 @@ def _signed(claims: dict[str, object], secret: str) -> str:
 
 
 def authentication_of(api_key: str, jwt_secret: str | None) -> Authentication:
-    """By a token too, if there is a secret to sign it with.
+    """Authentication with a token if there is a secret to sign it.
 
     Raises:
-        SecretError: the secret cannot be one.
+        SecretError: the secret cannot sign a token.
     """
     if jwt_secret is None:
         return ApiKeyAuthentication(api_key)

@@ -1,7 +1,7 @@
-"""Many users in one call: how a batch is cut, and whose failure an answer speaks of. Pure.
+"""Bulk calls: how batches are formed, and which users a bulk response reports as failed. Pure.
 
-A bulk answer of status 200 may hold failures. They are named by value and never by index,
-in lower case, so each user is in a call once. Limits and shapes: Iterable's
+A bulk response with status 200 may report failures. It names users by email and never by index,
+in lower case, so each user is in a call only once. Limits and shapes: Iterable's
 `POST /api/users/bulkUpdate` and `POST /api/events/trackBulk`.
 """
 
@@ -24,7 +24,7 @@ _ENVELOPES: dict[Call, tuple[bytes, bytes]] = {
     "events_track": (b'{"events":[', b"]}"),
 }
 _ENVELOPE_BYTES = 16  # at least as long as any of them
-# One record can make Iterable refuse the whole call with these.
+# With these codes Iterable refuses the whole call because of one record.
 _REFUSED_FOR_ONE = frozenset({"RequestFieldsTypesMismatched", "BadJsonBody", "BatchTooLarge"})
 
 
@@ -33,14 +33,14 @@ class BulkRefusedError(Exception):
 
 
 class ResultGroup(NamedTuple):
-    """Users of a bulk call with the same outcome; without a result they must be told apart."""
+    """Users of a bulk call with the same result, or with None if smaller calls must show it."""
 
     users: Sequence[PendingUser]
     result: CallResult | None
 
 
 def bulk_body(call: Call, users: Sequence[PendingUser]) -> bytes:
-    """The body of the bulk call: the same items that the single calls send."""
+    """The body of the bulk call: its items are the bodies of the single calls."""
     start, end = _ENVELOPES[call]
     return start + b",".join([user.body(call) for user in users]) + end
 
@@ -51,9 +51,9 @@ def next_batch(
     """Take users until a limit is reached: items, bytes of either body, each email once.
 
     Args:
-        users: whom to take from.
-        held_back: a user that was taken but did not fit any more; carried to the next call.
-        limit: items.
+        users: the source.
+        held_back: receives a user that was taken but did not fit, for the next call.
+        limit: the maximum number of users.
     """
     batch: list[PendingUser] = []
     emails: set[str] = set()
@@ -77,39 +77,42 @@ def next_batch(
 def split_bulk_result(
     call: Call, users: Sequence[PendingUser], result: CallResult
 ) -> list[ResultGroup]:
-    """Share out a bulk call's result to its users.
+    """Split a bulk call's result by user.
 
-    The users of a call that was refused because of some record, or that counts more failures
-    than it names, or whose counts cannot be right, come back without a result: only smaller
-    calls can tell. What something in between refused may have been refused for being a bulk
-    call: even a user alone comes back.
+    Users get no result if the call was refused because of one record, if it counts more failures
+    than it names, or if its counts cannot be right: only smaller calls can show their outcomes. A
+    firewall may have refused the call because it is a bulk call, so then even a single user gets
+    no result.
     """
     if not result.success:
         return [ResultGroup(users, None if _is_for_one(result, len(users)) else result)]
-    answer = result.response if isinstance(result.response, dict) else {}
-    if call == "events_track" and EVENT_NAME in _strings(answer.get("disallowedEventNames")):
+    response = result.response if isinstance(result.response, dict) else {}
+    if call == "events_track" and EVENT_NAME in _strings(response.get("disallowedEventNames")):
         refusal = {"disallowedEventNames": [EVENT_NAME]}
         return [ResultGroup(users, _refused(result, refusal))]
-    failed, others = _named_failures(users, result, answer)
-    failures = _failures_counted(answer, len(users))
+    failed, others = _named_failures(users, result, response)
+    failures = _failures_counted(response, len(users))
     if failures is None and others:
         return [*failed, ResultGroup(others, None)]
     if failures is not None and failures > len(failed) and others:
-        return [*failed, ResultGroup(others, None if len(others) > 1 else _refused(result, answer))]
-    return failed + ([ResultGroup(others, _delivered(result, answer))] if others else [])
+        return [
+            *failed,
+            ResultGroup(others, None if len(others) > 1 else _refused(result, response)),
+        ]
+    return failed + ([ResultGroup(others, _delivered(result, response))] if others else [])
 
 
 def filtered_out_fields(result: CallResult) -> list[str]:
-    """Fields that the project dropped in silence."""
-    answer = result.response if isinstance(result.response, dict) else {}
-    return sorted(_strings(answer.get("filteredOutFields")))
+    """The fields that the project dropped without an error."""
+    response = result.response if isinstance(result.response, dict) else {}
+    return sorted(_strings(response.get("filteredOutFields")))
 
 
 def _named_failures(
-    users: Sequence[PendingUser], result: CallResult, answer: dict[str, object]
+    users: Sequence[PendingUser], result: CallResult, response: dict[str, object]
 ) -> tuple[list[ResultGroup], list[PendingUser]]:
-    """The users that the answer names, a share each, and the others."""
-    reasons = _reasons_by_email(answer)
+    """The users that the response names, in a group each, and the others."""
+    reasons = _reasons_by_email(response)
     if not reasons:
         return [], list(users)
     failed: list[ResultGroup] = []
@@ -124,11 +127,11 @@ def _named_failures(
     return failed, others
 
 
-def _reasons_by_email(answer: dict[str, object]) -> dict[str, str]:
-    """The list in which each failed email stands; the deprecated top-level list comes last."""
-    lists = answer.get("failedUpdates")
+def _reasons_by_email(response: dict[str, object]) -> dict[str, str]:
+    """The name of the list that has each failed email; the deprecated top-level list comes last."""
+    lists = response.get("failedUpdates")
     named = list(lists.items()) if isinstance(lists, dict) else []
-    named.append(("invalidEmails", answer.get("invalidEmails")))
+    named.append(("invalidEmails", response.get("invalidEmails")))
     reasons: dict[str, str] = {}
     for name, emails in named:
         for email in _strings(emails):
@@ -153,9 +156,9 @@ def _refused(result: CallResult, response: object) -> CallResult:
     )
 
 
-def _delivered(result: CallResult, answer: dict[str, object]) -> CallResult:
-    """Without the lists of the others' failures, which would be repeated for every user."""
-    counts = {name: answer[name] for name in ("successCount", "failCount") if name in answer}
+def _delivered(result: CallResult, response: dict[str, object]) -> CallResult:
+    """A success, without the lists of other users' failures, which every user would repeat."""
+    counts = {name: response[name] for name in ("successCount", "failCount") if name in response}
     return CallResult(
         success=True,
         response=counts,
@@ -165,16 +168,16 @@ def _delivered(result: CallResult, answer: dict[str, object]) -> CallResult:
     )
 
 
-def _failures_counted(answer: dict[str, object], users: int) -> int | None:
-    """How many users failed by the answer's counts, or None if these cannot be right."""
-    successes, failures = answer.get("successCount"), answer.get("failCount", 0)
+def _failures_counted(response: dict[str, object], users: int) -> int | None:
+    """The number of failed users by the response's counts, or None if these cannot be right."""
+    successes, failures = response.get("successCount"), response.get("failCount", 0)
     if not (_is_count(successes, users) and _is_count(failures, users)):
         return None
     return max(failures, users - successes)
 
 
 def _is_count(value: object, users: int) -> TypeGuard[int]:
-    # JSON's true is an int to Python.
+    # JSON's true is an int in Python.
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= users
 
 

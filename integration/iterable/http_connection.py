@@ -1,11 +1,11 @@
-"""Connections on which each request gets its own answer, and gets it in time.
+"""Connections on which each request gets its own response, within the timeout.
 
-Python's http.client skips only a 100 before the real answer, bounds each read but not the
-whole, and forgets what it read beyond the end of an answer. Here
+Python's http.client skips only a 100 before the final response, limits each read but not the
+whole exchange, and forgets what it read beyond the end of a response. Here
 
-    an answer after a 1xx       is the real one; the connection is not used again
-    bytes beyond an answer      end the connection: they are nobody's
-    the whole exchange          ends `timeout` seconds after it began, however it drips
+    a response after a 1xx      is the final one; the connection is not used again
+    bytes beyond a response     close the connection: they belong to no request
+    the whole exchange          ends `timeout` seconds after it began, however slowly bytes arrive
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ else:
 _TLS_RECORD_BYTES = 16_384
 
 
-class _AnswerStream(io.RawIOBase):
-    """The bytes of a socket until a moment; after `stop`, as if none were there."""
+class _ResponseStream(io.RawIOBase):
+    """Reads from a socket until a deadline; after `stop`, reads nothing."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw = raw
@@ -43,83 +43,83 @@ class _AnswerStream(io.RawIOBase):
         self._stopped = False
 
     def readable(self) -> bool:
-        """It is for reading."""
+        """True: this is a stream to read from."""
         return True
 
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  as io has it
-        """Wait for bytes no longer than until the deadline."""
+    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401  as in io
+        """Wait for bytes until the deadline."""
         if self._stopped:
             return None
         self._sock.settimeout(_seconds_until(self._deadline))
         return self._raw.readinto(buffer)
 
     def stop(self) -> None:
-        """Nothing more is wanted."""
+        """Read nothing more from the socket."""
         self._stopped = True
 
     def close(self) -> None:
-        """Let go of the socket, which is closed when its connection lets go of it too."""
+        """Release the socket, which is closed when its connection releases it too."""
         self._raw.close()
         super().close()
 
 
-class _AnswerReader(io.BufferedReader):
-    """Knows at its end whether more had been read than was wanted."""
+class _ResponseReader(io.BufferedReader):
+    """A reader that knows, once closed, whether it read more than the response."""
 
-    has_rest = False
+    has_unread = False
 
-    def __init__(self, stream: _AnswerStream) -> None:
+    def __init__(self, stream: _ResponseStream) -> None:
         super().__init__(stream)
         self._stream = stream
 
     def close(self) -> None:
-        """Look at what is left, then let go."""
+        """Look for buffered bytes, then close."""
         if not self.closed:
             self._stream.stop()
-            self.has_rest = bool(self.peek(1))
+            self.has_unread = bool(self.peek(1))
         super().close()
 
 
 class _Response(http.client.HTTPResponse):
-    """One answer, read from `sock` until `deadline`; interim ones before it are skipped."""
+    """A response, read from `sock` until `deadline`; interim responses before it are skipped."""
 
     def __init__(self, sock: socket.socket, deadline: float, **options: Any) -> None:  # noqa: ANN401
         super().__init__(sock, **options)
         raw = self.fp.detach()
-        self.reader = _AnswerReader(_AnswerStream(raw, sock, deadline))
+        self.reader = _ResponseReader(_ResponseStream(raw, sock, deadline))
         self.fp = self.reader
 
     def begin(self) -> None:
-        """Read status and headers of the real answer."""
+        """Read status and headers of the final response."""
         super().begin()
         if self.status < 200:
-            self._skip_interim_answers()
-            # Whoever sends them may send more, which would be the next call's answer.
+            self._skip_interim_responses()
+            # A server that sends one may send more, which would be taken for the next response.
             self.will_close = True
 
-    def _skip_interim_answers(self) -> None:
-        # After a 101 the other side speaks another protocol: nothing comes after it.
+    def _skip_interim_responses(self) -> None:
+        # After a 101 the server speaks another protocol: no other response follows.
         while self.status < 200 and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = self.msg = None  # type: ignore[assignment]  # what "not begun" means
+            self.headers = self.msg = None  # type: ignore[assignment]  # so that begin() runs again
             super().begin()
 
 
-class _OwnAnswers(_Connection):
-    """What is added to urllib3's connections: it stands before them in the bases."""
+class _OwnResponses(_Connection):
+    """The additions to urllib3's connections; a mixin that comes first in the bases."""
 
     _deadline = 0.0
-    _answer: _Response | None = None
+    _last_response: _Response | None = None
     _held_back: list[bytes] | None = None
 
     def connect(self) -> None:
-        """Connect within the timeout, a proxy's answer included; the request has its own."""
-        self._answer = None
+        """Connect within the timeout, proxy included; the request gets a new timeout."""
+        self._last_response = None
         self._begin_exchange()
         super().connect()
         self._begin_exchange()
 
     def request(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
-        """Send a request, headers and body at once; now the time for its answer runs."""
+        """Send headers and body of a request together, and start its timeout."""
         self._begin_exchange()
         self._held_back = []
         try:
@@ -129,7 +129,7 @@ class _OwnAnswers(_Connection):
         self._send_all(b"".join(parts))
 
     def send(self, data: Any) -> None:  # noqa: ANN401  bytes, of all that http.client allows
-        """Send what is no part of a request: words to a proxy."""
+        """Collect the parts of a request; send anything else, such as CONNECT to a proxy."""
         if self._held_back is None:
             super().send(data)
         else:
@@ -139,7 +139,7 @@ class _OwnAnswers(_Connection):
         if self.sock is None:
             self.connect()
         if isinstance(self.sock, ssl.SSLSocket):
-            # Python gives each record the whole timeout.
+            # Python applies the whole timeout to each record.
             for start in range(0, len(data), _TLS_RECORD_BYTES):
                 self.sock.settimeout(_seconds_until(self._deadline))
                 self.sock.sendall(data[start : start + _TLS_RECORD_BYTES])
@@ -147,30 +147,30 @@ class _OwnAnswers(_Connection):
             self.sock.sendall(data)
 
     def response_class(self, sock: socket.socket, **options: Any) -> _Response:  # type: ignore[override]  # noqa: ANN401
-        """What http.client calls to read an answer, a proxy's included."""
-        self._answer = _Response(sock, self._deadline, **options)
-        return self._answer
+        """The factory that http.client calls to read a response, including a proxy's."""
+        self._last_response = _Response(sock, self._deadline, **options)
+        return self._last_response
 
     @property
     def is_connected(self) -> bool:
-        """Whether it can be used again: it is open, and nothing is left to read."""
+        """Whether the connection can be used again: it is open and has no unread bytes."""
         return super().is_connected and not self._has_unread()
 
     def _has_unread(self) -> bool:
-        if self._answer is not None and self._answer.reader.has_rest:
+        if self._last_response is not None and self._last_response.reader.has_unread:
             return True
-        # What was decrypted already is not seen by looking at the socket.
+        # Bytes that are already decrypted cannot be seen on the socket.
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def _begin_exchange(self) -> None:
         self._deadline = time.monotonic() + (self.timeout or 0)
 
 
-class _PlainConnection(_OwnAnswers, HTTPConnection):
+class _PlainConnection(_OwnResponses, HTTPConnection):
     """HTTP."""
 
 
-class _TLSConnection(_OwnAnswers, HTTPSConnection):
+class _TLSConnection(_OwnResponses, HTTPSConnection):
     """HTTPS."""
 
 
@@ -185,23 +185,23 @@ class _TLSPool(HTTPSConnectionPool):
 _POOLS = {"http": _PlainPool, "https": _TLSPool}
 
 
-class OwnAnswersAdapter(HTTPAdapter):
-    """requests' HTTPAdapter over such connections, with a proxy or without."""
+class OwnResponsesAdapter(HTTPAdapter):
+    """requests' HTTPAdapter with such connections, direct or through a proxy."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
-        """As the base does, for direct connections."""
+        """Create the pool manager for direct connections."""
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:  # noqa: ANN401
-        """As the base does, for connections through a proxy."""
+        """Create the pool manager for connections through a proxy."""
         manager: ProxyManager = super().proxy_manager_for(proxy, **options)
         manager.pool_classes_by_scheme = _POOLS
         return manager
 
 
 def _seconds_until(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
         raise TimeoutError("timed out")
-    return left
+    return remaining

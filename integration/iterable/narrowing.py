@@ -1,9 +1,9 @@
-"""A bulk call was refused because of some records: is another one worth it, or single calls? Pure.
+"""Whether to split a bulk call that was refused because of some records, or to make single calls.
 
-At Iterable's published limits a bulk profile call takes as long as 100 single ones, a bulk
-event call as long as 200. Halving finds one culprit among many users cheaply, and many culprits
-at a price far above that of calling everyone singly. So each call has a budget: at most 1.2
-times the cost of single calls, over the whole run, whatever the answers are.
+At Iterable's published limits a bulk profile call takes as long as 100 single calls, a bulk
+event call as long as 200. Halving finds one bad record among many users cheaply, but many bad
+records at a far higher cost than single calls for all users. So each kind of call has a budget:
+at most 1.2 times the cost of single calls, over the whole run, whatever the responses are.
 """
 
 from __future__ import annotations
@@ -22,22 +22,25 @@ if TYPE_CHECKING:
     from integration.core.models import Call, PendingUser
 
 MAX_EXTRA_SHARE = 0.2
-# A piece with one culprit is worth splitting when two halves of it, tried in turn, cost less on
-# average than single calls for all: 1.5 bulk calls and half the users, against the users.
+# Splitting users with one bad record pays if sending the two halves one after the other costs less
+# on average than single calls for all: 1.5 bulk calls and half the users, against all users.
 MIN_CALLS_WORTH_SPLITTING = 3
 
 
 def cost_in_single_calls(call: Call) -> float:
-    """How many single calls Iterable allows in the time of one bulk call."""
+    """The number of single calls that Iterable allows in the time of one bulk call."""
     return PUBLISHED_LIMITS[ENDPOINTS[call]] / PUBLISHED_LIMITS[BULK_ENDPOINTS[call]]
 
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """What bulk calls have cost so far, in single calls, and for how many users they did.
+    """What bulk calls have cost and achieved so far.
 
-    `users` were to be sent in bulk; bulk calls gave `resolved` of them an outcome; the others
-    need, or may come to need, a single call each.
+    Attributes:
+        users: the users to send in bulk.
+        resolved: those that bulk calls gave an outcome; the others may need a single call each.
+        spent: the cost of bulk calls, in single calls.
+        refused: whether a bulk call was refused because of some records.
     """
 
     users: int = 0
@@ -46,9 +49,9 @@ class Spending:
     refused: bool = False
 
     def allows(self, cost: float) -> bool:
-        """Whether one more bulk call, should it be refused, keeps the cost within its bound.
+        """Whether one more bulk call stays within the budget even if it is refused.
 
-        As long as no call was refused there is no reason to expect that.
+        Always true before the first refusal.
         """
         if not self.refused:
             return True
@@ -57,7 +60,7 @@ class Spending:
 
 
 def is_worth_splitting(users: int, cost: float) -> bool:
-    """Whether to look for one culprit among these users by bulk calls."""
+    """Whether to look for one bad record among these users by bulk calls."""
     return users > MIN_CALLS_WORTH_SPLITTING * cost
 
 
@@ -70,14 +73,14 @@ class BulkBudget:
         self._spending = Spending()
 
     def add_users(self, number: int) -> None:
-        """These users are to be sent in bulk."""
+        """Add users that are to be sent in bulk."""
         with self._lock:
             self._spending = replace(self._spending, users=self._spending.users + number)
 
     def take_call(self, users: int) -> bool:
-        """Take the cost of a bulk call out of the budget, if there is enough left.
+        """Spend the cost of a bulk call; False if the budget does not allow it.
 
-        The first user of a run goes alone in either mode, at nobody's cost.
+        The first user of a run is sent alone in either mode, so that call is free.
         """
         with self._lock:
             if not self._spending.allows(self.cost):
@@ -87,8 +90,8 @@ class BulkBudget:
             self._spending = replace(self._spending, spent=self._spending.spent + cost)
             return True
 
-    def note(self, *, resolved: int, unresolved: int) -> None:
-        """A bulk call is over."""
+    def record(self, *, resolved: int, unresolved: int) -> None:
+        """Record the outcome of a bulk call."""
         with self._lock:
             self._spending = replace(
                 self._spending,
@@ -102,19 +105,20 @@ def send_in_pieces(
     send_once: Callable[[Sequence[PendingUser]], list[ResultGroup]],
     budget: BulkBudget,
 ) -> Iterator[ResultGroup]:
-    """Send users by bulk calls as long as they pay.
+    """Send users by bulk calls as long as that pays.
 
-    After a refusal the first half is tried. If it goes through, the culprit is in the other
-    half, which is split at once; if it is refused, the other half is tried too, and when both
-    are refused there are many culprits.
+    After a refusal the first half is sent. If it succeeds, the bad record is in the other half,
+    which is split at once. If it is refused, the other half is sent too, and if both are refused
+    there are many bad records.
 
     Args:
-        users: of one batch.
-        send_once: makes one bulk call; users without a result must be told apart.
+        users: one batch.
+        send_once: makes one bulk call and returns its groups of users.
         budget: of this kind of call.
 
     Yields:
-        Users with their result; in the end, without one, the users that need single calls.
+        Groups of users with their result; at the end, without a result, the users that need
+        single calls.
     """
     budget.add_users(len(users))
     suspects = users
@@ -122,16 +126,16 @@ def send_in_pieces(
         suspects = yield from _send_piece(users, send_once, budget)
     while is_worth_splitting(len(suspects), budget.cost) and budget.take_call(len(suspects) // 2):
         first, second = _halves(suspects)
-        left = yield from _send_piece(first, send_once, budget)
-        if not left:
+        first_unresolved = yield from _send_piece(first, send_once, budget)
+        if not first_unresolved:
             suspects = second
             continue
-        suspects = [*left, *second]
+        suspects = [*first_unresolved, *second]
         if not budget.take_call(len(second)):
             break
-        right = yield from _send_piece(second, send_once, budget)
-        suspects = [*left, *right]
-        if right:
+        second_unresolved = yield from _send_piece(second, send_once, budget)
+        suspects = [*first_unresolved, *second_unresolved]
+        if second_unresolved:
             break
     if suspects:
         yield ResultGroup(suspects, None)
@@ -142,11 +146,11 @@ def _send_piece(
     send_once: Callable[[Sequence[PendingUser]], list[ResultGroup]],
     budget: BulkBudget,
 ) -> Generator[ResultGroup, None, list[PendingUser]]:
-    """Make one bulk call, pass on the results and return the users that have none."""
-    shares = send_once(users)
-    unresolved = [user for share in shares if share.result is None for user in share.users]
-    budget.note(resolved=len(users) - len(unresolved), unresolved=len(unresolved))
-    yield from (share for share in shares if share.result is not None)
+    """Make one bulk call, yield the results and return the users without one."""
+    groups = send_once(users)
+    unresolved = [user for group in groups if group.result is None for user in group.users]
+    budget.record(resolved=len(users) - len(unresolved), unresolved=len(unresolved))
+    yield from (group for group in groups if group.result is not None)
     return unresolved
 
 

@@ -1,7 +1,7 @@
-"""From a row of Query 2 to the two JSON bodies that Iterable gets. Pure functions.
+"""The two JSON bodies that Iterable gets for a row of Query 2. Pure functions.
 
 Shapes: Iterable's `POST /api/users/update` and `POST /api/events/track`. The same bytes are
-an item of the bulk calls.
+an item in a bulk call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from integration.core.models import PageView
 
 EVENT_NAME = "page_view"
-# This program's own namespace for event ids. Changing it would send every event again.
+# The namespace of event ids. With another one, every event would be created a second time.
 EVENT_NAMESPACE = uuid.UUID("8c0e4a52-6b1f-5d1c-9a53-2f4f0c1a7be1")
 MAX_EMAIL = 255
 
@@ -29,7 +29,7 @@ _SECOND = timedelta(seconds=1)
 
 
 class RecordError(AppError):
-    """A row of Query 2 cannot be sent as it is; the message is one line that names it."""
+    """A row of Query 2 cannot be sent; the message is one line that names the row."""
 
     exit_code = ExitCode.UNAVAILABLE
 
@@ -73,15 +73,15 @@ def event_payload(view: PageView) -> bytes:
 def event_id(view: PageView) -> str:
     """The UUIDv5 of customer, page and time: the same view always gives the same id.
 
-    Iterable updates an event whose id it has, so that a repeat never makes a second one.
-    The customer is named by id and email, since two databases may share one project.
+    Iterable updates an event with a known id, so a retry never creates a second event. The id
+    depends on the customer's id and email, because two databases may share one project.
     """
     return _event_id(view.id, view.email, view.page, timestamp_text(view.event_time))
 
 
 def _event_id(customer_id: object, email: object, page: str | None, timestamp: str) -> str:
     name = f"{customer_id}|{str(email or '').lower()}|{page}|{timestamp}"
-    # What uuid.uuid5 does (RFC 9562, section 5.5), at a third of its price.
+    # What uuid.uuid5 does (RFC 9562, section 5.5), in a third of the time.
     digest = bytearray(_namespace_hash(name))
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
@@ -90,12 +90,12 @@ def _event_id(customer_id: object, email: object, page: str | None, timestamp: s
 
 
 def timestamp_text(moment: datetime) -> str:
-    """`YYYY-MM-DD HH:MM:SS`, as the CSV and the event carry it; a fraction is cut off."""
+    """`YYYY-MM-DD HH:MM:SS`, as in the CSV and the event; fractions of a second are cut off."""
     return str(moment)[:19]
 
 
 def undeliverable_reason(email: object) -> str | None:
-    """Why no profile can be stored under this email, or None when it has a chance."""
+    """Why Iterable cannot accept this email, or None if it may."""
     if not email:
         return "not sent: the customer has no email"
     if not isinstance(email, str):

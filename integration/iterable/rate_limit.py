@@ -1,4 +1,4 @@
-"""How fast an endpoint may be called: paced below a ceiling, slower when Iterable says so.
+"""How fast an endpoint may be called: below a ceiling, and slower after a 429.
 
 The arithmetic is pure (`Pace`); `RateLimiter` adds the clock, the lock and the waiting.
 """
@@ -24,30 +24,32 @@ PUBLISHED_LIMITS: dict[str, float] = {
     "events/get": 100.0,
 }
 
-# A thread that wakes up late may catch up this much, or every delay would be lost for good.
+# A thread that wakes up late may catch up this much; otherwise every delay would lower the rate.
 CATCH_UP_SECONDS = 0.02
-# Calls that are paced exactly at the limit still meet on the way, and one is then refused.
+# Calls that are sent exactly at the limit bunch up on the way, and one is then refused.
 SAFETY = 0.985
 MIN_SHARE = 0.01
 MAX_HOLD_SECONDS = 60.0
-# A cut needs a moment to show its effect: refusals until then are no reason for another.
-# After it, what was lost returns in about a second; near the rate that was refused it grows
-# slowly, and faster again when nothing was refused for a while.
+# A cut takes a moment to show its effect: 429s until then do not cause another cut. Afterwards
+# the rate recovers in about a second to just below the refused rate. From there it grows slowly,
+# and faster again when there was no 429 for a while.
 SETTLE_SECONDS = 0.5
 RECOVERY_PER_SECOND = 0.5
 NEAR_REFUSED = 0.95
 PROBE_PER_SECOND = 0.01
 BOLD_PROBE_PER_SECOND = 0.10
 BOLD_AFTER_SECONDS = 15.0
-# Stop in slices, so that a stop of the run is noticed.
+# Sleep in slices, to notice when the run stops.
 MAX_SLEEP_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Calls per second as of a moment; times are seconds of any steady clock.
+    """An endpoint's rate at a moment; rates are calls per second, times seconds of a steady clock.
 
-    `refused_rate` is the rate at which the last 429 came, or the ceiling before any.
+    Attributes:
+        refused_rate: the rate at the last 429, or the ceiling before any.
+        cut_at: when the rate was last halved.
     """
 
     ceiling: float
@@ -58,12 +60,12 @@ class Pace:
 
     @classmethod
     def at_ceiling(cls, ceiling: float, now: float) -> Pace:
-        """The pace before any refusal."""
+        """The pace before any 429."""
         return cls(ceiling, ceiling, ceiling, now, -BOLD_AFTER_SECONDS)
 
 
 def recovered(pace: Pace, now: float) -> Pace:
-    """The pace after the quiet time since it last changed; never above the ceiling."""
+    """The pace after the time without a 429 since it last changed; never above the ceiling."""
     seconds = now - pace.changed_at
     if seconds <= 0 or pace.rate >= pace.ceiling:
         return replace(pace, changed_at=max(now, pace.changed_at))
@@ -78,7 +80,7 @@ def recovered(pace: Pace, now: float) -> Pace:
 
 
 def refused(pace: Pace, sent_at: float, now: float) -> Pace:
-    """The pace after a 429: half, but once for all calls that were sent around the cut."""
+    """The pace after a 429: half, but only once for all calls that were sent around the cut."""
     if sent_at <= pace.cut_at + SETTLE_SECONDS:
         return pace
     lowest = pace.ceiling * MIN_SHARE
@@ -92,7 +94,7 @@ def refused(pace: Pace, sent_at: float, now: float) -> Pace:
 
 
 class RateLimiter:
-    """One endpoint's pace, shared by all threads that call it."""
+    """Limits the rate of one endpoint; shared by all threads that call it."""
 
     def __init__(
         self,
@@ -112,31 +114,36 @@ class RateLimiter:
 
     @property
     def calls_per_second(self) -> float:
-        """The pace at this moment."""
+        """The current rate."""
         with self._lock:
             return recovered(self._pace, self._clock()).rate
 
     def now(self) -> float:
-        """The time on the clock that turns and deadlines are told by."""
+        """The time on the clock of turns and deadlines."""
         return self._clock()
 
     def wait_for_turn(self, deadline: float = math.inf) -> float:
-        """Sleep until this call's turn, or until the run stops; returns the time of sending.
+        """Sleep until this call's turn, or until the run stops, and return the time.
 
-        A turn after `deadline` is neither waited for nor taken: its time is returned at once.
+        If the turn is after `deadline`, it is not taken, and its time is returned at once.
         """
         while True:
             slot = self._reserve(deadline)
             if slot > deadline:
                 return slot
-            while (left := slot - self._clock()) > 0 and not self._stopping():
-                self._sleep(min(left, MAX_SLEEP_SECONDS))
-            # A hold that came while this call was waiting for its turn counts for it too.
+            while (remaining := slot - self._clock()) > 0 and not self._stopping():
+                self._sleep(min(remaining, MAX_SLEEP_SECONDS))
+            # A hold that started during this wait applies to this call too.
             if self._held_until <= self._clock() or self._stopping():
                 return self._clock()
 
     def slow_down(self, sent_at: float, hold_seconds: float) -> None:
-        """A call that was sent at `sent_at` was refused; nobody calls for `hold_seconds`."""
+        """Lower the rate after a 429.
+
+        Args:
+            sent_at: when the refused call was sent.
+            hold_seconds: how long no call is sent.
+        """
         with self._lock:
             now = self._clock()
             self._pace = refused(recovered(self._pace, now), sent_at, now)
@@ -155,7 +162,7 @@ class RateLimiter:
 
 
 def published_limiters(share: float, stopping: Callable[[], bool]) -> dict[str, RateLimiter]:
-    """A limiter for each endpoint, at this share of what Iterable publishes."""
+    """A limiter for each endpoint, at this share of Iterable's published limit."""
     return {
         endpoint: RateLimiter(limit * share, stopping=stopping)
         for endpoint, limit in PUBLISHED_LIMITS.items()

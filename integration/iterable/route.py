@@ -1,6 +1,6 @@
-"""The way to Iterable that the environment sets: a proxy, and whose certificates to trust.
+"""The proxy and the CA bundle that the environment sets for requests to Iterable.
 
-RouteError    the variable that the message names cannot be used as it is
+RouteError    the variable that the message names cannot be used
 """
 
 from __future__ import annotations
@@ -25,14 +25,18 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 class RouteError(ValueError):
-    """A variable for proxy or CA that cannot be used; the message shows no login."""
+    """A variable for proxy or CA that cannot be used; the message contains no credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How requests reach Iterable; the variables are named for messages.
+    """How requests reach Iterable.
 
-    `proxies` and `verify` are what requests' adapter takes.
+    Attributes:
+        proxies: as requests' adapter takes them.
+        proxy_variable: the variable to name in messages about the proxy.
+        verify: as requests' adapter takes it.
+        ca_variable: the variable to name in messages about certificates.
     """
 
     proxies: Mapping[str, str] = field(repr=False)
@@ -45,10 +49,10 @@ def route_to(base_url: str) -> Route:
     """Read the environment as requests does: HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, ….
 
     Raises:
-        RouteError: a variable that counts for this address cannot be used.
+        RouteError: a variable that applies to this address cannot be used.
     """
     parts = urlsplit(base_url)
-    # A proxy cannot reach this machine's own loopback, where the sandbox is.
+    # A proxy cannot reach this machine's loopback address, where the mock server is.
     loopback = is_loopback(parts.hostname or "")
     proxy = None if loopback else select_proxy(base_url, get_environ_proxies(base_url))
     proxy_variable = _proxy_variable(parts.scheme, proxy)
@@ -64,17 +68,17 @@ def route_to(base_url: str) -> Route:
 
 
 def _proxy_variable(scheme: str, proxy: str | None) -> str:
-    """The variable that names this proxy: of the scheme or of all, in either case."""
+    """The variable that sets this proxy, for the scheme or for all, in upper or lower case."""
     names = (f"{scheme}_proxy", "all_proxy")
-    given = (name for name in os.environ if name.lower() in names and os.environ[name] == proxy)
-    return next(given, f"{scheme}_proxy".upper())
+    names_set = (name for name in os.environ if name.lower() in names and os.environ[name] == proxy)
+    return next(names_set, f"{scheme}_proxy".upper())
 
 
 def _proxy_url(variable: str, proxy: str) -> str:
     url = proxy if "://" in proxy else f"http://{proxy}"
     try:
         parts = parse_url(url)
-        HTTPAdapter().proxy_headers(url)  # raises at a login that no header can carry
+        HTTPAdapter().proxy_headers(url)  # raises if a header cannot carry the login
     except ValueError:
         parts = None
     if parts is None or parts.scheme not in {"http", "https"} or not parts.host:

@@ -16,7 +16,7 @@ import urllib3
 from requests.structures import CaseInsensitiveDict
 
 from integration.core.redaction import SecretMask, proxy_secrets, proxy_users
-from integration.iterable.http_connection import OwnAnswersAdapter
+from integration.iterable.http_connection import OwnResponsesAdapter
 from integration.iterable.responses import HttpResponse
 from integration.iterable.route import route_to
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 
 PROGRAM = "iterable-integration"
 MAX_REASON = 200
-# A reading call's 200 events may be a few MB. A few hundred KB of gzip may be a GB.
-MAX_ANSWER_BYTES = 16_000_000
+# 200 events may be a few MB; a few hundred KB of gzip may be a GB.
+MAX_RESPONSE_BYTES = 16_000_000
 _PART_BYTES = 65_536
 
 
 class Transport:
     """Keep-alive connections to `base_url`, safe to use from `connections` threads at once.
 
-    Requests are prepared here and handed straight to requests' HTTPAdapter: what a Session
-    does per request (cookies, hooks, redirects, reading the environment) costs more than
-    the request itself. Proxy and CA settings of the environment are read once.
+    Requests are prepared here and passed directly to requests' HTTPAdapter: what a Session does
+    per request (cookies, hooks, redirects, reading the environment) costs more than the request
+    itself. The environment's proxy and CA settings are read once.
 
     Raises:
-        RouteError: when it is made, if one of them cannot be used.
+        RouteError: on creation, if one of these settings cannot be used.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class Transport:
         self._timeout_seconds = timeout_seconds
         self._mask = mask
         self._user_agent = user_agent
-        self._adapter = OwnAnswersAdapter(pool_connections=1, pool_maxsize=connections)
+        self._adapter = OwnResponsesAdapter(pool_connections=1, pool_maxsize=connections)
         self._route = route_to(base_url)
         self._proxy_mask = SecretMask(proxy_secrets(os.environ) | proxy_users(os.environ))
 
     def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> HttpResponse:
         """POST a JSON body, or GET without one.
 
-        The answer is free of secrets, even if the server echoed them.
+        The response contains no secrets, even if the server echoed them.
         """
         request = requests.PreparedRequest()
         request.method = "GET" if body is None else "POST"
@@ -91,9 +91,9 @@ class Transport:
             )
             content = _content_of(response)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            return self._no_answer(error)
+            return self._no_response(error)
         if content is None:
-            reason = f"the answer is longer than {MAX_ANSWER_BYTES // 1_000_000} MB"
+            reason = f"the response is longer than {MAX_RESPONSE_BYTES // 1_000_000} MB"
             return HttpResponse(None, error="invalid_response", reason=reason)
         status = response.status_code
         return HttpResponse(
@@ -104,40 +104,40 @@ class Transport:
             stop_reason=stop_reason_of_status(status, self._route),
         )
 
-    def _no_answer(self, error: Exception) -> HttpResponse:
+    def _no_response(self, error: Exception) -> HttpResponse:
         kind, reason = explain(error, self._timeout_seconds)
-        # It may name a file of the environment, whose bytes no JSON can carry.
+        # It may contain a file name from the environment with bytes that JSON cannot represent.
         masked = self._proxy_mask(self._mask(reason)).encode("utf-8", "backslashreplace").decode()
         stop_reason = self._proxy_mask(self._mask(stop_reason_of_error(error, self._route)))
         return HttpResponse(None, error=kind, reason=masked[:MAX_REASON], stop_reason=stop_reason)
 
     def _masked_body(self, status: int, content: bytes) -> bytes:
         text = self._mask(_plain(content).decode("utf-8", "replace"))
-        # A proxy's own page may repeat its login. What Iterable says of its success has to be
-        # read, and a proxy's user may well be a word of it.
+        # A proxy's error page may repeat its login. Iterable's success must stay readable, and a
+        # proxy's user name may be one of its words.
         if not (200 <= status < 300 and text.startswith("{")):
             text = self._proxy_mask(text)
         return text.encode()
 
 
 def _content_of(response: requests.Response) -> bytes | None:
-    """The body, unpacked; None if it is too long, and then the connection is closed."""
+    """The decompressed body, or None if it is too long; then the connection is closed."""
     parts: list[bytes] = []
     size = 0
     for part in response.iter_content(_PART_BYTES):
         parts.append(part)
         size += len(part)
-        if size > MAX_ANSWER_BYTES:
+        if size > MAX_RESPONSE_BYTES:
             response.close()
             return None
     return b"".join(parts)
 
 
 def _plain(content: bytes) -> bytes:
-    r"""JSON in which every character that need not be escaped stands for itself.
+    r"""JSON without unnecessary escapes.
 
-    A server may write `=` as `\u003d` and `/` as `\/`: a secret with one of them would
-    pass the mask, and come to light when the JSON is read.
+    A server may write `=` as `\u003d` and `/` as `\/`: a secret that contains one of them would
+    pass the mask and reappear when the JSON is decoded.
     """
     if b"\\" not in content:
         return content
@@ -148,17 +148,17 @@ def _plain(content: bytes) -> bytes:
 
 
 def explain(error: Exception, timeout_seconds: float) -> tuple[ErrorKind, str]:
-    """What a failed request is called in the results, and why; not yet free of secrets."""
+    """The error and reason of a failed request for its result; secrets are not masked yet."""
     causes = _causes(error)
     if any(_is_timeout(cause) for cause in causes):
-        return "timeout", f"no answer within {timeout_seconds:g} s"
+        return "timeout", f"no response within {timeout_seconds:g} s"
     if any(_is_not_http(cause) for cause in causes):
-        return "invalid_response", f"the answer is not HTTP: {causes[-1]!r}"
+        return "invalid_response", f"the response is not HTTP: {causes[-1]!r}"
     return "connection_error", f"{type(causes[-1]).__name__}: {causes[-1]}"
 
 
 def stop_reason_of_error(error: Exception, route: Route) -> str:
-    """Why no call at all can succeed, and what to do; empty when this one may yet."""
+    """Why no call can succeed, and what to check; empty if another attempt may succeed."""
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -172,14 +172,14 @@ def stop_reason_of_error(error: Exception, route: Route) -> str:
 
 
 def stop_reason_of_status(status: int, route: Route) -> str:
-    """The same for an answer with this status: 407 is always a proxy's."""
+    """The same for a response with this status: 407 always comes from a proxy."""
     if status != 407:
         return ""
-    return f"The proxy wants a user and password that it accepts: check {route.proxy_variable}"
+    return f"The proxy requires a valid user and password: check {route.proxy_variable}"
 
 
 def _is_timeout(cause: BaseException) -> bool:
-    # A refused connection calls itself a timeout too.
+    # urllib3 derives a refused connection from its timeout error.
     return isinstance(
         cause, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
     ) and not isinstance(cause, urllib3.exceptions.NewConnectionError)
@@ -187,17 +187,17 @@ def _is_timeout(cause: BaseException) -> bool:
 
 def _is_not_http(cause: BaseException) -> bool:
     if isinstance(cause, urllib3.exceptions.InvalidChunkLength):
-        # What is no length at all was not the end of a connection.
+        # An invalid length, unlike an empty one, is not the end of a connection.
         return bool(cause.length)
-    # RemoteDisconnected calls itself a bad status line, but it is a closed connection;
-    # IncompleteRead is one that was closed in the middle.
+    # RemoteDisconnected is derived from a bad status line, but means a closed connection;
+    # IncompleteRead means one that was closed in the middle.
     return isinstance(
         cause, (http.client.HTTPException, requests.exceptions.ContentDecodingError)
     ) and not isinstance(cause, (http.client.RemoteDisconnected, http.client.IncompleteRead))
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """The error and what lies behind it, outermost first, found in its args and its cause."""
+    """The error and its causes, outermost first, found in its args and its `__cause__`."""
     found: list[BaseException] = []
     waiting: list[BaseException] = [error]
     while waiting and len(found) < 20:

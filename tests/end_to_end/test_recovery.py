@@ -703,13 +703,13 @@ def test_verify_tells_whom_it_could_not_read(
 
     assert ran.exit_code == 69
     assert "Not read: user0@example.com: connection_error" in ran.stderr
-    assert "Giving up: 20 users in a row could not be read" in ran.stderr
+    assert "Giving up: 20 consecutive users could not be read" in ran.stderr
 
 
 def test_verify_gives_up_when_iterable_goes_away_in_the_middle(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """Twenty users in a row that cannot be read are enough, whatever was confirmed before."""
+    """Twenty consecutive users that cannot be read are enough, whatever was confirmed before."""
     run(tmp_path, variables)
     dead = {"endpoint": "users/getByEmail", "kind": "status", "status": 503}
     sandbox.faults([{**dead, "email": email} for email in EMAILS[10:]])
@@ -718,13 +718,13 @@ def test_verify_gives_up_when_iterable_goes_away_in_the_middle(
 
     assert ran.exit_code == 69
     assert "Verified 30 user(s): 10 confirmed, 0 not confirmed, 20 not read" in ran.stdout
-    assert "Giving up: 20 users in a row could not be read" in ran.stderr
+    assert "Giving up: 20 consecutive users could not be read" in ran.stderr
 
 
 def test_verify_goes_on_when_users_between_can_be_read(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """Thirty of forty cannot be read, but never twenty in a row: each is told of, exit code 1."""
+    """Thirty of forty cannot be read, never twenty consecutive: all are reported, exit code 1."""
     run(tmp_path, variables)
     dead = {"endpoint": "users/getByEmail", "kind": "status", "status": 503}
     sandbox.faults([{**dead, "email": email} for n, email in enumerate(EMAILS) if n % 4])

@@ -271,7 +271,7 @@ def test_a_call_without_an_answer_is_one_line_with_its_reason(
     sent(sandbox, Waits(), timeout_seconds=0.5, max_attempts=1)
 
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert line.startswith("timeout from users/update: no answer within 0.5 s after 1 attempt(s)")
+    assert line.startswith("timeout from users/update: no response within 0.5 s after 1 attempt(s)")
     assert line.endswith(" for user1@example.com")
 
 

@@ -195,7 +195,7 @@ def test_an_answer_that_drips_is_a_timeout(start: bytes, repeated: bytes) -> Non
             answer = transport.send(PATH, None, HEADERS)
 
         assert (answer.status, answer.error) == (None, "timeout")
-        assert answer.reason == "no answer within 0.4 s"
+        assert answer.reason == "no response within 0.4 s"
         assert ended.wait(20)
 
 

@@ -77,7 +77,7 @@ def test_connections_are_kept_alive(sandbox: SandboxProcess) -> None:
         ({"kind": "reset_after"}, "connection_error", "ConnectionResetError"),
         ({"kind": "close_after"}, "connection_error", "RemoteDisconnected"),
         ({"kind": "truncated"}, "connection_error", "IncompleteRead"),
-        ({"kind": "malformed"}, "invalid_response", "the answer is not HTTP"),
+        ({"kind": "malformed"}, "invalid_response", "the response is not HTTP"),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
 )
@@ -100,7 +100,7 @@ def test_an_answer_that_does_not_come_is_a_timeout(sandbox: SandboxProcess) -> N
     answer = post(sandbox.url, timeout_seconds=0.5)
 
     assert (answer.status, answer.error) == (None, "timeout")
-    assert answer.reason == "no answer within 0.5 s"
+    assert answer.reason == "no response within 0.5 s"
 
 
 def test_a_closed_port_is_a_connection_error() -> None:
@@ -251,7 +251,7 @@ def test_an_answer_that_is_too_long_is_not_read_to_its_end(body: bytes, encoding
 
         assert not thread.is_alive()
     assert (answer.status, answer.error) == (None, "invalid_response")
-    assert answer.reason == "the answer is longer than 16 MB"
+    assert answer.reason == "the response is longer than 16 MB"
 
 
 @pytest.mark.parametrize(("size", "status"), [(1000, 400), (1001, None)])
@@ -259,7 +259,7 @@ def test_an_answer_may_be_as_long_as_the_limit(
     monkeypatch: pytest.MonkeyPatch, size: int, status: int | None
 ) -> None:
     """Not a byte more."""
-    monkeypatch.setattr("integration.iterable.transport.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("integration.iterable.transport.MAX_RESPONSE_BYTES", 1000)
 
     assert answer_to(with_body(b"x" * size)).status == status
 
