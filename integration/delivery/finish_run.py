@@ -51,7 +51,16 @@ def finish_run(journal: Journal, number: int, stop: Stop, *, dry_run: bool) -> E
         hint = "" if lost or dry_run else ". --resume resumes this run"
         logger.error("%s%s", reason.text, hint)
         return reason.exit_code
-    return ExitCode.SOME_FAILED if counts.undelivered and not dry_run else ExitCode.OK
+    if dry_run or not counts.undelivered:
+        return ExitCode.OK
+    logger.error(
+        "%d of %d user(s) were not fully delivered: see %s%s",
+        counts.undelivered,
+        counts.total_users,
+        display_path(results_file),
+        ", then run --retry-failed" if pending else "",
+    )
+    return ExitCode.SOME_FAILED
 
 
 def _finished(run: Run, reason: StopReason | None) -> Run:

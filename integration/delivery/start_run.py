@@ -123,7 +123,9 @@ def _choose_run(
         return resume_run(journal, plan.project)
     if earlier and not plan.dry_run:
         notice = unfinished_message(earlier)
-        logger.warning("%s. --resume resumes it; starting a new run", notice)
+        # A run that did not load has sent nothing: this one replaces it, and cron need not know.
+        level = logging.WARNING if earlier.run.is_loaded else logging.INFO
+        logger.log(level, "%s. --resume resumes it; starting a new run", notice)
     return load_users(journal, _full_or_limited_run(plan, files), database)
 
 
