@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MIN_BULK_USERS = 1000
 # Enough to use both bulk limits fully at a second per call; more would only use memory.
 MAX_BULK_CALLS = 8
 FLUSH_SECONDS = 0.5
@@ -61,13 +60,6 @@ class Progress(Protocol):
     def advance(self, users: Sequence[PendingUser], outcomes: Sequence[CallDone]) -> None:
         """The calls of these users are over; `outcomes` are those of the calls that were made."""
         ...
-
-
-def choose_mode(wanted: str, total_users: int, *, jwt: bool) -> Mode:
-    """Single or bulk: `auto` means bulk from 1,000 users; a JWT key does not allow bulk calls."""
-    if jwt or wanted == "single":
-        return "single"
-    return "bulk" if wanted == "bulk" or total_users >= MIN_BULK_USERS else "single"
 
 
 def choose_workers(wanted: int | Literal["auto"], total_users: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from integration.delivery.dispatcher import choose_mode
 from integration.journal.queries import read_run
 
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
     from integration.journal.store import Journal
 
 logger = logging.getLogger(__name__)
+
+MIN_BULK_USERS = 1000
 
 
 def decide_mode(options: DeliveryOptions, journal: Journal, run: int) -> Mode:
@@ -28,3 +29,10 @@ def decide_mode(options: DeliveryOptions, journal: Journal, run: int) -> Mode:
         logger.warning("A JWT key may not make bulk calls: continuing with single calls")
     journal.set_mode(run, mode)
     return mode
+
+
+def choose_mode(wanted: str, total_users: int, *, jwt: bool) -> Mode:
+    """Single or bulk: `auto` means bulk from 1,000 users; a JWT key does not allow bulk calls."""
+    if jwt or wanted == "single":
+        return "single"
+    return "bulk" if wanted == "bulk" or total_users >= MIN_BULK_USERS else "single"

@@ -11,19 +11,23 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import chain, count, islice
-from typing import TYPE_CHECKING, Any, Literal, Protocol
-
-import orjson
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
+from integration.delivery.comparison import (
+    event_differences,
+    is_out_of_reach,
+    profile_differences,
+)
 from integration.iterable.request import MAX_EVENTS_READ
 from integration.journal.queries import delivered_users, newest_loaded_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+    from datetime import datetime
 
     from integration.core.models import CallResult, DeliveredUser, Run
     from integration.journal.file import JournalFile
@@ -36,8 +40,6 @@ MAX_ATTEMPTS = 1 + int(PROCESSING_SECONDS / SECONDS_BETWEEN_ATTEMPTS)
 BATCH_SIZE = 500
 READERS = 16
 OUT_OF_REACH = f"the event is older than the {MAX_EVENTS_READ} that Iterable returns"
-# A larger number is a time in milliseconds.
-MAX_SECONDS = 100_000_000_000
 MAX_UNREAD_USERS = 20
 _GAVE_UP = {
     ExitCode.KEY_REFUSED: "Iterable denied read access: --verify needs a server-side API key",
@@ -151,74 +153,6 @@ class UserReader:
             return Finding(user, tuple(differences), unchecked=OUT_OF_REACH)
         differences += event_differences(user.event, events.response)
         return Finding(user, tuple(differences))
-
-
-def profile_differences(sent: bytes, response: object) -> list[str]:
-    """The profile fields that differ in Iterable; an absent field equals null."""
-    user = response.get("user") if isinstance(response, dict) else None
-    if not isinstance(user, dict):
-        return ["profile (there is none)"]
-    return _differing("profile", orjson.loads(sent)["dataFields"], _fields_of(user))
-
-
-def event_differences(sent: bytes, response: object) -> list[str]:
-    """The event fields that differ in Iterable; the event is found by its id or time."""
-    wanted = orjson.loads(sent)
-    found = _find_event(wanted, _events_in(response))
-    if found is None:
-        return ["event (there is none)"]
-    return _differing("event", wanted["dataFields"], _fields_of(found))
-
-
-def is_out_of_reach(sent: bytes, response: object) -> bool:
-    """Whether the event may be older than all events in the response.
-
-    The response has the newest events. If one of them is older than the event, it would be there.
-    """
-    wanted, events = orjson.loads(sent), _events_in(response)
-    if len(events) < MAX_EVENTS_READ or _find_event(wanted, events) is not None:
-        return False
-    times = [_created_seconds(event.get("createdAt")) for event in events]
-    return not any(time is not None and time < wanted["createdAt"] for time in times)
-
-
-def _events_in(response: object) -> list[dict[str, Any]]:
-    events = response.get("events") if isinstance(response, dict) else None
-    items = events if isinstance(events, list) else []
-    return [item for item in items if isinstance(item, dict)]
-
-
-def _find_event(wanted: dict[str, Any], events: list[dict[str, Any]]) -> dict[str, Any] | None:
-    return next((event for event in events if _is_event(event, wanted)), None)
-
-
-def _created_seconds(value: object) -> float | None:
-    """An event's time in unix seconds: Iterable returns "2026-01-13 14:30:45 +00:00"."""
-    if isinstance(value, (int, float)):
-        return value / 1000 if value > MAX_SECONDS else value
-    try:
-        moment = datetime.fromisoformat(str(value).replace(" +", "+"))
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _is_event(event: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    if wanted["id"] in (event.get("id"), event.get("_id"), event.get("eventId")):
-        return True
-    # A response without ids: name and time of the view identify the event.
-    same_time = _fields_of(event).get("timestamp") == wanted["dataFields"]["timestamp"]
-    return "id" not in event and event.get("eventName") == wanted["eventName"] and same_time
-
-
-def _fields_of(item: dict[str, Any]) -> dict[str, Any]:
-    # Iterable returns custom fields in dataFields or next to its own.
-    fields = item.get("dataFields")
-    return fields if isinstance(fields, dict) else item
-
-
-def _differing(where: str, sent: dict[str, Any], stored: dict[str, Any]) -> list[str]:
-    return [f"{where} {name}" for name, value in sent.items() if stored.get(name) != value]
 
 
 def verify(

@@ -12,7 +12,8 @@ import pytest
 
 from integration.core.models import CALLS, ENDPOINTS, CallResult, NewRun, Retries
 from integration.core.shutdown import Stop
-from integration.delivery.dispatcher import Delivery, choose_mode, choose_workers
+from integration.delivery.dispatcher import Delivery, choose_workers
+from integration.delivery.mode import choose_mode
 from integration.delivery.new_users import new_user
 from integration.delivery.sender import Sender
 from integration.delivery.stop_reasons import UNREACHABLE, key_refused

@@ -10,13 +10,12 @@ import orjson
 import pytest
 
 from integration.core.models import CallResult, DeliveredUser
-from integration.delivery.verification import (
-    READERS,
-    UserReader,
+from integration.delivery.comparison import (
     event_differences,
     is_out_of_reach,
     profile_differences,
 )
+from integration.delivery.verification import READERS, UserReader
 from integration.journal.queries import delivered_users
 from integration.journal.store import Journal
 from tests.support.journals import completed_run
