@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from db_connection import DatabaseSettings
 
-# Properties are about values: how long a busy machine takes to draw them says nothing.
+# Properties are about values: how long a busy machine takes to generate them is irrelevant.
 settings.register_profile("values", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("values")
 
@@ -27,14 +27,14 @@ QUERIES_SQL = ROOT / "phase2_queries.sql"
 
 @pytest.fixture(scope="session")
 def mysql_server() -> Iterator[MySQLServer]:
-    """A real server, one for all tests of this process; without one the test is skipped."""
+    """A real server, one for all tests of this process; skips the test when there is none."""
     with any_server() as server:
         yield server
 
 
 @pytest.fixture
 def empty_database(mysql_server: MySQLServer) -> Iterator[DatabaseSettings]:
-    """A database without tables, of this test's own."""
+    """A database without tables, private to this test."""
     yield mysql_server.settings(mysql_server.new_database())
     mysql_server.drop_databases()
 
@@ -43,13 +43,13 @@ def empty_database(mysql_server: MySQLServer) -> Iterator[DatabaseSettings]:
 def seeded_database(
     mysql_server: MySQLServer, empty_database: DatabaseSettings
 ) -> DatabaseSettings:
-    """A database with the tables and rows of `database_setup.sql`, of this test's own."""
+    """A database with the tables and rows of `database_setup.sql`, private to this test."""
     load_seed(mysql_server, empty_database.name)
     return empty_database
 
 
 def load_seed(server: MySQLServer, name: str) -> None:
-    """Run `database_setup.sql` on a database of another name than the demo's."""
+    """Run `database_setup.sql` on a database with a name other than the demo's."""
     script = SETUP_SQL.read_text(encoding="utf-8").replace(DEMO_NAME, name)
     with server.connected(name) as connection, connection.cursor() as cursor:
         cursor.execute(script)
@@ -59,13 +59,13 @@ def load_seed(server: MySQLServer, name: str) -> None:
 
 @pytest.fixture(scope="session")
 def sandbox_process() -> Iterator[SandboxProcess]:
-    """An Iterable mock server for all tests of this process."""
+    """A mock Iterable server for all tests of this process."""
     with SandboxProcess() as process:
         yield process
 
 
 @pytest.fixture
 def sandbox(sandbox_process: SandboxProcess) -> SandboxProcess:
-    """The mock server with nothing in it; a test that changes its options starts its own."""
+    """The mock server, reset; a test that changes its options starts its own."""
     sandbox_process.reset()
     return sandbox_process

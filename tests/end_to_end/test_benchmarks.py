@@ -1,4 +1,4 @@
-"""The benchmarks still run, and notice when someone is lost. No test here asserts a speed."""
+"""The benchmarks still run and report lost users. No test here asserts a speed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TAIL = "  ]\n}\n"
 
 
 def benchmark(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], Any]:
-    """Run the real command; what it said and the JSON that it left."""
+    """Run the real command; returns the process and the JSON file that it wrote."""
     command = [sys.executable, "-m", "benchmarks", f"--output-dir={folder}", *arguments]
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
@@ -44,7 +44,7 @@ def benchmark(folder: Path, *arguments: str) -> tuple[subprocess.CompletedProces
 
 
 def figures(**changes: Any) -> Figures:
-    """A run that reaches every target."""
+    """A run that meets every target."""
     values: dict[str, Any] = {
         "users": 10_000,
         "seconds": 20.0,
@@ -61,19 +61,19 @@ def figures(**changes: Any) -> Figures:
 
 
 def line(name: str, *runs: Figures, judged: bool = True) -> Line:
-    """These runs as the line of a case."""
+    """These runs as the line of one case."""
     case = next(case for case in CASES if case.name == name)
     return Line(case, runs, judged)
 
 
 def test_the_real_program_is_measured_in_both_modes_and_no_user_is_lost(tmp_path: Path) -> None:
-    """`python -m benchmarks` runs main.py, checks its files, prints a table and leaves a JSON."""
+    """`python -m benchmarks` runs main.py, checks its files, prints a table and writes a JSON."""
     cases = ("--case=single", "--case=bulk-unlimited")
     done, results = benchmark(tmp_path, *cases, "--users=300", "--runs=2", "--database=sqlite")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "WRONG" not in done.stdout
-    # A machine that stands still lets calls meet, of which Iterable then refuses one.
+    # On a machine that stalls, calls bunch up and Iterable rejects one of them.
     assert {
         name: case["median"]["calls"] - case["median"]["refused_429"]
         for name, case in results["cases"].items()
@@ -87,8 +87,8 @@ def test_the_real_program_is_measured_in_both_modes_and_no_user_is_lost(tmp_path
     assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
-def test_the_loops_that_a_user_would_write_deliver_too(tmp_path: Path) -> None:
-    """What the program is compared with makes both calls for every user, and succeeds."""
+def test_plain_loops_deliver_every_user(tmp_path: Path) -> None:
+    """The loops that the program is compared with make both calls for every user, and succeed."""
     done, results = benchmark(
         tmp_path, "--case=plain-loop", "--case=session-loop", "--users=3", "--database=sqlite"
     )
@@ -97,8 +97,10 @@ def test_the_loops_that_a_user_would_write_deliver_too(tmp_path: Path) -> None:
     assert [case["median"]["calls"] for case in results["cases"].values()] == [6, 6]
 
 
-def test_the_price_of_one_call_is_measured_each_way(capsys: pytest.CaptureFixture[str]) -> None:
-    """requests.post, Session.post with and without the environment, and the program's own way."""
+def test_the_cost_of_one_call_is_measured_for_each_client(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """requests.post, Session.post with and without the environment, and the program's client."""
     assert one_call.main(calls=3) == 0
     (heading, *rows) = capsys.readouterr().out.splitlines()
     assert heading.split() == ["way", "CPU", "us/call", "ratio"]
@@ -108,22 +110,22 @@ def test_the_price_of_one_call_is_measured_each_way(capsys: pytest.CaptureFixtur
 
 
 def test_the_cases_are_listed() -> None:
-    """`--list` names every case and measures nothing."""
+    """`--list` prints every case and measures nothing."""
     command = [sys.executable, "-m", "benchmarks", "--list"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     names = [text.split()[0] for text in done.stdout.splitlines()]
     assert names == [*(case.name for case in CASES), "query"]
 
 
-def test_customers_are_the_same_each_time_and_all_different() -> None:
-    """Two days can be compared only on the same customers."""
+def test_customers_are_reproducible_and_unique() -> None:
+    """Results of two days are comparable only if the customers are the same."""
     first, second = list(people(500)), list(people(500))
     assert [one[:-1] for one in first] == [one[:-1] for one in second]
     assert len({one.email for one in first}) == 500
 
 
-def test_a_user_who_is_lost_is_a_problem(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """The files and the sandbox are counted, so that a fast run that loses users is wrong."""
+def test_a_lost_user_is_a_problem(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """Files and sandbox are counted, so a fast run that loses users is reported as wrong."""
     file = database_of(tmp_path / "some.db", [Customer("a@example.com"), Customer("no address")])
     run(tmp_path, environment_for(tmp_path, sandbox, file))
 
@@ -140,7 +142,7 @@ def test_a_user_who_is_lost_is_a_problem(tmp_path: Path, sandbox: SandboxProcess
 def test_records_that_contradict_the_counts_are_a_problem(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """The head's counts are not believed: the records are counted too."""
+    """The head's counts are not trusted: the records are counted too."""
     file = database_of(tmp_path / "some.db", ["a@example.com", "b@example.com"])
     run(tmp_path, environment_for(tmp_path, sandbox, file))
     assert list(problems_of_run(tmp_path, 2)) == []
@@ -150,8 +152,8 @@ def test_records_that_contradict_the_counts_are_a_problem(
     assert list(problems_of_run(tmp_path, 2)) == ["results file: 2 records, 0 of them successful"]
 
 
-def test_a_measured_run_tells_who_was_lost(tmp_path: Path) -> None:
-    """A figure never comes without what was wrong with its run."""
+def test_a_measured_run_names_the_lost_users(tmp_path: Path) -> None:
+    """A figure is always reported with the problems of its run."""
 
     class SourceWithABadAddress(Source):
         @contextmanager
@@ -168,7 +170,7 @@ def test_a_measured_run_tells_who_was_lost(tmp_path: Path) -> None:
     assert "results file: 3 records, 2 of them successful" in measured.problems
 
 
-def test_another_size_never_makes_the_slow_loops_longer() -> None:
+def test_a_larger_size_does_not_apply_to_the_slow_loops() -> None:
     """200,000 users in a loop would take hours."""
     loop = next(case for case in CASES if not case.is_program)
     assert (loop.scaled(3), loop.scaled(200_000)) == (3, loop.users)
@@ -176,7 +178,7 @@ def test_another_size_never_makes_the_slow_loops_longer() -> None:
 
 
 def test_a_results_file_is_read_record_by_record(tmp_path: Path) -> None:
-    """Head, number of records and of successes, without loading the file at once."""
+    """Reads the head and counts records and successes, without loading the whole file."""
     file = tmp_path / "results.json"
     file.write_text(f"{HEAD}{RECORD},\n{RECORD.replace('true', 'false')}\n{TAIL}")
     assert read_results(file) == ({"total_users": 2, "records": []}, 2, 1)
@@ -192,16 +194,16 @@ def test_a_results_file_is_read_record_by_record(tmp_path: Path) -> None:
         pytest.param('{\n  "total_users": 2\n}\n', id="no records at all"),
     ],
 )
-def test_a_results_file_that_is_no_json_is_noticed(tmp_path: Path, content: str) -> None:
-    """What json.loads would refuse is refused here too."""
+def test_a_results_file_that_is_not_json_is_rejected(tmp_path: Path, content: str) -> None:
+    """What json.loads rejects is rejected here too."""
     file = tmp_path / "results.json"
     file.write_text(content)
-    with pytest.raises(ValueError):  # noqa: PT011  its own or orjson's
+    with pytest.raises(ValueError):  # noqa: PT011  the module's own or orjson's
         read_results(file)
 
 
 def test_csv_rows_are_counted_not_lines(tmp_path: Path) -> None:
-    """A cell may hold a line break."""
+    """A cell may contain a line break."""
     file = tmp_path / "rows.csv"
     file.write_text('id,name\r\n1,"a\nb"\r\n', newline="")
     assert count_csv(file) == 1
@@ -238,26 +240,26 @@ def test_memory_is_judged_by_the_ratio_and_by_the_bytes() -> None:
 
 
 def test_a_case_of_another_size_is_not_judged() -> None:
-    """The targets speak of one size."""
+    """The targets apply to one size only."""
     assert line("single", figures(), judged=False).met({}) is None
 
 
 def test_medians_and_spread_of_several_runs_are_shown() -> None:
-    """Three runs of 10, 20 and 25 s: 500 users/s in the middle, 120 % apart."""
+    """Three runs of 10, 20 and 25 s: a median of 500 users/s, a spread of 120 %."""
     runs = [figures(seconds=seconds, problems=("lost",)) for seconds in (25.0, 10.0, 20.0)]
     (_, row, *rest) = table([line("memory-10k", *runs)])
     assert row.split()[4:6] == ["500", "120%"]
     assert "WRONG: memory-10k: lost" in rest
 
 
-def test_noise_of_others_is_told() -> None:
-    """A busy machine makes figures that say little."""
+def test_load_from_other_processes_is_reported() -> None:
+    """Figures from a busy machine are unreliable, and the table says so."""
     shown = table([line("single", figures(busy_elsewhere=0.25))])
     assert shown[-1] == "Noise: others used 25% of the machine in a run of single"
 
 
 def test_two_days_are_compared_as_ratios() -> None:
-    """New over old, and what differs between the machines."""
+    """New divided by old, and the differences between the machines."""
     machine = {"at": "monday", "cores": 2, "load_before": [0]}
     old = {"machine": machine, "cases": as_json([line("single", figures())])}
     later = figures(seconds=10.0, delivery_seconds=40.0, refused_429=3)
@@ -273,7 +275,7 @@ def test_two_days_are_compared_as_ratios() -> None:
     ]
 
 
-def test_columns_of_numbers_stand_to_the_right() -> None:
+def test_number_columns_are_right_aligned() -> None:
     """A table is read by column."""
     assert aligned([("case", "n"), ("a", "100"), ("b", "-")]) == [
         "case    n",
@@ -299,9 +301,7 @@ def test_query_2_is_measured_with_each_index(mysql_server: MySQLServer) -> None:
         ([("pv", "index"), ("c", "eq_ref")], True),
     ],
 )
-def test_a_plan_that_reads_all_views_is_told_apart(
-    steps: list[tuple[str, str]], whole: bool
-) -> None:
-    """A whole index of the views is as bad as the table; other tables do not count."""
+def test_a_plan_that_reads_all_views_is_detected(steps: list[tuple[str, str]], whole: bool) -> None:
+    """Reading a whole index of the views is as bad as reading the table; other tables are fine."""
     plan = [{"table": table, "type": access} for table, access in steps]
     assert reads_all_views(plan) == whole

@@ -1,4 +1,4 @@
-"""Ids of customers are whole numbers or texts, and stay what they are from end to end."""
+"""Customer ids are integers or text, and are kept unchanged from end to end."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def views_of(ids: Sequence[int | str]) -> list[PageView]:
-    """A view for each of these customers."""
+    """One view for each of these customers."""
     return [
         page_view(number)._replace(id=customer_id)
         for number, customer_id in enumerate(ids, start=1)
@@ -60,7 +60,7 @@ def views_of(ids: Sequence[int | str]) -> list[PageView]:
 
 
 def database_with(path: Path, ids: Sequence[int | str]) -> Path:
-    """A database whose customers have these ids; their emails are user1@…, user2@…."""
+    """A database of customers with these ids; their emails are user1@…, user2@…."""
     database = database_of(path, [f"user{number}@example.com" for number, _ in enumerate(ids, 1)])
     with closing(sqlite3.connect(database)) as connection, connection:
         for number, customer_id in enumerate(ids, start=1):
@@ -71,10 +71,10 @@ def database_with(path: Path, ids: Sequence[int | str]) -> Path:
     return database
 
 
-def test_a_text_id_of_many_digits_is_not_taken_for_its_neighbour(
+def test_long_text_ids_that_differ_in_the_last_digit_are_distinct(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Both are refused, then one alone is sent: the other is still open, and --resume sends it."""
+    """Both fail, then one is sent on its own: the other is still pending, and --resume sends it."""
     database = database_with(tmp_path / "customers.sqlite", [ONE, OTHER])
     variables = environment_for(tmp_path, sandbox, database)
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
@@ -90,10 +90,10 @@ def test_a_text_id_of_many_digits_is_not_taken_for_its_neighbour(
     assert len(sandbox.state()["users"]) == 2
 
 
-def test_text_ids_are_in_the_csv_as_they_are_and_known_the_next_time(
+def test_text_ids_are_unchanged_in_the_csv_and_recognized_by_the_next_run(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """None is changed, and --incremental sends none of them twice."""
+    """No id is altered, and --incremental sends none of them twice."""
     variables = environment_for(
         tmp_path, sandbox, database_with(tmp_path / "customers.sqlite", ["007", ONE, "7.0"])
     )
@@ -105,8 +105,8 @@ def test_text_ids_are_in_the_csv_as_they_are_and_known_the_next_time(
     assert "Unchanged: 3" in retry.stdout
 
 
-def test_ids_that_differ_in_anything_are_different_customers(journal: Journal) -> None:
-    """A number and a text of the same digit, too."""
+def test_ids_that_differ_in_any_way_are_different_customers(journal: Journal) -> None:
+    """A number and a text with the same digit are different, too."""
     ids: list[int | str] = [*TEXTS, 7, 100000, -7]
     start_run = completed_run(journal, views_of(ids), reached=0, status="stopped")
     completed_run(journal, views_of(ids)[1:2])
@@ -126,10 +126,10 @@ def test_ids_that_differ_in_anything_are_different_customers(journal: Journal) -
 
 
 @pytest.mark.parametrize("customer_id", [2**63, 2**64 - 1])
-def test_an_unsigned_id_beyond_64_bits_with_a_sign_is_as_good_as_any(
+def test_an_unsigned_id_that_exceeds_a_signed_64_bit_integer_is_accepted(
     journal: Journal, customer_id: int
 ) -> None:
-    """MySQL's BIGINT UNSIGNED has them, SQLite's INTEGER has not."""
+    """MySQL's BIGINT UNSIGNED has such ids, SQLite's INTEGER does not."""
     views = views_of([customer_id, customer_id - 2**62])
 
     run_number = completed_run(journal, views)
@@ -145,7 +145,7 @@ def test_mysqls_unsigned_ids_are_delivered(
     mysql_server: MySQLServer,
     seeded_database: DatabaseSettings,
 ) -> None:
-    """The largest there is, beside small ones."""
+    """The largest possible id, next to small ones."""
     largest = 2**64 - 1
     mysql_server.run(
         "ALTER TABLE page_views DROP FOREIGN KEY fk_page_views_user",
@@ -166,7 +166,7 @@ def test_mysqls_unsigned_ids_are_delivered(
 
 
 def old_journal(path: Path, runs: Sequence[tuple[str, Sequence[PageView]]]) -> None:
-    """A journal of version 2 with these runs, each of a status and users who are all open."""
+    """A journal of version 2 with these runs: each has a status, and all its users are pending."""
     with closing(sqlite3.connect(path)) as database, database:
         database.executescript(f"{MIGRATIONS[0]}; {MIGRATIONS[1]}; PRAGMA user_version = 2")
         for number, (status, views) in enumerate(runs, start=1):
@@ -189,8 +189,8 @@ def old_journal(path: Path, runs: Sequence[tuple[str, Sequence[PageView]]]) -> N
         )
 
 
-def open_users_of(path: Path) -> tuple[int, list[str]] | None:
-    """The newest unfinished run of a journal, and who of it is sent when it is resumed."""
+def pending_users_of(path: Path) -> tuple[int, list[str]] | None:
+    """The latest unfinished run of a journal, and the users that a resume would send."""
     with Journal(path) as journal:
         record_last_sent_of_crashed_runs(journal)
         backlog = unfinished(journal, OURS)
@@ -210,10 +210,10 @@ OLD_EMAILS = [f"user{number}@example.com" for number in range(1, len(OLD_IDS) + 
 
 
 def test_no_pending_user_of_an_old_journal_is_lost(tmp_path: Path) -> None:
-    """All are still open, though their ids fell together; whole ids stay."""
+    """All are still pending, even those whose ids were merged; integer ids are kept."""
     old_journal(tmp_path / JOURNAL, [("stopped", views_of(OLD_IDS))])
 
-    assert open_users_of(tmp_path / JOURNAL) == (1, OLD_EMAILS)
+    assert pending_users_of(tmp_path / JOURNAL) == (1, OLD_EMAILS)
 
     with Journal(tmp_path / JOURNAL) as journal:
         assert ids_in_csv(journal, 1) == ["", "7", "", "", "", "8", "x9"]
@@ -221,28 +221,28 @@ def test_no_pending_user_of_an_old_journal_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("later", range(len(OLD_IDS)))
-def test_a_new_run_answers_for_a_customer_of_an_old_journal_and_for_no_user_else(
+def test_a_new_run_supersedes_an_old_journal_only_for_the_customers_it_sends(
     tmp_path: Path, later: int
 ) -> None:
-    """Their older data are not sent over the newer; every user else stays open."""
+    """Their older data does not overwrite newer data; all other users stay pending."""
     old_journal(tmp_path / JOURNAL, [("stopped", views_of(OLD_IDS))])
     with Journal(tmp_path / JOURNAL) as journal:
         completed_run(journal, [views_of(OLD_IDS)[later]._replace(first_name="New")])
 
     others = [email for place, email in enumerate(OLD_EMAILS) if place != later]
-    assert open_users_of(tmp_path / JOURNAL) == (1, others)
+    assert pending_users_of(tmp_path / JOURNAL) == (1, others)
 
 
-def test_runs_of_an_old_journal_answer_for_each_other_by_email(tmp_path: Path) -> None:
-    """What the later of two old runs has is not sent by the earlier one."""
+def test_runs_of_an_old_journal_supersede_each_other_by_email(tmp_path: Path) -> None:
+    """The earlier of two old runs does not send a user that the later one has."""
     views = views_of(OLD_IDS)
     old_journal(tmp_path / JOURNAL, [("stopped", views), ("completed", views[:4])])
 
-    assert open_users_of(tmp_path / JOURNAL) == (1, OLD_EMAILS[4:])
+    assert pending_users_of(tmp_path / JOURNAL) == (1, OLD_EMAILS[4:])
 
 
 def test_users_of_an_old_journal_without_an_email_are_counted_as_before(tmp_path: Path) -> None:
-    """A later run of others does not take them in."""
+    """A later run of other users does not supersede them."""
     views = [page_view(1)._replace(id="7", email=None), page_view(2)._replace(id=8, email=None)]
     old_journal(tmp_path / JOURNAL, [("stopped", views)])
     with Journal(tmp_path / JOURNAL) as journal:
@@ -253,7 +253,7 @@ def test_users_of_an_old_journal_without_an_email_are_counted_as_before(tmp_path
 
 
 def test_a_retry_of_an_old_run_sends_all_users_whose_id_is_lost(tmp_path: Path) -> None:
-    """They are carried over to the new run, and known as delivered there."""
+    """They are copied to the new run, and recorded as delivered there."""
     old_journal(tmp_path / JOURNAL, [("completed", views_of(["007", ONE, OTHER]))])
     with Journal(tmp_path / JOURNAL) as journal:
         source = undelivered(journal, OURS)
@@ -269,7 +269,7 @@ def test_a_retry_of_an_old_run_sends_all_users_whose_id_is_lost(tmp_path: Path) 
         assert undelivered(journal, OURS) is None
 
 
-# Every view of a customer is a row, not only the latest.
+# Every view of a customer is a row, not only the latest one.
 EVERY_VIEW = """
 -- Query 2: all views
 SELECT c.id, c.email, c.first_name, c.last_name, c.plan_type, c.candidate,
@@ -287,7 +287,7 @@ sys.exit(main.main(sys.argv[1:]))
 
 
 def run_every_view(folder: Path, variables: dict[str, str], *arguments: str) -> RunResult:
-    """Run the program with a query that has a row for each view."""
+    """Run the program with a query that returns a row for each view."""
     (folder / "queries.sql").write_text(EVERY_VIEW, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-c", WITH_ANOTHER_QUERY, *arguments],
@@ -316,7 +316,7 @@ def with_a_second_view(path: Path, customer: int) -> Path:
 def test_a_second_row_of_a_customer_is_an_invalid_record(
     tmp_path: Path, sandbox: SandboxProcess, mode: str
 ) -> None:
-    """The first row counts; CSV and results have both, and the reason stands in the log."""
+    """The first row counts; CSV and results have both, and the reason is in the log."""
     database = with_a_second_view(tmp_path / "customers.sqlite", customer=2)
     variables = environment_for(tmp_path, sandbox, database)
 
@@ -334,10 +334,10 @@ def test_a_second_row_of_a_customer_is_an_invalid_record(
     assert pages == ["pricing"] * 3
 
 
-def test_a_second_row_does_not_make_its_customer_unknown(
+def test_a_second_row_does_not_erase_what_was_last_sent(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """--incremental knows what the first row sent."""
+    """--incremental still remembers what the first row sent."""
     database = with_a_second_view(tmp_path / "customers.sqlite", customer=2)
     variables = environment_for(tmp_path, sandbox, database)
     run_every_view(tmp_path, variables)
@@ -351,8 +351,8 @@ def test_a_second_row_does_not_make_its_customer_unknown(
     assert len(sandbox.calls()) == sent
 
 
-def test_rows_of_one_customer_are_found_wherever_they_stand(journal: Journal) -> None:
-    """Thousands of rows apart, three of one, and those of a customer without an email."""
+def test_rows_of_one_customer_are_found_at_any_distance(journal: Journal) -> None:
+    """Rows thousands apart, three of one customer, and those of a customer without an email."""
     views = [page_view(number) for number in range(1, 2501)]
     nobody = page_view(1)._replace(id=7000, email=None)
     rows = [nobody, *views, views[0], views[0], views[2000], nobody]

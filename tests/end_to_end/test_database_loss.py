@@ -1,4 +1,4 @@
-"""The database dies while the program reads from it: real servers, killed with real signals."""
+"""The database fails while the program reads from it: real servers, killed with real signals."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
 
 MANY = 300_000
 BYTES_READ_BY_THEN = 4_000_000
-# A second is what is promised, the rest is for a machine that does much else.
+# The guarantee is one second; the rest allows for a busy machine.
 MAX_OBEDIENCE_SECONDS = 5.0
 SILENCE_SECONDS = 0.5
 
 
-def test_a_server_that_is_killed_in_mid_stream_fails_the_run_with_nothing_half_done(
+def test_a_server_killed_mid_stream_fails_the_run_and_leaves_nothing_behind(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """One line, exit code 69, no file, no call, no user in the journal: --resume begins again."""
+    """One line, exit code 69, no file, no call, no user in the journal: --resume starts over."""
     with private_server() as server:
         name = server.new_database()
         load_seed(server, name)
@@ -74,14 +74,14 @@ def test_a_server_that_is_killed_in_mid_stream_fails_the_run_with_nothing_half_d
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_run_whose_query_does_not_come_back(
+def test_a_signal_ends_a_run_whose_query_never_returns(
     tmp_path: Path,
     sandbox: SandboxProcess,
     mysql_server: MySQLServer,
     seeded_database: DatabaseSettings,
     number: signal.Signals,
 ) -> None:
-    """Someone holds the table: the wait in the driver's C code does not keep the signal out."""
+    """The table is locked: waiting in the driver's C code does not block the signal."""
     with mysql_server.connected(seeded_database.name) as holder, holder.cursor() as cursor:
         cursor.execute("LOCK TABLES page_views WRITE")
         environment = environment_for(tmp_path, sandbox, seeded_database)
@@ -99,7 +99,7 @@ def test_a_signal_ends_a_run_whose_query_does_not_come_back(
 
 @contextmanager
 def server_stopped(pid: int) -> Iterator[None]:
-    """A server process that does nothing, while its connections stay open."""
+    """Suspend a server process while its connections stay open."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -109,7 +109,7 @@ def server_stopped(pid: int) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def large_database() -> Iterator[tuple[MySQLServer, DatabaseSettings]]:
-    """A server of this module's own, with more rows than fit in any buffer on the way."""
+    """A server private to this module, with more rows than fit in any buffer on the way."""
     with private_server() as server:
         name = server.new_database()
         load_seed(server, name)
@@ -118,7 +118,7 @@ def large_database() -> Iterator[tuple[MySQLServer, DatabaseSettings]]:
 
 
 def wait_until_nothing_more_is_read(process: subprocess.Popen[str], folder: Path) -> None:
-    """Everything that was on its way is in the journal."""
+    """Wait until everything in transit has reached the journal."""
     growing = folder / "iterable_journal.db-wal"
     sizes = [-1, growing.stat().st_size]
     while sizes[-1] != sizes[-2]:
@@ -129,14 +129,14 @@ def wait_until_nothing_more_is_read(process: subprocess.Popen[str], folder: Path
 
 @pytest.mark.parametrize("silenced_by", ["server", "network"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_obeyed_while_the_database_is_silent_in_mid_stream(
+def test_a_signal_ends_the_run_while_the_database_is_silent_mid_stream(
     tmp_path: Path,
     sandbox: SandboxProcess,
     large_database: tuple[MySQLServer, DatabaseSettings],
     silenced_by: str,
     number: signal.Signals,
 ) -> None:
-    """The driver waits in C code for bytes that do not come; the program ends all the same."""
+    """The driver waits in C code for bytes that never arrive; the program still ends."""
     server, settings = large_database
     assert server.process is not None
     growing = tmp_path / "iterable_journal.db-wal"
@@ -161,10 +161,10 @@ def test_a_signal_is_obeyed_while_the_database_is_silent_in_mid_stream(
     assert sandbox.calls() == []
 
 
-def test_the_second_signal_ends_the_program_at_once_while_the_database_is_silent(
+def test_the_second_signal_ends_the_program_immediately_while_the_database_is_silent(
     tmp_path: Path, sandbox: SandboxProcess, large_database: tuple[MySQLServer, DatabaseSettings]
 ) -> None:
-    """No user who asks twice waits for a connection to be closed."""
+    """The second signal does not wait for the connection to be closed."""
     server, settings = large_database
     assert server.process is not None
     growing = tmp_path / "iterable_journal.db-wal"
@@ -181,10 +181,10 @@ def test_the_second_signal_ends_the_program_at_once_while_the_database_is_silent
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_obeyed_while_a_host_does_not_answer(
+def test_a_signal_ends_the_run_while_a_host_does_not_answer(
     tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals
 ) -> None:
-    """A host that takes the connection and says nothing does not keep the signal out."""
+    """A host that accepts the connection and sends nothing does not block the signal."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         environment = environment_for(tmp_path, sandbox, None)
         environment["DB_PORT"] = str(listener.getsockname()[1])
@@ -207,10 +207,10 @@ SELECT n AS id, 1 AS user_id, 'pricing' AS page, 'mobile' AS device, 'Safari' AS
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_obeyed_while_sqlite_computes(
+def test_a_signal_ends_the_run_during_an_sqlite_query(
     tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals
 ) -> None:
-    """A query that never ends is C code, too."""
+    """A query that never ends runs in C code, too."""
     database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
     with closing(sqlite3.connect(database)) as connection:
         connection.executescript(ENDLESS_VIEWS)
@@ -227,7 +227,7 @@ def test_a_signal_is_obeyed_while_sqlite_computes(
 def signalled(
     folder: Path, process: subprocess.Popen[str], number: signal.Signals
 ) -> tuple[RunResult, float]:
-    """Send a signal; what the program did then, and how long it took."""
+    """Send a signal; returns what the program did then, and how long it took."""
     started = time.monotonic()
     process.send_signal(number)
     try:
@@ -238,7 +238,7 @@ def signalled(
 
 
 def waits_for_a_table(server: MySQLServer, name: str) -> bool:
-    """Whether a query of this database stands behind someone's lock."""
+    """Whether a query on this database is waiting for a lock."""
     waiting = (
         "SELECT COUNT(*) FROM information_schema.processlist"
         f" WHERE db = '{name}' AND state LIKE 'Waiting for table%'"
@@ -247,7 +247,7 @@ def waits_for_a_table(server: MySQLServer, name: str) -> bool:
 
 
 def add_customers(server: MySQLServer, name: str) -> None:
-    """Fill the tables with pro customers who have a fresh view each."""
+    """Fill the tables with pro customers who have one recent view each."""
     server.run(
         "INSERT INTO customers (id, email, first_name, last_name, plan_type, candidate)"
         " SELECT n + 1000, CONCAT('user', n, '@example.com'), 'Ada', 'Lovelace', 'pro', 'yes'"

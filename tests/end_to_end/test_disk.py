@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, journals that are damaged or old: one clear line each."""
+"""Full or read-only disks, damaged or outdated journals: one clear line each."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OUTCOME = '{"success":true,"response":null,"status_code":200,"attempts":1,"error
 
 @contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Path]:
-    """A small disk of its own at `folder`; without the right to mount, the test is skipped."""
+    """A small disk mounted at `folder`; without permission to mount, the test is skipped."""
     folder.mkdir()
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("only root may mount a small disk")
@@ -81,7 +81,7 @@ def environment(
 
 
 def fill(disk: Path) -> Path:
-    """Leave no byte free."""
+    """Fill the disk to the last byte."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -91,7 +91,7 @@ def fill(disk: Path) -> Path:
 
 
 def the_error(ran: RunResult, exit_code: int = 78) -> str:
-    """The only problem that a run told of; there is no traceback."""
+    """The only problem that a run reported; there is no traceback."""
     assert (ran.exit_code, "Traceback" in ran.stderr) == (exit_code, False), ran.stderr
     (line,) = [line for line in ran.stderr.splitlines() if " - ERROR - " in line]
     return line
@@ -106,7 +106,7 @@ def run_with_a_change(
 ) -> RunResult:
     """Start the program and call `change` when some users are delivered.
 
-    Both workers wait for an answer then, which leaves time for it.
+    Both workers are waiting for an answer then, which leaves time for it.
     """
     slow = {"endpoint": "events/track", "kind": "slow", "delay_seconds": CHANGE_SECONDS}
     sandbox.faults([{**slow, "email": f"user{number}@example.com"} for number in slow_users])
@@ -116,16 +116,16 @@ def run_with_a_change(
     return finish(folder, process)
 
 
-def assert_all_is_well(folder: Path, sandbox: SandboxProcess, results_in: Path) -> None:
+def assert_all_delivered_once(folder: Path, sandbox: SandboxProcess, results_in: Path) -> None:
     """Every user is delivered once, and recorded in one results file."""
     found, wanted = evidence(results_in, sandbox), wanted_of(folder / "customers.sqlite")
     assert violations(wanted, found) + unfinished_business(wanted, found) == []
 
 
-def test_a_disk_that_is_full_from_the_start_is_found_before_the_first_call(
+def test_a_disk_that_is_full_from_the_start_is_detected_before_the_first_call(
     tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
-    """The output folder takes no byte: exit code 78, the folder named, nothing sent."""
+    """The output folder has no space: exit code 78, the folder is named, nothing is sent."""
     fill(disk)
 
     ran = run(tmp_path, environment(tmp_path, sandbox, OUTPUT_DIR=str(disk)))
@@ -137,7 +137,7 @@ def test_a_disk_that_is_full_from_the_start_is_found_before_the_first_call(
 def test_a_journal_that_does_not_fit_is_a_full_disk_and_nothing_is_sent(
     tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
-    """More users than the disk holds: exit code 78 before the first call; run again with room."""
+    """More users than the disk holds: exit code 78 before the first call; run again with space."""
     variables = environment(tmp_path, sandbox, users=3000, RATE_LIMIT_SHARE="10000")
     ran = run(tmp_path, variables | {"JOURNAL_FILE": str(disk / JOURNAL)})
 
@@ -146,10 +146,10 @@ def test_a_journal_that_does_not_fit_is_a_full_disk_and_nothing_is_sent(
     assert list(tmp_path.glob("*_results_*")) == []
 
 
-def test_a_csv_that_does_not_fit_leaves_no_half_of_it_and_the_run_can_be_resumed(
+def test_a_csv_that_does_not_fit_leaves_no_partial_file_and_the_run_can_be_resumed(
     tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
-    """Found before the first call; with room again, --resume delivers every user."""
+    """Detected before the first call; once there is space, --resume delivers every user."""
     variables = environment(tmp_path, sandbox, OUTPUT_DIR=str(disk))
     filler = fill(disk)
     os.truncate(filler, filler.stat().st_size - 4096)
@@ -165,10 +165,10 @@ def test_a_csv_that_does_not_fit_leaves_no_half_of_it_and_the_run_can_be_resumed
     assert len(list(disk.glob("*_results_*"))) == 2
 
 
-def test_a_disk_that_fills_up_while_users_are_sent_stops_the_run_and_resume_goes_on(
+def test_a_disk_that_fills_up_during_delivery_stops_the_run_until_it_is_resumed(
     tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
-    """What cannot be recorded is not sent any more: exit code 78, and --resume is named."""
+    """What cannot be recorded is no longer sent: exit code 78, and --resume is suggested."""
     variables = environment(tmp_path, sandbox, JOURNAL_FILE=str(disk / JOURNAL))
 
     ran = run_with_a_change(tmp_path, variables, sandbox, lambda: fill(disk))
@@ -183,7 +183,7 @@ def test_a_disk_that_fills_up_while_users_are_sent_stops_the_run_and_resume_goes
     assert len(sandbox.state()["events"]) == USERS
 
 
-def test_results_that_do_not_fit_are_written_by_resume_when_there_is_room(
+def test_results_that_do_not_fit_are_written_by_resume_when_there_is_space(
     tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
     """All is sent but the results file does not fit: exit code 78, and --resume writes it."""
@@ -199,7 +199,7 @@ def test_results_that_do_not_fit_are_written_by_resume_when_there_is_room(
     assert calls_seen(sandbox) == sent == 2 * USERS
     (results,) = disk.glob("integration_results_*")
     shutil.copy(results, tmp_path)
-    assert_all_is_well(tmp_path, sandbox, tmp_path)
+    assert_all_delivered_once(tmp_path, sandbox, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -225,10 +225,10 @@ def test_a_read_only_folder_is_one_line_that_names_the_setting(
     assert sandbox.calls() == []
 
 
-def test_a_folder_that_becomes_read_only_stops_the_run_and_resume_goes_on(
+def test_a_folder_that_becomes_read_only_stops_the_run_until_it_is_resumed(
     tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
-    """A disk that the system remounts after an error: one line, and nothing is forgotten."""
+    """The system remounts a disk after an error: one line, and nothing is forgotten."""
     variables = environment(tmp_path, sandbox, OUTPUT_DIR=str(disk))
 
     def remount(how: str) -> None:
@@ -243,23 +243,23 @@ def test_a_folder_that_becomes_read_only_stops_the_run_and_resume_goes_on(
 
 
 def remove(journal: Path) -> None:
-    """Tidy up too much."""
+    """Delete the journal by mistake."""
     for file in journal.parent.glob(f"{journal.name}*"):
         file.unlink()
 
 
 def replace_by_a_copy(journal: Path) -> None:
-    """Bring back a backup, say."""
+    """Restore a backup, for example."""
     copy = journal.with_name("backup.db")
     shutil.copy(journal, copy)
     copy.replace(journal)
 
 
 @pytest.mark.parametrize("change", [remove, replace_by_a_copy])
-def test_a_journal_that_goes_away_stops_the_run_and_calls_under_way_are_in_the_results(
+def test_a_journal_that_disappears_stops_the_run_and_calls_in_flight_are_in_the_results(
     tmp_path: Path, sandbox: SandboxProcess, change: Callable[[Path], None]
 ) -> None:
-    """No later run would know of this one: exit code 78 and one line, no word of --resume."""
+    """No later run would know of this one: exit code 78 and one line without --resume."""
     variables = environment(tmp_path, sandbox)
 
     ran = run_with_a_change(tmp_path, variables, sandbox, lambda: change(tmp_path / JOURNAL))
@@ -275,10 +275,10 @@ def test_a_journal_that_goes_away_stops_the_run_and_calls_under_way_are_in_the_r
     assert all(ran.records[f"user{number}@example.com"]["overall_success"] for number in (10, 11))
 
 
-def test_a_journal_that_goes_away_during_the_last_call_is_told_of(
+def test_a_journal_that_disappears_during_the_last_call_is_reported(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Every user is delivered, but the next run does not know."""
+    """Every user is delivered, but the next run cannot know."""
     variables = environment(tmp_path, sandbox, users=11)
 
     ran = run_with_a_change(
@@ -292,10 +292,10 @@ def test_a_journal_that_goes_away_during_the_last_call_is_told_of(
 @pytest.mark.parametrize(
     "rest", [b"", os.urandom(50_000), b"\0" * 8192], ids=["nothing", "noise", "zeros"]
 )
-def test_a_journal_that_is_damaged_behind_its_header_is_set_aside_and_never_overwritten(
+def test_a_journal_damaged_after_its_header_is_set_aside_and_never_overwritten(
     tmp_path: Path, sandbox: SandboxProcess, rest: bytes
 ) -> None:
-    """Exit code 78 and one line that says where the file is now; the next run begins again."""
+    """Exit code 78 and one line that says where the file is now; the next run starts fresh."""
     variables = environment(tmp_path, sandbox)
     garbage = SQLITE_HEADER + rest
     (tmp_path / JOURNAL).write_bytes(garbage)
@@ -314,7 +314,7 @@ def test_a_journal_that_is_damaged_behind_its_header_is_set_aside_and_never_over
 def test_a_second_damaged_journal_does_not_replace_the_first(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Each is kept under a number of its own."""
+    """Each is kept under its own number."""
     variables = environment(tmp_path, sandbox)
     damaged = [SQLITE_HEADER + rest for rest in (b"first", b"second")]
     for garbage in damaged:
@@ -325,10 +325,10 @@ def test_a_second_damaged_journal_does_not_replace_the_first(
     assert kept == damaged
 
 
-def test_a_journal_that_is_damaged_in_the_middle_is_one_line_and_stays_as_it_is(
+def test_a_journal_damaged_in_the_middle_is_one_line_and_stays_unchanged(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Its first page is good and the others are not: exit code 78, the file untouched."""
+    """Its first page is intact and the others are not: exit code 78, the file is unchanged."""
     variables = environment(tmp_path, sandbox)
     run(tmp_path, variables)
     journal = tmp_path / JOURNAL
@@ -344,10 +344,10 @@ def test_a_journal_that_is_damaged_in_the_middle_is_one_line_and_stays_as_it_is(
     assert len(sandbox.calls()) == sent
 
 
-def test_a_journal_of_a_later_version_is_left_alone(
+def test_a_journal_of_a_later_version_is_left_unchanged(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """After going back to an older program: exit code 78, and the file is as it was."""
+    """After a downgrade of the program: exit code 78, and the file is unchanged."""
     variables = environment(tmp_path, sandbox)
     with closing(sqlite3.connect(tmp_path / JOURNAL)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -362,7 +362,7 @@ def test_a_journal_of_a_later_version_is_left_alone(
 
 
 def old_journal(path: Path) -> None:
-    """A journal of version 1 with a run that died: user 1 delivered, 2 half, 3 not at all."""
+    """A version 1 journal with a crashed run: user 1 delivered, 2 half, 3 not at all."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(MIGRATIONS[0])
         connection.execute("PRAGMA user_version = 1")
@@ -387,14 +387,14 @@ def old_journal(path: Path) -> None:
 def test_an_unfinished_run_in_a_journal_of_version_1_is_resumed(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """The file is brought up to date; only pending users are sent, under the same run id."""
+    """The file is migrated; only pending calls are sent, under the same run id."""
     old_journal(tmp_path / JOURNAL)
     variables = environment(tmp_path, sandbox)
 
     ran = run(tmp_path, variables, "--resume")
 
     sent = [(call["endpoint"], call["email"]) for call in sandbox.calls()]
-    # The half delivered user's event is refused: this mock server never saw their profile.
+    # The half delivered user's event is rejected: this mock server has no profile of theirs.
     assert sent == [
         ("events/track", "user2@example.com"),
         ("users/update", "user3@example.com"),
@@ -408,7 +408,7 @@ def test_an_unfinished_run_in_a_journal_of_version_1_is_resumed(
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
-# Ends itself as kill -9 would, when all of the migration is done but its commit.
+# Kills itself like kill -9 when the whole migration is done except its commit.
 KILLED_IN_MID_MIGRATION = """
 import os, pathlib, signal, sys
 from integration.journal import file as journal_file
@@ -419,7 +419,7 @@ journal_file.JournalFile(pathlib.Path(sys.argv[1]))
 """
 
 
-def test_a_kill_while_an_old_journal_is_brought_up_to_date_loses_nothing(
+def test_a_kill_during_the_migration_of_an_old_journal_loses_nothing(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
     """A migration is one transaction: the next run finds the journal as it was."""

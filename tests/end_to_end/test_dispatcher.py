@@ -49,7 +49,7 @@ SECONDS_FOR_ONE_CALL_TOO_MANY = 0.3
 UNLIMITED = {"RATE_LIMIT_SHARE": "10000"}
 
 
-def crowd(count: int, bad_of_each_kind: int) -> list[str]:
+def mixed_emails(count: int, bad_of_each_kind: int) -> list[str]:
     """Emails of this many users, the bad ones spread among them."""
     emails = [f"user{number}@example.com" for number in range(count)]
     step = count // (bad_of_each_kind * len(KINDS))
@@ -154,7 +154,7 @@ def test_a_small_run_has_one_user_under_way(
 
 def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: SandboxProcess) -> None:
     """5,000 users, 7 bad ones of each kind: each is named, no other user is touched."""
-    emails = crowd(5000, 7)
+    emails = mixed_emails(5000, 7)
 
     ran = delivered(tmp_path, sandbox, emails)
 
@@ -228,7 +228,7 @@ def reason(result: dict[str, Any]) -> str:
 def test_both_modes_leave_the_same_in_iterable(tmp_path: Path) -> None:
     """The same list by single and by bulk calls: the same profiles and events, byte for byte."""
     states = []
-    database = database_of(tmp_path / "customers.sqlite", crowd(200, 2))
+    database = database_of(tmp_path / "customers.sqlite", mixed_emails(200, 2))
     for mode in ("single", "bulk"):
         folder = tmp_path / mode
         folder.mkdir()

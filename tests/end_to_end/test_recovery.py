@@ -20,10 +20,10 @@ from tests.support.runs import (
     environment_for,
     finish,
     has_logged,
-    held,
     pause_at,
     run,
     start,
+    suspended,
     wait_until,
 )
 
@@ -442,7 +442,7 @@ def test_a_run_whose_results_could_not_be_written_is_found_by_resume(
     """Every user is delivered, the file is missing: --resume writes it."""
     folder = tmp_path / "out"
     variables |= {"OUTPUT_DIR": str(folder), "REQUEST_TIMEOUT": "60"}
-    with held(sandbox):
+    with suspended(sandbox):
         process = start(tmp_path, variables)
         wait_until(process, lambda: has_logged(tmp_path, "[STEP 5]"))
         folder.rename(tmp_path / "moved")

@@ -77,13 +77,13 @@ def test_who_cannot_be_sent_is_named_and_not_counted_among_those_who_are(
 ) -> None:
     """The reason stands in the log; the others are numbered without gaps."""
     database = database_of(
-        tmp_path / "customers.sqlite", ["ada@example.com", "nobody", None, "bob@example.com"]
+        tmp_path / "customers.sqlite", ["ada@example.com", "no-at-sign", None, "bob@example.com"]
     )
 
     ran = run(tmp_path, environment_for(tmp_path, sandbox, database))
 
     assert ran.exit_code == 1
-    assert "nobody: not sent: the email has no @" in ran.stderr
+    assert "no-at-sign: not sent: the email has no @" in ran.stderr
     assert "None: not sent: the customer has no email" in ran.stderr
     assert "2 row(s) of the query cannot be sent" in ran.stderr
     numbers = [line for line in ran.messages() if line.startswith("Processing record")]

@@ -16,10 +16,10 @@ from tests.support.runs import (
     database_of,
     environment_for,
     finish,
-    held,
     pause_at,
     run,
     start,
+    suspended,
     wait_until,
 )
 
@@ -43,7 +43,7 @@ def test_of_two_runs_started_together_one_delivers_and_the_other_leaves_at_once(
     }
     with ThreadPoolExecutor(2) as two:
         # The run that delivers waits for its first answer until the other has left.
-        with held(sandbox):
+        with suspended(sandbox):
             processes = [start(tmp_path, environment) for _ in range(2)]
             ending = {two.submit(finish, tmp_path, process): process for process in processes}
             (ended, *_), _ = wait(ending, return_when=FIRST_COMPLETED)

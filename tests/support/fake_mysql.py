@@ -28,7 +28,7 @@ COLUMN = (
 )
 GREETING = (
     b"\x0a8.0.99-fake\x00"
-    + (7).to_bytes(4, "little")  # the connection's number
+    + (7).to_bytes(4, "little")  # the connection id
     + b"12345678\x00"
     + CAPABILITIES.to_bytes(4, "little")[:2]
     + b"\x2d\x02\x00"  # utf8mb4, autocommit
@@ -53,7 +53,7 @@ class Peer:
         self.sequence = self.sequence + 1 & 0xFF
 
     def receive(self) -> bytes:
-        """Receive one packet; raises OSError when the client has gone."""
+        """Receive one packet; raises OSError when the client has disconnected."""
         header = self._exactly(4)
         self.sequence = header[3] + 1 & 0xFF
         return self._exactly(int.from_bytes(header[:3], "little"))
@@ -68,18 +68,18 @@ class Peer:
         return data
 
     def sign_in(self) -> None:
-        """Let anybody in."""
+        """Accept any credentials."""
         self.send(GREETING)
         self.receive()
         self.send(OK)
 
     def send_no_rows(self) -> None:
-        """Answer a query with a result that is empty."""
+        """Answer a query with an empty result."""
         for packet in (b"\x01", COLUMN, EOF, EOF):
             self.send(packet)
 
     def ask_for_file(self, path: str) -> bytes:
-        """Answer a query with the wish for a file of the client's machine; what it sends."""
+        """Answer a query by requesting a file of the client's machine; returns what it sends."""
         self.send(LOCAL_INFILE + path.encode())
         content = b""
         while packet := self.receive():
@@ -89,7 +89,7 @@ class Peer:
 
 @dataclass
 class FakeMySQL:
-    """Serves one client after the other; `serve` says how."""
+    """Serves one client after another, each with `serve`."""
 
     listener: socket.socket
     serve: Callable[[Peer], None]
@@ -97,7 +97,7 @@ class FakeMySQL:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port that it listens on."""
         return int(self.listener.getsockname()[1])
 
     def run(self) -> None:
@@ -110,7 +110,7 @@ class FakeMySQL:
                     self.serve(self.peers[-1])
 
     def end(self) -> None:
-        """Hang up on every user."""
+        """Disconnect every client."""
         for each in [self.listener, *(peer.connection for peer in self.peers)]:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -118,7 +118,7 @@ class FakeMySQL:
 
 @contextmanager
 def fake_mysql(host: str, port: int, serve: Callable[[Peer], None]) -> Iterator[FakeMySQL]:
-    """A fake server in a thread of its own; port 0 is any that is free."""
+    """A fake server in its own thread; port 0 picks a free port."""
     with socket.create_server((host, port)) as listener:
         server = FakeMySQL(listener, serve)
         thread = threading.Thread(target=server.run)

@@ -1,7 +1,7 @@
 """Runs that are killed while Iterable misbehaves, and what must hold after each of them.
 
-`FAULT_COMBINATIONS=1000` in the environment asks for more combinations than the usual 108, and
-from 1,000 on for 20,000 users where there are 2,000 otherwise.
+`FAULT_COMBINATIONS=1000` in the environment asks for more combinations than the default 108;
+from 1,000 on, the large runs have 20,000 users instead of 2,000.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ FAULTS = (
     *(f"status:{status}" for status in STATUSES),
 )
 MODES = ("single", "bulk")
-# A bulk run makes few calls: more of them must fail for a run to see any failure.
+# A bulk run makes few calls: a higher share must fail for a run to see any failure.
 RATES = {"single": 0.08, "bulk": 0.3}
-# These stop the run; more often and it would take dozens of passes.
+# These stop the run; a higher rate would take dozens of passes.
 STOPPING_RATE = 0.02
 MAX_PASSES = 12
 SECONDS_BETWEEN_LOOKS = 0.005
-# What the program promises: answers are in the journal within a second.
+# The guarantee: answers are in the journal within a second.
 MAX_UNNOTED_SECONDS = 1.0
-# From an answer to the commit that holds it; a busy machine takes its time.
+# From an answer to the commit that holds it; a busy machine is slower.
 SLACK_SECONDS = 0.25
-# How long a program that is to be killed at a call waits for its answer.
+# How long a program that is about to be killed during a call waits for its answer.
 PATIENT_SECONDS = "60"
 NO_FAULT = {"kind": "slow", "delay_seconds": 0}
 EXIT_CODES = {0, 1, 69, 77}
 
 
 class Wanted(NamedTuple):
-    """What Iterable must have of a user in the end, straight from the database's tables."""
+    """What Iterable must store for a user in the end, computed from the database's tables."""
 
     profile: dict[str, Any]
     event: dict[str, Any]
@@ -63,7 +63,7 @@ class Wanted(NamedTuple):
 
 
 class JournalRun(NamedTuple):
-    """A run as the journal has it; `users` are (email, profile delivered, event delivered)."""
+    """A run as recorded in the journal; `users` are (email, profile delivered, event delivered)."""
 
     run_id: str
     status: str
@@ -73,7 +73,7 @@ class JournalRun(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is there when no process runs: Iterable's own record, results files, journal."""
+    """What exists while no process runs: Iterable's own record, results files, journal."""
 
     users: dict[str, dict[str, Any]]
     events: dict[str, dict[str, Any]]
@@ -83,14 +83,14 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Combination:
-    """One fault, one way to call, and a seed that decides everything else."""
+    """One fault, one delivery mode, and a seed that decides everything else."""
 
     fault: str
     mode: str
     seed: int
 
     def play(self, folder: Path) -> tuple[list[str], int]:
-        """Kill and resume, then let the faults end; what was wrong, and how often it was killed."""
+        """Kill and resume, then stop the faults; returns the problems and the number of kills."""
         random = Random(repr(self))
         options = SandboxOptions(latency=random.choice((0.01, 0.02, 0.05)))
         with SandboxProcess(options) as sandbox:
@@ -99,7 +99,7 @@ class Combination:
 
 
 class Play:
-    """A combination while it goes on."""
+    """A combination in progress."""
 
     def __init__(
         self,
@@ -125,42 +125,42 @@ class Play:
         self._problems: list[str] = []
 
     def play(self) -> tuple[list[str], int]:
-        """Kill the program some times, then let it end; what was wrong, and the kills."""
+        """Kill the program a few times, then let it finish; returns the problems and the kills."""
         self._set_faults()
         arguments: tuple[str, ...] | None = ()
         kills = 0
         for number in range(self._random.randint(1, 3)):
             if arguments is None:
                 break
-            # Where no fault is sure to come, one kill is.
+            # Where no fault is certain to occur, one kill is.
             is_sure = number == 0 and self._combination.seed % 3 == 2
             kind = "call" if is_sure else self._random.choice(("call", "call", "time", "step"))
             is_due = self._moment(kind)
             patience = {"REQUEST_TIMEOUT": PATIENT_SECONDS} if kind == "call" else {}
             process = start(self._folder, self._environment | patience, *arguments)
             kills += kill_when(process, is_due)
-            arguments = self._look_after(finish(self._folder, process), arguments)
+            arguments = self._check_and_choose_next(finish(self._folder, process), arguments)
         self._sandbox.rates({})
         for _ in range(MAX_PASSES):
             if arguments is None:
                 break
             ran = finish(self._folder, start(self._folder, self._environment, *arguments))
-            arguments = self._look_after(ran, arguments)
+            arguments = self._check_and_choose_next(ran, arguments)
         else:
             self._problems.append("someone is still open after all passes")
         if self._combination.seed % 3 == 1:
-            self._run_anew()
+            self._run_again()
         self._problems += unfinished_business(self._wanted, evidence(self._folder, self._sandbox))
         return self._problems, kills
 
-    def _run_anew(self) -> None:
+    def _run_again(self) -> None:
         """Send every user once more, which must change nothing at Iterable."""
         ran = finish(self._folder, start(self._folder, self._environment))
-        self._look_after(ran, ())
+        self._check_and_choose_next(ran, ())
 
     def _set_faults(self) -> None:
         fault, seed = self._combination.fault, self._combination.seed
-        if seed % 3 == 0:  # a sure one, wherever the random ones fall
+        if seed % 3 == 0:  # one certain fault, wherever the random ones fall
             self._sandbox.faults([scripted(fault)])
         self._sandbox.rates({fault: self._rate()}, seed=seed)
 
@@ -169,7 +169,7 @@ class Play:
         return STOPPING_RATE if stopping else RATES[self._combination.mode]
 
     def _moment(self, kind: str) -> Callable[[], bool]:
-        """When to kill: at some call, after some time, or at the start of a step of the run."""
+        """When to kill: during some call, after some time, or at the start of a step of the run."""
         if kind == "time":
             due = time.monotonic() + self._random.uniform(0.05, 1.5)
             return lambda: time.monotonic() >= due
@@ -178,7 +178,7 @@ class Play:
         return self._at_a_call()
 
     def _at_a_call(self) -> Callable[[], bool]:
-        """When some call gets no answer, which keeps the process alive however late we look."""
+        """During a call that gets no answer, which keeps the process alive however late we look."""
         most = 4 if self._combination.mode == "bulk" else len(self._wanted)
         before_it = self._random.randint(1, min(most, self._calls_left)) - 1
         calls = [self._good_or_bad_call() for _ in range(before_it)]
@@ -188,7 +188,7 @@ class Play:
         return lambda: hangs_seen(self._sandbox) > hangs
 
     def _good_or_bad_call(self) -> dict[str, Any]:
-        """What the rates would do to a call: they are not asked while there is a script."""
+        """What the rates would do to a call: they do not apply while a script is set."""
         bad = self._random.random() < self._rate()
         return scripted(self._combination.fault) if bad else NO_FAULT
 
@@ -201,8 +201,10 @@ class Play:
         before = seen()
         return lambda: seen() > before
 
-    def _look_after(self, ran: RunResult, arguments: tuple[str, ...]) -> tuple[str, ...] | None:
-        """Check what a process left, and choose the next command line; None when all is done."""
+    def _check_and_choose_next(
+        self, ran: RunResult, arguments: tuple[str, ...]
+    ) -> tuple[str, ...] | None:
+        """Check what a process left and choose the next command line; None when all is done."""
         found = evidence(self._folder, self._sandbox)
         self._problems += [*violations(self._wanted, found), *_strange_ending(ran, found)]
         self._calls_left = calls_left(self._wanted, found)
@@ -216,13 +218,13 @@ class Play:
 
 
 def scripted(label: str) -> dict[str, Any]:
-    """The fault of a label such as `status:503` or `hang`, for the sandbox's script."""
+    """The fault for a label such as `status:503` or `hang`, for the sandbox's script."""
     kind, _, status = label.partition(":")
     return {"kind": kind, "status": int(status)} if status else {"kind": kind}
 
 
 def customers(random: Random) -> Iterator[Customer | str | None]:
-    """Ordinary and unusual people, and two who cannot be sent."""
+    """Ordinary and unusual customers, and two that cannot be sent."""
     for number in range(random.randint(30, 90)):
         yield Customer(
             random.choice((f"user{number}@example.com", f"User.{number}@Example.COM")),
@@ -231,11 +233,11 @@ def customers(random: Random) -> Iterator[Customer | str | None]:
             location=random.choice(("London", None, "=1+1")),
         )
     yield None
-    yield "nobody"
+    yield "no-at-sign"
 
 
 def wanted_of(database: Path) -> dict[str, Wanted]:
-    """What Iterable must have in the end, by the address as Iterable writes it."""
+    """What Iterable must store in the end, by email as Iterable writes it."""
     with closing(sqlite3.connect(database)) as connection:
         connection.row_factory = sqlite3.Row
         rows = connection.execute(
@@ -256,10 +258,10 @@ def _wanted(row: sqlite3.Row) -> Wanted:
 
 
 def kill_when(process: subprocess.Popen[str], is_due: Callable[[], bool]) -> bool:
-    """Kill -9 a process at its moment; False when it ended before."""
+    """Kill -9 a process when `is_due` says so; False when it ended before that."""
     while not is_due():
         try:
-            # Reads what the process prints, which would stop at a full pipe.
+            # Reads what the process prints; a full pipe would block it.
             process.communicate(timeout=SECONDS_BETWEEN_LOOKS)
         except subprocess.TimeoutExpired:
             continue
@@ -269,15 +271,15 @@ def kill_when(process: subprocess.Popen[str], is_due: Callable[[], bool]) -> boo
 
 
 def calls_seen(sandbox: SandboxProcess) -> int:
-    """How many calls the mock server has had."""
+    """How many calls the mock server has received."""
     return sum(sandbox.stats()["calls"].values())
 
 
 def calls_in_doubt(sandbox: SandboxProcess, latency_seconds: float) -> list[dict[str, Any]]:
-    """The calls that a killed program may have made in vain: under way, or not noted yet.
+    """The calls that a killed program may repeat: in flight, or answered but not yet recorded.
 
-    Counted from the last call, not from the kill: a program that stood still meanwhile had no
-    time for either. Asked for when the program is dead.
+    Counted from the last call, not from the kill: a program that was suspended in between had no
+    time for either. Call it when the program has been killed.
     """
     calls = sandbox.calls()
     times = [call["monotonic_time"] for call in calls]
@@ -286,12 +288,12 @@ def calls_in_doubt(sandbox: SandboxProcess, latency_seconds: float) -> list[dict
 
 
 def hangs_seen(sandbox: SandboxProcess) -> int:
-    """How many calls the mock server has left without an answer."""
+    """How many calls the mock server has left unanswered."""
     return int(sandbox.stats()["faults"].get("hang", 0))
 
 
 def evidence(folder: Path, sandbox: SandboxProcess) -> Evidence:
-    """Collect what there is, without touching it."""
+    """Collect the evidence without changing it."""
     state = sandbox.state()
     files = sorted(folder.glob("integration_results_*.json"))
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
@@ -328,7 +330,7 @@ def _journal_users(connection: sqlite3.Connection, run: int) -> list[tuple[str |
 
 
 def violations(wanted: dict[str, Wanted], found: Evidence) -> list[str]:
-    """What must never be so, not even for a moment: one line each."""
+    """What must never happen, at any moment: one line each."""
     return [
         *_wrong_at_iterable(wanted, found),
         *(problem for result in found.results for problem in _does_not_add_up(result)),
@@ -359,12 +361,12 @@ def unfinished_business(wanted: dict[str, Wanted], found: Evidence) -> list[str]
 
 
 def still_open(wanted: dict[str, Wanted], found: Evidence) -> set[str]:
-    """Those who could be delivered and are nowhere recorded as delivered."""
+    """Users that can be delivered but are not recorded as delivered."""
     return set(wanted) - delivered_emails(found)
 
 
 def calls_left(wanted: dict[str, Wanted], found: Evidence) -> int:
-    """How many single calls the newest run still has to make; at least one."""
+    """How many single calls the latest run still has to make; at least one."""
     known_users = found.journal[-1].users if found.journal else []
     newest = known_users or [(email, False, False) for email in wanted]
     known = [calls for email, *calls in newest if (email or "").lower() in wanted]
@@ -372,7 +374,7 @@ def calls_left(wanted: dict[str, Wanted], found: Evidence) -> int:
 
 
 def delivered_emails(found: Evidence) -> set[str]:
-    """Every user whom some results file calls delivered."""
+    """Every user that some results file reports as delivered."""
     return {
         record["email"].lower()
         for result in found.results
@@ -382,7 +384,7 @@ def delivered_emails(found: Evidence) -> set[str]:
 
 
 def repeats(stored: dict[str, dict[str, Any]]) -> int:
-    """How often something was sent that was there already."""
+    """How often something was sent that was already stored."""
     return sum(thing["updates"] - 1 for thing in stored.values())
 
 

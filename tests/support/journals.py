@@ -1,4 +1,4 @@
-"""Journals of runs that came to their end, for tests of what later runs make of them."""
+"""Journals of finished runs, for tests of how later runs treat them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def completed_run(
     project: str = HEADER.project,
     incremental: bool = False,
 ) -> int:
-    """A run that made the calls of the first users, `reached` of them; these calls failed."""
+    """A run that made the calls of the first `reached` users; the given calls failed."""
     number = len(recent_runs(journal, MANY)) + 1
     header = replace(
         HEADER, run_id=f"run-{number}", kind=kind, project=project, incremental=incremental

@@ -2,7 +2,7 @@
 
 A private one, in a temporary folder and on a free port of this machine, when `mysqld` or
 `mariadbd` is installed; or the one that TEST_DB_HOST, TEST_DB_PORT, TEST_DB_USER and
-TEST_DB_PASSWORD name. On that one nothing is touched but databases that the tests made.
+TEST_DB_PASSWORD name. On that server, only databases that the tests created are changed.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ DEMO_NAME = "iterable_challenge"
 
 
 class MySQLServer(private_mysql.MySQLServer):
-    """A running server and an account that may do everything on it."""
+    """A running server and an account with all privileges on it."""
 
     def client(
         self, sql: str, name: str, arguments: Sequence[str] = ()
     ) -> subprocess.CompletedProcess[str]:
         """Run a file's text in the real command-line client, on database `name`.
 
-        The demo's own database name stands in the SQL files; it is replaced, since a server that
-        someone lent to the tests may hold a database of that name.
+        The SQL files contain the demo's own database name; it is replaced, since a server that is
+        shared with the tests may have a database of that name.
         """
         program = shutil.which("mariadb") or shutil.which("mysql")
         if program is None:
@@ -67,7 +67,7 @@ class MySQLServer(private_mysql.MySQLServer):
 
 
 def missing(reason: str) -> NoReturn:
-    """Skip the test, or fail it where REQUIRE_MYSQL=1 says that it has to run."""
+    """Skip the test, or fail it if REQUIRE_MYSQL=1 says that it has to run."""
     if os.environ.get("REQUIRE_MYSQL") == "1":
         pytest.fail(f"REQUIRE_MYSQL=1, but {reason}")
     pytest.skip(reason)
@@ -75,7 +75,7 @@ def missing(reason: str) -> NoReturn:
 
 @contextmanager
 def any_server() -> Iterator[MySQLServer]:
-    """The server that TEST_DB_HOST names, else a private one, else a skipped test."""
+    """The server that TEST_DB_HOST names, else a private one, else skip the test."""
     if "TEST_DB_HOST" in os.environ:
         server = MySQLServer(
             host=os.environ["TEST_DB_HOST"],
@@ -94,7 +94,7 @@ def any_server() -> Iterator[MySQLServer]:
 
 @contextmanager
 def private_server(*options: str) -> Iterator[MySQLServer]:
-    """A server of this test's own, with more options on its command line if need be."""
+    """A server private to this test, optionally with extra command-line options."""
     with ExitStack() as cleanup:
         try:
             server = cleanup.enter_context(private_mysql.private_server(*options))

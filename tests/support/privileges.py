@@ -1,4 +1,4 @@
-"""Start programs that file permissions hold for, also when the tests run as root."""
+"""Start programs that file permissions apply to, even when the tests run as root."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from tests.support.runs import RunResult
 
-# Linux's numbers: the call, and the two capabilities that open every file and folder to root.
+# Linux's numbers: the call, and the two capabilities that let root open every file and folder.
 PR_CAPBSET_DROP = 24
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 IS_ROOT = os.geteuid() == 0
@@ -30,7 +30,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def lower_privileges() -> None:
-    """For `preexec_fn`: the program that is started next cannot go past file permissions."""
+    """For `preexec_fn`: the program that is started next cannot bypass file permissions."""
     if not IS_ROOT:
         return
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
@@ -44,13 +44,13 @@ def run_unprivileged(
     *arguments: str,
     first: Callable[[], object] = lambda: None,
 ) -> RunResult:
-    """Run the program in `folder` with no more rights than the permissions give.
+    """Run the program in `folder` with only the rights that the permissions give.
 
     Args:
         folder: the working directory.
-        environment: the variables that are set.
+        environment: the environment variables to set.
         arguments: the command line.
-        first: what to do in the new process, in `folder`, before the program begins.
+        first: what to do in the new process, in `folder`, before the program starts.
     """
 
     def prepare() -> None:

@@ -1,4 +1,4 @@
-"""A real proxy on a loopback port, which looks into TLS as a company's proxy does."""
+"""A real proxy on a loopback port, which inspects TLS as a company's proxy does."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Certificate:
 
 
 def make_certificate(folder: Path) -> Certificate:
-    """A fresh one, by OpenSSL's command."""
+    """A new one, created with the `openssl` command."""
     certificate = Certificate(folder / "certificate.pem", folder / "key.pem")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
     subject = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
@@ -44,7 +44,7 @@ def make_certificate(folder: Path) -> Certificate:
 
 @contextmanager
 def refusing_proxy(answer: bytes) -> Iterator[ScriptedServer]:
-    """A proxy with one answer for whoever asks."""
+    """A proxy that gives every client the same answer."""
     with scripted_server(lambda connection, _: connection.sendall(answer)) as proxy:
         yield proxy
 
@@ -68,7 +68,7 @@ def tunnelling_proxy(
 
 
 def forward_to(url: str) -> Callable[[bytes], bytes]:
-    """Answers as the server at this address does."""
+    """Answer as the server at this address does."""
     host, _, port = url.removeprefix("http://").partition(":")
 
     def answer(request: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The program as a real process, and what it leaves behind."""
+"""The program as a real process, and the files it leaves."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ ROOT = Path(__file__).resolve().parents[2]
 MAIN = ROOT / "main.py"
 MAX_RUN_SECONDS = 120
 SECONDS_BETWEEN_LOOKS = 0.01
-# Iterable asks for nearly the longest pause that the program waits for. Until then the run goes
-# on without a call, and a stop ends it at once: there is time to look and to act.
+# Nearly the longest pause that the program accepts from Iterable. Meanwhile the run makes no
+# call, and a stop ends the pause immediately: there is time to look and to act.
 PAUSE = {"kind": "status", "status": 429, "headers": {"Retry-After": "55"}}
 
 
 @dataclass(frozen=True)
 class Customer:
-    """A pro customer with one fresh view, for a database made by `database_of`."""
+    """A pro customer with one recent view, for a database made by `database_of`."""
 
     email: str | None
     first_name: str | None = "Ada"
@@ -87,7 +87,7 @@ class RunResult:
 def environment_for(
     folder: Path, sandbox: SandboxProcess | None, database: DatabaseSettings | Path | None
 ) -> dict[str, str]:
-    """A whole configuration; without a sandbox or database, of ports where no user listens."""
+    """A complete configuration; without a sandbox or database, ports that nothing listens on."""
     values = {
         "ITERABLE_API_KEY": "sandbox-key",
         "ITERABLE_API_BASE_URL": sandbox.url if sandbox else "http://127.0.0.1:9",
@@ -98,7 +98,7 @@ def environment_for(
     return values | {
         "DB_HOST": ",".join(database.hosts) if database else "127.0.0.1",
         "DB_PORT": str(database.port if database else 9),
-        "DB_USER": database.user if database else "nobody",
+        "DB_USER": database.user if database else "none",
         "DB_PASSWORD": database.password if database else "",
         "DB_NAME": database.name if database else "nothing",
     }
@@ -107,7 +107,7 @@ def environment_for(
 def start(
     folder: Path, environment: Mapping[str, str], *arguments: str, **options: Any
 ) -> subprocess.Popen[str]:
-    """Start the program in `folder` with nothing but these variables set."""
+    """Start the program in `folder` with only these variables set."""
     inherited = {name: os.environ[name] for name in os.environ if name.startswith("COVERAGE_")}
     base = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "PYTHONWARNINGS": "error"}
     return subprocess.Popen(
@@ -122,7 +122,7 @@ def start(
 
 
 def finish(folder: Path, process: subprocess.Popen[str]) -> RunResult:
-    """Wait for a started program."""
+    """Wait for a started program to end."""
     stdout, stderr = process.communicate(timeout=MAX_RUN_SECONDS)
     return RunResult(folder, process.returncode, stdout, stderr)
 
@@ -132,7 +132,7 @@ def wait_until(
     condition: Callable[[], bool],
     seconds_between_looks: float = SECONDS_BETWEEN_LOOKS,
 ) -> None:
-    """Wait for something that happens while the program runs; if it ends first, the test fails."""
+    """Wait for something that happens while the program runs; fails the test if it ends first."""
     give_up = time.monotonic() + MAX_RUN_SECONDS
     while not condition():
         try:
@@ -143,7 +143,7 @@ def wait_until(
                 continue
             process.kill()
             pytest.fail(f"not within {MAX_RUN_SECONDS} s: {process.communicate()}")
-        # It may have happened last of all.
+        # The condition may have come true at the very end.
         if condition():
             return
         pytest.fail(
@@ -152,19 +152,19 @@ def wait_until(
 
 
 def pause_at(sandbox: SandboxProcess, email: str) -> Callable[[], bool]:
-    """Let a run pause at this user's event; returns the question whether it has come to that."""
+    """Let a run pause at this user's event; returns a check of whether it has got there."""
     sandbox.faults([{"endpoint": "events/track", "email": email, **PAUSE}])
     return lambda: is_script_over(sandbox)
 
 
 def is_script_over(sandbox: SandboxProcess) -> bool:
-    """Whether all faults of the mock server's script have come."""
+    """Whether all faults of the mock server's script have been used."""
     return bool(sandbox.stats()["faults_pending"] == 0)
 
 
 @contextmanager
-def held(sandbox: SandboxProcess) -> Iterator[None]:
-    """No user gets an answer from the mock server, not even who asks it for its record."""
+def suspended(sandbox: SandboxProcess) -> Iterator[None]:
+    """Suspend the mock server: no client gets an answer, not even one that reads its record."""
     assert sandbox.pid is not None
     os.kill(sandbox.pid, signal.SIGSTOP)
     try:
@@ -174,7 +174,7 @@ def held(sandbox: SandboxProcess) -> Iterator[None]:
 
 
 def has_logged(folder: Path, text: str) -> bool:
-    """Whether the log in `folder` holds this text by now."""
+    """Whether the log in `folder` contains this text yet."""
     log = folder / "run.log"
     return log.exists() and text in log.read_text(encoding="utf-8")
 
@@ -187,7 +187,7 @@ def run(folder: Path, environment: Mapping[str, str], *arguments: str) -> RunRes
 def database_of(path: Path, customers: Iterable[Customer | str | None]) -> Path:
     """An SQLite database in which Query 2 finds exactly these customers, in this order.
 
-    Its tables have no constraints: other people's databases may not have them either.
+    Its tables have no constraints: customers' own databases may not have them either.
     """
     viewed = datetime.now(UTC) - timedelta(hours=3)
     with closing(sqlite3.connect(path)) as connection, connection:

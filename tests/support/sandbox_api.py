@@ -1,4 +1,4 @@
-"""A client for tests of the sandbox: real HTTP, and a server with fresh options each time."""
+"""A client for tests of the sandbox: real HTTP, and an empty project for each test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EMAIL = "ada@example.com"
 
 
 class Api:
-    """A sandbox, and a session that knows its key."""
+    """A sandbox, and a session with its key."""
 
     def __init__(self, sandbox: SandboxProcess) -> None:
         self.sandbox = sandbox
@@ -74,14 +74,14 @@ class Api:
         return events
 
     def connect(self) -> socket.socket:
-        """Open a bare connection."""
+        """Open a plain TCP connection."""
         address = urlsplit(self.sandbox.url)
         return socket.create_connection((address.hostname or "", address.port or 0), timeout=30)
 
 
 @pytest.fixture(scope="module", name="running_sandbox")
 def running_sandbox_fixture() -> Iterator[SandboxProcess]:
-    """One server for the tests of a module."""
+    """One server for all tests of a module."""
     with SandboxProcess() as sandbox:
         yield sandbox
 

@@ -1,4 +1,4 @@
-"""A server of bare sockets that writes what a test tells it to, byte for byte."""
+"""A raw socket server that writes what a test wants, byte for byte."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    # Gets the connection and one whole request, writes whatever it likes.
+    # Gets the connection and one whole request, and writes whatever it wants.
     Reply = Callable[[socket.socket, bytes], None]
 
 
@@ -37,9 +37,9 @@ class ScriptedServer:
         return f"http://127.0.0.1:{self.port}"
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         for connection in [self._listener, *self._open]:
-            # Wakes up the thread that waits in it.
+            # Wakes the thread that is blocked in it.
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
@@ -61,7 +61,7 @@ class ScriptedServer:
 
 @contextmanager
 def scripted_server(reply: Reply) -> Iterator[ScriptedServer]:
-    """A server that ends with the test."""
+    """A server that is closed at the end of the test."""
     server = ScriptedServer(reply)
     try:
         yield server
@@ -70,7 +70,7 @@ def scripted_server(reply: Reply) -> Iterator[ScriptedServer]:
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """One request with its body; empty at the end of the connection."""
+    """Read one request with its body; empty at the end of the connection."""
     request = b""
     while b"\r\n\r\n" not in request:
         part = connection.recv(65536)
@@ -88,7 +88,7 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def ok(body: bytes) -> bytes:
-    """An answer of status 200."""
+    """A response with status 200."""
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that stops forwarding when it is told to, and keeps all connections open."""
+"""A TCP proxy that stops forwarding on request but keeps all connections open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_STEP_SECONDS = 0.05
 
 
 class StallingProxy:
-    """Forwards between its own loopback port and another one."""
+    """Forwards between its own loopback port and another port."""
 
     def __init__(self, target_port: int, host: str, sockets: ExitStack) -> None:
         self._target_port = target_port
@@ -27,11 +27,11 @@ class StallingProxy:
         self.port: int = self._listener.getsockname()[1]
 
     def stall(self) -> None:
-        """Forward nothing from now on, in no direction, for new connections neither."""
+        """Forward nothing from now on, in either direction, on old or new connections."""
         self._stalled.set()
 
     def end(self) -> None:
-        """Let `serve` return."""
+        """Make `serve` return."""
         self._closed.set()
 
     def serve(self) -> None:
@@ -69,7 +69,7 @@ class StallingProxy:
 
 @contextmanager
 def stalling_proxy(target_port: int, host: str = "127.0.0.1") -> Iterator[StallingProxy]:
-    """A proxy in a thread of its own."""
+    """A proxy in its own thread."""
     with ExitStack() as sockets:
         proxy = StallingProxy(target_port, host, sockets)
         thread = threading.Thread(target=proxy.serve)

@@ -1,4 +1,4 @@
-"""What a real process writes, syncs, renames and sends, in order: its system calls."""
+"""The system calls with which a real process writes, syncs, renames and sends, in order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Kind = Literal["write", "sync", "rename", "send"]
 
 
 class Event(NamedTuple):
-    """A system call: `name` is a file, for a rename the new one, or the ends of a connection."""
+    """A system call; `name` is a file, a rename's new name, or a connection's endpoints."""
 
     kind: Kind
     name: str
@@ -41,14 +41,14 @@ class Event(NamedTuple):
 
 
 def missing_strace() -> NoReturn:
-    """Skip the test, or fail it where REQUIRE_STRACE=1 says that it has to run."""
+    """Skip the test, or fail it if REQUIRE_STRACE=1 says that it has to run."""
     if os.environ.get("REQUIRE_STRACE") == "1":
         pytest.fail(f"REQUIRE_STRACE=1, but {HOW_TO_GET_STRACE}")
     pytest.skip(HOW_TO_GET_STRACE)
 
 
 def traced(folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> list[Event]:
-    """Run a command in `folder` to its end; without strace the test is skipped."""
+    """Run a command in `folder` until it ends; without strace the test is skipped."""
     strace = shutil.which("strace")
     if strace is None:
         missing_strace()
@@ -66,7 +66,7 @@ def traced(folder: Path, command: Sequence[str], environment: Mapping[str, str])
 
 
 def events_of(lines: Sequence[str]) -> list[Event]:
-    """The calls of a trace: syncs and renames when they are over, the others when they begin."""
+    """The calls of a trace: syncs and renames when they finish, the others when they start."""
     events = []
     begun: dict[tuple[str, str], str] = {}
     for line in lines:

@@ -11,7 +11,7 @@ VIEWED = datetime(2026, 1, 13, 14, 30, 45)  # noqa: DTZ001  rows are UTC without
 
 
 def page_view(number: int = 1, email: str | None = None) -> PageView:
-    """A row of Query 2; the email defaults to one of the number."""
+    """A row of Query 2; the email defaults to one with this number."""
     return PageView(
         id=number,
         email=f"user{number}@example.com" if email is None else email,
@@ -28,6 +28,6 @@ def page_view(number: int = 1, email: str | None = None) -> PageView:
 
 
 def pending_user(number: int = 1, email: str | None = None) -> PendingUser:
-    """The same row as a user of a run."""
+    """The same row as a pending user of a run."""
     view = page_view(number, email)
     return PendingUser(number, view.email or "", profile_payload(view), event_payload(view))

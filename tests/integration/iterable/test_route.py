@@ -219,7 +219,7 @@ def test_bytes_after_an_answer_within_tls_go_to_no_user(
     # With its headers an answer fills what is read at once, to the last byte.
     room = io.DEFAULT_BUFFER_SIZE - len(ok(b" " * 8000)) + 8000
     bodies = [body.ljust(room) for body in BODIES]
-    rest = ok(b"no user's")
+    rest = ok(b"another")
     with tunnelling_proxy(certificate, lambda request: ok(body_of(request)) + rest) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))

@@ -63,7 +63,7 @@ def test_emails_are_compared_without_case(api: Api) -> None:
 
 def test_an_unknown_user_is_an_empty_object(api: Api) -> None:
     """A read of an unknown user is 200 with {}."""
-    answer = api.get("users/nobody@example.com")
+    answer = api.get("users/unknown@example.com")
     assert (answer.status_code, answer.json()) == (200, {})
 
 
@@ -107,7 +107,7 @@ def test_an_event_is_stored_and_read_newest_first(api: Api) -> None:
     assert len(api.get(f"events/{EMAIL}?limit=2").json()["events"]) == 2
     assert len(api.get(f"events/{EMAIL}?limit=999").json()["events"]) == 200
     assert len(api.get(f"events/{EMAIL}?limit=x").json()["events"]) == 30
-    assert api.get("events/nobody@example.com").json() == {"events": []}
+    assert api.get("events/unknown@example.com").json() == {"events": []}
 
 
 def test_an_event_with_a_known_id_is_updated(api: Api) -> None:
@@ -168,10 +168,10 @@ def test_a_time_that_is_no_integer_is_refused(api: Api, created_at: object) -> N
 
 def test_an_event_for_an_unknown_user_is_refused(api: Api) -> None:
     """Events do not create users."""
-    answer = api.track("nobody@example.com")
+    answer = api.track("unknown@example.com")
     assert (answer.status_code, answer.json()["code"]) == (400, "UnknownEmailError")
-    bulk = api.track_bulk("Nobody@example.com").json()
-    assert bulk["failedUpdates"]["notFoundEmails"] == ["nobody@example.com"]
+    bulk = api.track_bulk("Unknown@example.com").json()
+    assert bulk["failedUpdates"]["notFoundEmails"] == ["unknown@example.com"]
     assert (bulk["successCount"], bulk["failCount"]) == (0, 1)
 
 
