@@ -1,4 +1,4 @@
-"""Delivery as a real process: both modes, their limits, their failures, the stop."""
+"""Delivery as a real process: both modes, their limits, their failures, stopping."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ UNLIMITED = {"RATE_LIMIT_SHARE": "10000"}
 
 
 def mixed_emails(count: int, bad_of_each_kind: int) -> list[str]:
-    """Emails of this many users, the bad ones spread among them."""
+    """Emails of this many users, with the bad ones spread among them."""
     emails = [f"user{number}@example.com" for number in range(count)]
     step = count // (bad_of_each_kind * len(KINDS))
     for place in range(bad_of_each_kind * len(KINDS)):
@@ -60,7 +60,7 @@ def mixed_emails(count: int, bad_of_each_kind: int) -> list[str]:
 
 
 def bad_email(kind: str, number: int) -> str:
-    """An email that the sandbox treats as the kind says."""
+    """An email that the sandbox handles as the kind says."""
     if kind == "invalid":
         return f"someone{number}@nowhere.test"
     if kind == "UPPER":
@@ -75,7 +75,7 @@ def delivered(
     *arguments: str,
     **variables: str,
 ) -> RunResult:
-    """A run over these users, unlimited unless said otherwise."""
+    """A run over these users, without a rate limit unless given."""
     database = database_of(folder / "customers.sqlite", emails)
     environment = environment_for(folder, sandbox, database) | UNLIMITED | variables
     return run(folder, environment, *arguments)
@@ -92,7 +92,7 @@ def delivered(
         ("bulk", 1, True, "single"),
     ],
 )
-def test_the_mode_follows_the_wish_the_size_and_the_key(
+def test_the_mode_follows_the_option_the_size_and_the_key(
     wanted: str, users: int, jwt: bool, mode: str
 ) -> None:
     """Bulk from 1,000 users on, and never with JWT."""
@@ -111,10 +111,10 @@ def test_the_mode_follows_the_wish_the_size_and_the_key(
         (1, 1_000_000, 1),
     ],
 )
-def test_the_workers_follow_the_wish_and_the_size(
+def test_the_number_of_workers_follows_the_option_and_the_size(
     wanted: int | Literal["auto"], users: int, workers: int
 ) -> None:
-    """One for a small run, 64 for a larger one; an explicit number is obeyed for any size."""
+    """One for a small run, 64 for a larger one; an explicit number is used for any size."""
     assert choose_workers(wanted, users) == workers
 
 
@@ -122,14 +122,14 @@ def test_the_workers_follow_the_wish_and_the_size(
     ("users", "arguments", "at_once"),
     [(100, (), 1), (101, (), 64), (100, ("--workers", "8"), 8), (101, ("--workers", "1"), 1)],
 )
-def test_a_small_run_has_one_user_under_way(
+def test_a_small_run_has_one_user_in_flight(
     tmp_path: Path,
     sandbox: SandboxProcess,
     users: int,
     arguments: tuple[str, ...],
     at_once: int,
 ) -> None:
-    """While the calls after the first user hang, no user but the workers' users is called for."""
+    """While the calls after the first user hang, there are calls only for one user per worker."""
     sandbox.faults(
         [
             {"endpoint": "users/update", "kind": "slow", "delay_seconds": 0.0},
@@ -153,7 +153,7 @@ def test_a_small_run_has_one_user_under_way(
 
 
 def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """5,000 users, 7 bad ones of each kind: each is named, no other user is touched."""
+    """5,000 users, 7 bad ones of each kind: each is named, no other user is affected."""
     emails = mixed_emails(5000, 7)
 
     ran = delivered(tmp_path, sandbox, emails)
@@ -168,7 +168,7 @@ def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: Sand
     assert len(sandbox.state()["users"]) == 5000 - 4 * 7
     assert len(sandbox.state()["events"]) == 5000 - 5 * 7
     calls = sandbox.stats()["calls"]
-    # In the time of single calls; the first user goes alone.
+    # In less time than single calls would take; the first user is sent alone.
     assert 100 * (calls["users/bulkUpdate"] - 1) + calls["users/update"] <= 1.2 * 5000
     assert 200 * (calls["events/trackBulk"] - 1) + calls["events/track"] <= 1.2 * 5000
 
@@ -207,7 +207,7 @@ NAMES = {
 
 
 def reasons(records: dict[str | None, dict[str, Any]], kind: str) -> set[str]:
-    """Why the profiles and events of the users of a kind failed; empty where they did not."""
+    """Why the profiles and events of the users of a kind failed; empty where they succeeded."""
     prefix = "someone" if kind == "invalid" else kind
     return {
         reason(record[call])
@@ -218,7 +218,7 @@ def reasons(records: dict[str | None, dict[str, Any]], kind: str) -> set[str]:
 
 
 def reason(result: dict[str, Any]) -> str:
-    """The list that named a failure, or the code that refused it."""
+    """The list that named a failure, or the code that rejected it."""
     if result["success"]:
         return ""
     response = result["response"]
@@ -226,7 +226,7 @@ def reason(result: dict[str, Any]) -> str:
 
 
 def test_both_modes_leave_the_same_in_iterable(tmp_path: Path) -> None:
-    """The same list by single and by bulk calls: the same profiles and events, byte for byte."""
+    """The same users by single and by bulk calls: the same profiles and events, byte for byte."""
     states = []
     database = database_of(tmp_path / "customers.sqlite", mixed_emails(200, 2))
     for mode in ("single", "bulk"):
@@ -246,7 +246,7 @@ def test_both_modes_leave_the_same_in_iterable(tmp_path: Path) -> None:
 def test_a_run_of_bulk_calls_sends_the_first_user_alone(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A new field is met once; then come whole batches, profiles before their events."""
+    """A new field is created by one call only; then come whole batches, profiles before events."""
     delivered(tmp_path, sandbox, (f"user{n}@example.com" for n in range(2500)))
 
     calls = [(call["endpoint"], call["items"]) for call in sandbox.calls()]
@@ -260,8 +260,8 @@ def test_a_run_of_bulk_calls_sends_the_first_user_alone(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_may_not_call_bulk_goes_on_singly(tmp_path: Path, status: int) -> None:
-    """A warning, one refused bulk call, and every user delivered by single calls."""
+def test_a_key_that_may_not_call_bulk_switches_to_single_calls(tmp_path: Path, status: int) -> None:
+    """A warning, one rejected bulk call, and every user is delivered by single calls."""
     with SandboxProcess() as sandbox:
         fault = {"kind": "status", "status": status, "times": 100}
         sandbox.faults([{"endpoint": "users/bulkUpdate", **fault}])
@@ -276,7 +276,7 @@ def test_a_key_that_may_not_call_bulk_goes_on_singly(tmp_path: Path, status: int
 def test_a_bulk_key_refused_in_the_middle_loses_no_user(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Batches under way when bulk is refused go on singly too."""
+    """Batches in flight when bulk is rejected are sent by single calls too."""
     refusal = {"kind": "status", "status": 403, "times": 100}
     sandbox.faults([{"endpoint": "events/trackBulk", "kind": "slow", "delay_seconds": 0.01}])
     sandbox.faults([{"endpoint": "events/trackBulk", **refusal}])
@@ -290,7 +290,7 @@ def test_a_bulk_key_refused_in_the_middle_loses_no_user(
 
 
 def test_a_wrong_key_stops_a_bulk_run_too(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """Bulk is refused, single is refused: exit code 77 after one user."""
+    """Bulk is rejected, single is rejected: exit code 77 after one user."""
     emails = [f"user{n}@example.com" for n in range(1500)]
 
     ran = delivered(tmp_path, sandbox, emails, ITERABLE_API_KEY="another-key")
@@ -300,10 +300,10 @@ def test_a_wrong_key_stops_a_bulk_run_too(tmp_path: Path, sandbox: SandboxProces
     assert len(sandbox.calls()) == 2
 
 
-def test_a_bulk_call_that_stays_unanswered_is_everybodys_failure(
+def test_an_unanswered_bulk_call_fails_each_of_its_users(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A whole call that fails is the outcome of each of its users, and the run goes on."""
+    """A bulk call that fails is the outcome of each of its users, and the run continues."""
     sandbox.faults(
         [
             {"endpoint": "users/bulkUpdate", "kind": "slow", "delay_seconds": 0.01},
@@ -323,7 +323,7 @@ def test_a_bulk_call_that_stays_unanswered_is_everybodys_failure(
 
 
 def test_a_server_with_a_lower_limit_loses_no_user(tmp_path: Path) -> None:
-    """A fifth of the limit that the program believes in: it slows down, every user arrives."""
+    """At a fifth of the limit that the program assumes, it slows down and delivers every user."""
     with SandboxProcess(SandboxOptions(limits=0.2)) as sandbox:
         emails = [f"user{n}@example.com" for n in range(600)]
         ran = delivered(tmp_path, sandbox, emails, RATE_LIMIT_SHARE="1")
@@ -336,7 +336,7 @@ def test_a_server_with_a_lower_limit_loses_no_user(tmp_path: Path) -> None:
 def test_the_accounting_adds_up_under_random_faults(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Whatever fails, every user is in one count, and no user is delivered who is not stored."""
+    """Whatever fails, every user is counted once, and users reported delivered are stored."""
     sandbox.rates({"status:503": 0.2, "reset_after": 0.1, "html": 0.1}, seed=7)
 
     ran = delivered(
@@ -354,10 +354,10 @@ def test_the_accounting_adds_up_under_random_faults(
 
 
 class BrokenClient:
-    """An Iterable edge with a bug that shows at the second user."""
+    """An Iterable client with a bug that shows at the second user."""
 
     def send(self, call: Call, user: PendingUser) -> CallResult:
-        """Deliver, or fail as no client may."""
+        """Deliver, or fail in a way that no client may."""
         if user.position == 2:
             raise RuntimeError("a bug")
         return CallResult(success=True, response={}, status_code=200, attempts=1, error=None)
@@ -371,14 +371,14 @@ class BrokenClient:
         return Retries()
 
     def consecutive_failures(self) -> int:
-        """Iterable is there."""
+        """Iterable is reachable."""
         return 0
 
     def last_failure(self) -> None:
         """No call failed."""
 
     def consecutive_blocked_users(self) -> int:
-        """No firewall is in between."""
+        """No firewall interferes."""
         return 0
 
 
@@ -431,7 +431,7 @@ def test_many_failures_with_answers_between_them_do_not_stop_a_run(
 def test_a_signal_ends_the_run_with_its_files_written(
     tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals, exit_code: int
 ) -> None:
-    """Calls under way end, no new ones begin; the results say who was not attempted."""
+    """Calls in flight finish, no new ones start; the results say which users were not attempted."""
     emails = [f"user{n}@example.com" for n in range(500)]
     database = database_of(tmp_path / "customers.sqlite", emails)
     environment = environment_for(tmp_path, sandbox, database) | {"MAX_WORKERS": "4"}
@@ -454,15 +454,15 @@ def test_a_signal_ends_the_run_with_its_files_written(
 
 
 @pytest.mark.parametrize(("mode", "share"), [("single", "0.02"), ("bulk", "0.1")])
-def test_who_waits_for_a_turn_when_the_run_stops_is_not_attempted(
+def test_a_user_waiting_for_the_rate_limit_when_the_run_stops_is_not_attempted(
     tmp_path: Path, sandbox: SandboxProcess, mode: str, share: str
 ) -> None:
-    """Handed to a worker but never sent is no failure."""
+    """Assigned to a worker but never sent is not a failure."""
     emails = [f"user{n}@example.com" for n in range(6000)]
     database = database_of(tmp_path / "customers.sqlite", emails)
     environment = environment_for(tmp_path, sandbox, database) | {"RATE_LIMIT_SHARE": share}
     process = start(tmp_path, environment, "--mode", mode)
-    # One alone, then the first of the others: they are half a minute from their end.
+    # The first user alone, then the first of the others: they would end half a minute later.
     wait_until(process, lambda: len(sandbox.calls()) >= 3)
     process.send_signal(signal.SIGTERM)
 
@@ -473,7 +473,7 @@ def test_who_waits_for_a_turn_when_the_run_stops_is_not_attempted(
     assert results["not_attempted"] == 6000 - len(sandbox.state()["users"]) > 0
 
 
-# The first user goes alone; then a batch of 1,000 with a culprit in its second half.
+# The first user is sent alone; then a batch of 1,000 with a bad user in its second half.
 HALVED = [
     *(f"user{number}@example.com" for number in range(900)),
     "typemismatch@example.com",
@@ -482,7 +482,7 @@ HALVED = [
 
 
 def refuse_after_the_first_half(sandbox: SandboxProcess, *endpoints: str) -> None:
-    """Of a batch that must be halved; from then on these endpoints refuse the key."""
+    """Make a batch fail so that it is halved; from then on these endpoints reject the key."""
     alone_whole_and_first_half = {"kind": "slow", "delay_seconds": 0.0, "times": 3}
     sandbox.faults([{"endpoint": "users/bulkUpdate", **alone_whole_and_first_half}])
     refusal = {"kind": "status", "status": 401, "times": 1000}
@@ -492,7 +492,7 @@ def refuse_after_the_first_half(sandbox: SandboxProcess, *endpoints: str) -> Non
 def test_a_bulk_key_refused_between_two_halves_repeats_no_user(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """The profiles of the half that went through are known; their events are still to be sent."""
+    """The profiles of the delivered half are recorded; their events are still to be sent."""
     refuse_after_the_first_half(sandbox, "users/bulkUpdate")
 
     ran = delivered(tmp_path, sandbox, HALVED, "--mode=bulk", REQUEST_TIMEOUT="60")
@@ -503,10 +503,10 @@ def test_a_bulk_key_refused_between_two_halves_repeats_no_user(
     assert len(sandbox.state()["events"]) == 1000
 
 
-def test_a_success_stays_one_when_the_key_is_refused_later(
+def test_a_success_stays_a_success_when_the_key_is_refused_later(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """The half that Iterable acknowledged is not asked about again, so nothing overwrites it."""
+    """The acknowledged half is not sent again, so nothing overwrites its outcome."""
     refuse_after_the_first_half(sandbox, "users/bulkUpdate", "users/update")
 
     ran = delivered(tmp_path, sandbox, HALVED, "--mode=bulk", REQUEST_TIMEOUT="60")
@@ -526,7 +526,7 @@ class OvertakenSender(Sender):
 
     @property
     def mode(self) -> Mode:
-        """The mode, as it was before the other worker began."""
+        """The mode, as it was before the other worker changed it."""
         mode = self._mode
         if self.other is None:
             self.other = threading.Thread(target=self._fall_back_to_single)
@@ -563,12 +563,12 @@ def test_workers_that_are_refused_together_warn_once(caplog: pytest.LogCaptureFi
     ],
 )
 def test_a_refused_key_says_which_settings_may_be_wrong(code: str | None, settings: str) -> None:
-    """A token that is refused is not the key's fault."""
+    """A rejected token does not mean that the key is wrong."""
     assert key_refused(code).text == f"Iterable refused the API key: check {settings}"
 
 
 def test_the_stop_reason_follows_iterables_code(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """What the answer says is what the operator reads."""
+    """The operator sees the code of the answer."""
     body = {"msg": "JWT: wrong signature", "code": "InvalidJwtPayload", "params": None}
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401, "body": body}])
 
@@ -580,17 +580,17 @@ def test_the_stop_reason_follows_iterables_code(tmp_path: Path, sandbox: Sandbox
 
 
 def test_an_unreachable_iterable_says_what_to_check() -> None:
-    """It is rarely Iterable that is away."""
+    """The cause is rarely Iterable itself."""
     assert UNREACHABLE.text == (
         "Iterable is unreachable: 20 consecutive calls exhausted their attempts;"
         " check the network, the proxy and ITERABLE_API_BASE_URL"
     )
 
 
-def test_a_key_in_the_place_of_the_jwt_secret_is_a_wrong_setting(
+def test_an_api_key_in_place_of_the_jwt_secret_is_a_settings_error(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """No run begins: one line says what is needed."""
+    """No run starts: one line says what is needed."""
     jwt = {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": "ssh-rsa AAAAB3Nza"}
 
     ran = delivered(tmp_path, sandbox, ["a@example.com"], **jwt)
@@ -610,7 +610,7 @@ def test_a_key_in_the_place_of_the_jwt_secret_is_a_wrong_setting(
 def test_a_batch_of_bad_users_is_not_halved_to_the_end(
     tmp_path: Path, sandbox: SandboxProcess, bad_of_four: int
 ) -> None:
-    """Each bulk call takes the time of 100 or 200 single ones: two refusals are enough."""
+    """Each bulk call takes the time of 100 or 200 single ones: two rejections are enough."""
     emails = [
         f"{'typemismatch' if number % 4 < bad_of_four else 'user'}{number}@example.com"
         for number in range(1001)
@@ -631,16 +631,16 @@ def test_a_batch_of_bad_users_is_not_halved_to_the_end(
 
 
 def firewalled(count: int, *places: int) -> list[str]:
-    """Emails of so many users; a firewall refuses the calls of those at these places."""
+    """Emails of this many users; a firewall rejects the calls of those at these places."""
     return [f"{'firewalled' if n in places else 'user'}{n}@example.com" for n in range(count)]
 
 
 @pytest.mark.parametrize(("mode", "users"), [("single", 60), ("bulk", 60), ("bulk", 1200)], ids=str)
 @pytest.mark.parametrize("place", [0, 40])
-def test_a_user_whom_a_firewall_refuses_is_that_users_failure(
+def test_a_user_blocked_by_a_firewall_fails_alone(
     tmp_path: Path, sandbox: SandboxProcess, mode: str, users: int, place: int
 ) -> None:
-    """A 403 without Iterable's own JSON says nothing of the key: the others are delivered."""
+    """A 403 without Iterable's own JSON does not mean a wrong key: the others are delivered."""
     ran = delivered(tmp_path, sandbox, firewalled(users, place), "--mode", mode)
 
     results = ran.results
@@ -654,10 +654,10 @@ def test_a_user_whom_a_firewall_refuses_is_that_users_failure(
 
 
 @pytest.mark.parametrize("mode", ["single", "bulk"])
-def test_a_resumed_run_gets_past_a_user_whom_a_firewall_refuses(
+def test_a_resumed_run_gets_past_a_user_blocked_by_a_firewall(
     tmp_path: Path, sandbox: SandboxProcess, mode: str
 ) -> None:
-    """Its first pending user is the culprit, and no call of this process has succeeded yet."""
+    """Its first pending user is the blocked one, and this process has had no success yet."""
     emails = firewalled(40, 0)
     refusal = {"kind": "status", "status": 401, "times": 1}
     sandbox.faults([{"endpoint": "users/update", "email": emails[-1], **refusal}])
@@ -675,7 +675,7 @@ def test_a_resumed_run_gets_past_a_user_whom_a_firewall_refuses(
 def test_three_consecutive_refused_users_stop_the_run(
     tmp_path: Path, sandbox: SandboxProcess, mode: str
 ) -> None:
-    """No call went through: it is not the records. Each was tried alone, the others were not."""
+    """No call succeeded, so the records are not the cause. Three are tried, the others are not."""
     emails = firewalled(50, *range(50))
 
     ran = delivered(tmp_path, sandbox, emails, "--mode", mode)
@@ -689,7 +689,7 @@ def test_three_consecutive_refused_users_stop_the_run(
     )
 
 
-def test_refused_users_with_a_success_between_them_do_not_stop_the_run(
+def test_blocked_users_with_a_success_between_them_do_not_stop_the_run(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
     """Only three consecutive ones do."""
@@ -736,7 +736,7 @@ def test_a_throttled_account_is_not_called_unreachable(
 
 
 def start_up_to(limit: int) -> Callable[[threading.Thread], None]:
-    """`threading.Thread.start` on a machine that lets this many more threads begin."""
+    """`threading.Thread.start` on a machine that lets only this many more threads start."""
     allowed = iter(range(limit))
     really_start = threading.Thread.start
 
@@ -751,7 +751,7 @@ def start_up_to(limit: int) -> Callable[[threading.Thread], None]:
 def sent_with_threads(
     folder: Path, monkeypatch: pytest.MonkeyPatch, limit: int, sandbox: SandboxProcess
 ) -> tuple[Counts, Stop]:
-    """A run of 30 users with 8 workers, on a machine that lets only so many begin."""
+    """A run of 30 users with 8 workers, on a machine that lets only so many threads start."""
     monkeypatch.setattr(threading.Thread, "start", start_up_to(limit))
     stop = Stop()
     header = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a", "b", dry_run=False)
@@ -763,14 +763,14 @@ def sent_with_threads(
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_a_run_goes_on_with_the_threads_there_are(
+def test_a_run_continues_with_the_threads_that_can_be_started(
     tmp_path: Path,
     sandbox: SandboxProcess,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     limit: int,
 ) -> None:
-    """One worker is enough to deliver everything; the operator learns once that it is slower."""
+    """One worker can deliver everything; the operator is told once that it is slower."""
     counts, stop = sent_with_threads(tmp_path, monkeypatch, limit, sandbox)
 
     assert (counts.successful, stop.reason) == (30, None)
@@ -802,7 +802,7 @@ def test_a_run_without_any_thread_stops_with_a_line_that_says_what_to_do(
 def test_a_process_that_may_start_few_threads_delivers_or_says_why_not(
     tmp_path: Path, sandbox: SandboxProcess, stacks: int, exit_code: int
 ) -> None:
-    """Each thread wants 4 GB for its stack, and there is address space for a few of them."""
+    """Each thread needs 4 GB for its stack, and the address space holds only a few of them."""
     database = database_of(tmp_path / "customers.sqlite", [f"u{n}@a.de" for n in range(120)])
     environment = environment_for(tmp_path, sandbox, database) | UNLIMITED
 

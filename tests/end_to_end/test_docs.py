@@ -1,4 +1,4 @@
-"""The documents say what is true of the program."""
+"""The documents are true of the program."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ REQUIREMENTS = (ROOT / "requirements.in").read_text(encoding="utf-8")
 
 
 def section_of(page: str, heading: str) -> str:
-    """The text below a heading, up to the next one of its level."""
+    """The text below a heading, up to the next heading of the same level."""
     return page.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def table_rows(section: str) -> list[list[str]]:
-    """The cells of a section's only table, without its head."""
+    """The cells of a section's only table, without its header."""
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
 def test_the_documented_help_is_the_programs(tmp_path: Path) -> None:
-    """Word for word; where the usage is wrapped differs from one Python to the next."""
+    """Word for word; where the usage is wrapped differs between versions of Python."""
     shown = COMMAND_LINE.split("$ python main.py --help\n", 1)[1].split("```", 1)[0]
 
     helped = run(tmp_path, {"COLUMNS": "80"}, "--help")
@@ -42,14 +42,14 @@ def test_the_documented_help_is_the_programs(tmp_path: Path) -> None:
 
 
 def test_the_settings_table_is_the_settings() -> None:
-    """All variables with their defaults, and no other."""
+    """All variables with their defaults, and no others."""
     table = {row[0].strip("`"): row[1] for row in table_rows(section_of(README, "Settings"))}
 
     assert table == {name: what_happens_without(name) for name in VARIABLES}
 
 
 def what_happens_without(variable: str) -> str:
-    """The cell of a setting's default: its value, a dash for none, or that it is required."""
+    """The cell for a setting's default: its value, a dash for none, or that it is required."""
     if variable in missing_from({}):
         return "required"
     if variable in missing_from({"USE_JWT_AUTH": "true"}):
@@ -59,7 +59,7 @@ def what_happens_without(variable: str) -> str:
 
 
 def missing_from(variables: dict[str, str]) -> list[str]:
-    """The variables that the program complains of with these set."""
+    """The variables that the program reports as missing or wrong with these set."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings(variables)
     return str(caught.value).partition(": ")[2].split(", ")
@@ -77,7 +77,7 @@ def test_the_exit_codes_of_the_readme_are_the_programs() -> None:
 
 
 def test_every_requirement_is_documented() -> None:
-    """With its reason, and each is pinned."""
+    """Each is pinned and has its reason."""
     names = re.findall(r"^([A-Za-z0-9-]+)==", REQUIREMENTS, flags=re.MULTILINE)
     table = " ".join(row[0] for row in table_rows(DEPENDENCIES))
 
@@ -99,7 +99,7 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
 
 
 def test_the_architecture_names_every_module() -> None:
-    """Its table has each file of the top level and of the packages, and no other."""
+    """Its table lists each file of the top level and of the packages, and no others."""
     files = [*ROOT.glob("*.py"), *(ROOT / "integration").rglob("*.py")]
     modules = {path.relative_to(ROOT).with_suffix("").as_posix() for path in files}
 
@@ -121,7 +121,7 @@ def documented_modules() -> set[str]:
 
 
 def test_the_sample_is_a_results_file_of_a_demo(tmp_path: Path) -> None:
-    """It has what a demo of today writes, key by key; only moments and names differ."""
+    """It has what a demo writes today, key by key; only times and names differ."""
     sample = json.loads((ROOT / "docs" / "sample_results.json").read_text(encoding="utf-8"))
 
     demo = run(tmp_path, {}, "--demo")
@@ -141,5 +141,5 @@ def timeless(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_program_reads_query_2_of_the_projects_own_file() -> None:
-    """The SQL stands once."""
+    """The SQL exists once."""
     assert QUERY_FILE == ROOT / "phase2_queries.sql"

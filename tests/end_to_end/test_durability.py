@@ -44,7 +44,7 @@ def run_traced(folder: Path, variables: dict[str, str], *arguments: str) -> list
 
 
 def places(events: list[Event], kind: str, name: str) -> list[int]:
-    """Where the calls of this kind on a file of this name (or end of it) stand."""
+    """The positions of the calls of this kind on a file whose name ends like this."""
     return [
         place
         for place, event in enumerate(events)
@@ -53,13 +53,13 @@ def places(events: list[Event], kind: str, name: str) -> list[int]:
 
 
 def is_synced(events: list[Event], name: str, before: int) -> bool:
-    """Whether all that was written to a file before this call was on the disk by then."""
+    """Whether everything written to a file before this call was on the disk by then."""
     written = [place for place in places(events, "write", name) if place < before]
     return any(written[-1] < place < before for place in places(events, "sync", name))
 
 
 def first_send(events: list[Event], sandbox: SandboxProcess) -> int:
-    """Where the first byte goes to the mock server."""
+    """The position of the first byte sent to the mock server."""
     port = sandbox.url.rpartition(":")[2].rstrip("/")
     return places(events, "send", f"->127.0.0.1:{port}]")[0]
 
@@ -88,7 +88,7 @@ def assert_is_safe_under_its_name(events: list[Event], pattern: str, folder: Pat
 def test_the_users_of_a_run_are_on_the_disk_before_the_first_call(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A power cut after the first call needs --resume, no more: a new run, a resumed, a retry."""
+    """After a power cut, --resume is enough: for a new run, a resumed one and a retry."""
     variables = environment_for(
         tmp_path, sandbox, database_of(tmp_path / "customers.sqlite", EMAILS)
     )
@@ -103,10 +103,10 @@ def test_the_users_of_a_run_are_on_the_disk_before_the_first_call(
     assert "No users are pending." in run(tmp_path, variables, "--status").stdout
 
 
-def test_csv_and_results_are_on_the_disk_before_they_have_their_names_and_their_folder_after(
+def test_csv_and_results_are_synced_before_they_are_renamed_and_their_folder_after(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """No power cut leaves an empty file under a final name, or takes one away."""
+    """No power cut leaves an empty file under a final name, or loses a file."""
     out = tmp_path / "out"
     out.mkdir()
     variables = environment_for(
@@ -124,7 +124,7 @@ def test_csv_and_results_are_on_the_disk_before_they_have_their_names_and_their_
 def test_the_end_of_a_run_is_on_the_disk_when_the_program_ends(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """It is written after the results file has its name."""
+    """It is written after the results file has been renamed into place."""
     variables = environment_for(
         tmp_path, sandbox, database_of(tmp_path / "customers.sqlite", EMAILS)
     )
@@ -138,7 +138,7 @@ def test_the_end_of_a_run_is_on_the_disk_when_the_program_ends(
 def test_no_outcome_waits_five_seconds_for_the_disk(tmp_path: Path) -> None:
     """Not every flush is synced, but one of every five that are a second apart.
 
-    Also when no other outcome comes after it.
+    This holds even when no other outcome follows.
     """
     program = [sys.executable, "-c", FLUSHES_A_SECOND_APART]
 
@@ -157,7 +157,7 @@ def test_no_outcome_waits_five_seconds_for_the_disk(tmp_path: Path) -> None:
 def test_without_strace_a_test_is_skipped_unless_it_is_required(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, required: str, outcome: type[BaseException]
 ) -> None:
-    """The line says how to get it."""
+    """The message says how to install it."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("REQUIRE_STRACE", required)
 
@@ -174,16 +174,16 @@ def test_without_strace_a_test_is_skipped_unless_it_is_required(
         ('7 sendto(5<TCP:[127.0.0.1:3->127.0.0.1:4]>, "x", 1) = 1', ("send", "4]")),
     ],
 )
-def test_a_trace_is_read_as_it_happened(line: str, event: tuple[str, str]) -> None:
-    """The kinds of calls that matter, and their files."""
+def test_a_line_of_a_trace_is_parsed(line: str, event: tuple[str, str]) -> None:
+    """The relevant kinds of calls, and their files."""
     (found,) = events_of([line])
 
     assert found.kind == event[0]
     assert found.name.endswith(event[1])
 
 
-def test_a_sync_counts_when_it_is_over_and_only_if_it_went_well() -> None:
-    """Another thread's call may stand between its beginning and its end."""
+def test_a_sync_counts_when_it_is_finished_and_only_if_it_succeeded() -> None:
+    """Another thread's call may come between its start and its end."""
     lines = [
         "7 fdatasync(3</a/wal> <unfinished ...>",
         '8 sendto(5<TCP:[127.0.0.1:3->127.0.0.1:4]>, "x", 1 <unfinished ...>',

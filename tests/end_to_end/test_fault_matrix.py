@@ -1,4 +1,4 @@
-"""Every fault, singly and in bulk, killed at random moments and resumed, as real processes."""
+"""Every fault, in both modes, with kills at random moments and resumes, as real processes."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ SIDE_BY_SIDE = 3
 
 @pytest.fixture(autouse=True)
 def without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the many processes run at full speed; what they run is measured by other tests."""
+    """Let the many processes run at full speed; other tests measure their coverage."""
     for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
         monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_whatever_fails_and_whenever_it_is_killed_no_user_is_lost_or_told_twice(
+def test_no_user_is_lost_or_duplicated_whatever_fails_and_whenever_it_is_killed(
     tmp_path: Path, fault: str, mode: str
 ) -> None:
-    """After every process: accounts add up, nothing is claimed or doubled; in the end, all there.
+    """After every process the accounts add up, with no false claims or duplicates.
 
-    A seed decides the users, the workers, the moments of the kills and which calls fail.
+    In the end everything is delivered. A seed decides users, workers, kills and failing calls.
     """
     combinations = [Combination(fault, mode, seed) for seed in SEEDS]
     folders = [tmp_path / str(combination.seed) for combination in combinations]
@@ -65,7 +65,7 @@ def test_whatever_fails_and_whenever_it_is_killed_no_user_is_lost_or_told_twice(
 
 
 def test_the_matrix_has_every_fault_of_the_sandbox_and_at_least_a_hundred_combinations() -> None:
-    """A fault that the sandbox learns is in the matrix from then on."""
+    """A fault added to the sandbox is in the matrix from then on."""
     assert {fault.partition(":")[0] for fault in FAULTS} == set(FAULT_KINDS)
     assert len(FAULTS) * len(MODES) * len(SEEDS) >= min(COMBINATIONS, 100)
 
@@ -111,7 +111,7 @@ def good_evidence() -> Evidence:
 
 
 def problems_of(found: Evidence) -> list[str]:
-    """Both halves of the invariant."""
+    """Violations at any moment, and what is missing in the end."""
     return violations(WANTED, found) + unfinished_business(WANTED, found)
 
 

@@ -1,4 +1,4 @@
-"""What JOURNAL_FILE may name, as real processes: a file of its own, and nothing else."""
+"""What JOURNAL_FILE may name, as real processes: a separate file, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def variables(tmp_path: Path, sandbox: SandboxProcess) -> dict[str, str]:
 
 
 def refusal(folder: Path, variables: dict[str, str], *arguments: str) -> str:
-    """The one line of a run that exits with 78."""
+    """The only line of a run that exits with 78."""
     ran = run(folder, variables, *arguments)
     assert ran.exit_code == 78, ran.stderr
     (line,) = ran.stderr.splitlines()
@@ -38,7 +38,7 @@ def refusal(folder: Path, variables: dict[str, str], *arguments: str) -> str:
 def test_a_journal_in_memory_is_refused(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], name: str
 ) -> None:
-    """It would be forgotten with the process: nothing to resume, and every user lost."""
+    """It would be lost with the process: nothing could be resumed."""
     line = refusal(tmp_path, variables | {"JOURNAL_FILE": name})
 
     assert "JOURNAL_FILE is " in line
@@ -74,10 +74,10 @@ CONTENTS = [
 
 @pytest.mark.parametrize("arguments", [(), ("--status",), ("--dry-run",), ("--resume",)])
 @pytest.mark.parametrize("content", CONTENTS, ids=["env", "byte", "log", "zeros", "almost"])
-def test_a_file_that_is_not_sqlites_is_refused_and_stays_as_it_is(
+def test_a_file_that_is_not_an_sqlite_database_is_refused_and_stays_unchanged(
     tmp_path: Path, variables: dict[str, str], content: bytes, arguments: tuple[str, ...]
 ) -> None:
-    """A mistaken JOURNAL_FILE must not cost anybody their `.env`."""
+    """A wrong JOURNAL_FILE must not overwrite a file such as `.env`."""
     precious = tmp_path / "precious"
     precious.write_bytes(content)
 
@@ -89,8 +89,10 @@ def test_a_file_that_is_not_sqlites_is_refused_and_stays_as_it_is(
     assert list(tmp_path.glob("precious*")) in ([precious], [precious, Path(f"{precious}.lock")])
 
 
-def test_what_is_no_file_at_all_is_refused(tmp_path: Path, variables: dict[str, str]) -> None:
-    """A pipe would block for ever, a device forgets."""
+def test_a_path_that_is_not_a_regular_file_is_refused(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """A pipe would block forever, and a device stores nothing."""
     os.mkfifo(tmp_path / "pipe")
     for name in (str(tmp_path / "pipe"), "/dev/null"):
         line = refusal(tmp_path, variables | {"JOURNAL_FILE": name}, "--status")
@@ -98,13 +100,13 @@ def test_what_is_no_file_at_all_is_refused(tmp_path: Path, variables: dict[str, 
 
 
 def test_an_empty_file_becomes_a_journal(tmp_path: Path, variables: dict[str, str]) -> None:
-    """`touch` or `mktemp` made it."""
+    """A file created by `touch` or `mktemp`."""
     (tmp_path / "new").touch()
     assert run(tmp_path, variables | {"JOURNAL_FILE": "new"}).exit_code == 0
 
 
 def spelled(folder: Path, spelling: str) -> str:
-    """Another name of `folder`'s `run.log`, which must be there for a hard link."""
+    """Another name of `folder`'s `run.log`, which must exist for a hard link."""
     log = folder / "run.log"
     link = folder / "link"
     if spelling == "hard link":
@@ -143,7 +145,7 @@ def test_the_log_and_the_journal_are_two_files(
     ("journal", "log"),
     [("run.log.1", "run.log"), ("journal.db", "journal.db-wal"), ("journal.db", "journal.db.lock")],
 )
-def test_nor_is_the_log_one_of_the_files_beside_the_journal_or_the_other_way_round(
+def test_the_log_and_the_journal_do_not_share_their_auxiliary_files(
     tmp_path: Path, variables: dict[str, str], journal: str, log: str
 ) -> None:
     """Rotation would replace the journal; SQLite would write into the log."""
@@ -156,7 +158,7 @@ def test_nor_is_the_log_one_of_the_files_beside_the_journal_or_the_other_way_rou
 def test_a_missing_folder_is_named_as_such(
     tmp_path: Path, variables: dict[str, str], folder: str
 ) -> None:
-    """The diagnosis comes from the error's code; the words of a path decide nothing."""
+    """The diagnosis comes from the error's code, never from words in the path."""
     path = tmp_path / folder / "journal.db"
 
     line = refusal(tmp_path, variables | {"JOURNAL_FILE": str(path)}, "--verify")
@@ -167,7 +169,7 @@ def test_a_missing_folder_is_named_as_such(
 def test_a_dry_run_names_the_journal_that_it_cannot_read(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """It works on a copy, whose name helps no user."""
+    """It works on a copy, but the message names the original."""
     journal = tmp_path / "journal.db"
     with closing(sqlite3.connect(journal)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")

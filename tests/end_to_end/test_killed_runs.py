@@ -1,4 +1,4 @@
-"""Large runs that are killed again and again, or whose calls fail now and then: no user is lost."""
+"""Large runs that are killed repeatedly, or whose calls fail occasionally, lose no user."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 KILLS = 5
 MAX_RETRIES = 6
-# As wide as it takes for 2,000 users to be 15 bulk calls of at most 4 MB, and as many for events.
+# Wide enough that 2,000 users are 15 bulk calls of at most 4 MB, and as many for events.
 WIDE = 60_000_000 // MANY_USERS
-# Long enough for answers before it to be no longer in doubt.
+# Long enough for earlier answers to be no longer in doubt.
 SHORT_PAUSE = {**PAUSE, "headers": {"Retry-After": "2"}}
 FAILURES = {
     "status:503": 0.05,
@@ -56,11 +56,11 @@ FAILURES = {
 
 
 class Case(NamedTuple):
-    """How users are called, and what happens to the calls of a process that is to be killed.
+    """The delivery mode, and the faults for the calls of a process that is to be killed.
 
-    The last of them makes it pause: that is when it is killed, and a late kill finds it there,
-    with enough users left for the next. From kill to kill it must be longer than calls are in
-    doubt, or the bound says nothing.
+    The last of them makes it pause: it is killed then, and a late kill still finds it there,
+    with enough users left for the next process. The time between kills must exceed the time that
+    calls stay in doubt, or the bound is meaningless.
     """
 
     mode: str
@@ -91,14 +91,14 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the processes run at full speed; what they run is measured by other tests."""
+    """Let the processes run at full speed; other tests measure their coverage."""
     for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture(name="iterable")
 def iterable_fixture() -> Iterator[SandboxProcess]:
-    """A mock server of this test's own."""
+    """A mock server private to this test."""
     with SandboxProcess() as sandbox:
         yield sandbox
 
@@ -112,7 +112,7 @@ class Setup(NamedTuple):
 
 
 def set_up(folder: Path, sandbox: SandboxProcess, case: Case) -> Setup:
-    """Make the users and the settings."""
+    """Create the users and the settings."""
     emails = (f"user{number}@example.com" for number in range(MANY_USERS))
     people = (Customer(email, location=case.location) for email in emails)
     database = database_of(folder / "customers.sqlite", people)
@@ -125,18 +125,18 @@ def set_up(folder: Path, sandbox: SandboxProcess, case: Case) -> Setup:
 
 
 def items_in_doubt(sandbox: SandboxProcess, case: Case) -> int:
-    """How many items were under way at a kill, or answered too shortly before to be noted.
+    """How many items were in flight at a kill, or answered too recently to be recorded.
 
-    The mock server is asked for the calls themselves, so the bound is not a guess.
+    The mock server's own record of calls is counted, so the bound is not a guess.
     """
     return sum(call["items"] or 1 for call in calls_in_doubt(sandbox, case.latency_seconds))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.mode)
-def test_five_kills_cost_no_more_than_the_calls_under_way_and_end_in_one_results_file(
+def test_five_kills_repeat_only_the_calls_in_flight_and_end_in_one_results_file(
     tmp_path: Path, iterable: SandboxProcess, case: Case
 ) -> None:
-    """Killed in the middle and resumed five times: each user once, all in one results file."""
+    """Killed midway and resumed five times: each user once, all in one results file."""
     setup = set_up(tmp_path, iterable, case)
     iterable.configure(latency=case.latency_seconds)
     bound = 0
@@ -155,18 +155,18 @@ def test_five_kills_cost_no_more_than_the_calls_under_way_and_end_in_one_results
     assert violations(setup.wanted, found) + unfinished_business(setup.wanted, found) == []
     assert (len(found.users), len(found.events)) == (MANY_USERS, MANY_USERS)
     assert len(ran.results["records"]) == ran.results["successful"] == MANY_USERS
-    # All deliveries are twice as many as users.
+    # There are twice as many deliveries as users.
     assert repeats(found.users) + repeats(found.events) <= bound < 2 * MANY_USERS
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.mode)
-def test_with_every_eighth_call_failing_all_are_accounted_for_and_retries_bring_them_home(
+def test_with_every_eighth_call_failing_all_are_accounted_for_and_retries_deliver_them(
     tmp_path: Path, iterable: SandboxProcess, case: Case
 ) -> None:
-    """503, 429, resets before and after, garbage, HTML, all along: no event twice, none lost."""
+    """503, 429, resets before and after, garbage, HTML, throughout: no duplicates, none lost."""
     setup = set_up(tmp_path, iterable, case)
     setup.environment["MAX_WORKERS"] = "64"
-    # Each once for certain: bulk calls are few.
+    # Each occurs at least once: there are few bulk calls.
     iterable.faults([scripted(label) for label in FAILURES])
     iterable.rates(FAILURES, seed=7)
 
@@ -182,7 +182,7 @@ def test_with_every_eighth_call_failing_all_are_accounted_for_and_retries_bring_
     assert set(iterable.stats()["faults"]) == set(FAILURES)
     first, *retries = sorted(found.results, key=lambda result: str(result["started_at"]))
     assert first["total_users"] == MANY_USERS
-    assert [result["total_users"] for result in retries] == open_before(first, retries)
+    assert [result["total_users"] for result in retries] == pending_before(first, retries)
 
 
 def look(setup: Setup, sandbox: SandboxProcess, ran: RunResult) -> Evidence:
@@ -193,7 +193,7 @@ def look(setup: Setup, sandbox: SandboxProcess, ran: RunResult) -> Evidence:
     return found
 
 
-def open_before(first: dict[str, Any], retries: list[dict[str, Any]]) -> list[int]:
-    """How many users the run before each retry left open."""
+def pending_before(first: dict[str, Any], retries: list[dict[str, Any]]) -> list[int]:
+    """How many users the run before each retry left pending."""
     runs = [first, *retries][:-1]
     return [result["total_users"] - result["successful"] for result in runs]

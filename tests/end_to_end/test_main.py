@@ -60,7 +60,7 @@ STEPS = [
 def environment(
     folder: Path, sandbox: SandboxProcess, *customers: Customer | str | None, **more: str
 ) -> dict[str, str]:
-    """A configuration for a list of customers in an embedded database."""
+    """A configuration for a list of customers in an SQLite database."""
     database = database_of(folder / "customers.sqlite", customers)
     return environment_for(folder, sandbox, database) | more
 
@@ -103,7 +103,7 @@ def test_the_log_tells_the_run_in_the_documented_lines_and_order(
 def test_the_log_begins_before_the_settings_are_read(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """In the file too, which is not known before; the console shows what LOG_LEVEL wants."""
+    """In the file too, whose path is not known before; LOG_LEVEL applies to the console."""
     variables = environment(tmp_path, sandbox, "ada@example.com")
     (tmp_path / ".env").write_text("LOG_LEVEL=WARNING\n", encoding="utf-8")
 
@@ -117,8 +117,8 @@ def test_the_log_begins_before_the_settings_are_read(
     ]
 
 
-def test_settings_that_cannot_be_loaded_end_the_log_at_step_1(tmp_path: Path) -> None:
-    """What was begun is said, then the error, and not that it went well."""
+def test_the_log_of_a_run_with_unusable_settings_ends_at_step_1(tmp_path: Path) -> None:
+    """The step that started is logged, then the error, and no success."""
     ran = run(tmp_path, {})
 
     assert ran.exit_code == 78
@@ -129,10 +129,10 @@ def test_settings_that_cannot_be_loaded_end_the_log_at_step_1(tmp_path: Path) ->
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_a_line_of_the_env_file_that_means_nothing_is_a_warning_in_its_place(
+def test_an_invalid_line_of_the_env_file_is_a_warning(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """Each line stands once, on the console and in the file."""
+    """Each line appears once, on the console and in the file."""
     variables = environment(tmp_path, sandbox, "ada@example.com")
     (tmp_path / ".env").write_text("LOG_LEVEL=INFO\nno = 'end\n", encoding="utf-8")
 
@@ -145,10 +145,8 @@ def test_a_line_of_the_env_file_that_means_nothing_is_a_warning_in_its_place(
         assert text.count("Starting Iterable Integration") == 1
 
 
-def test_a_line_is_named_by_the_module_that_logs_it(
-    tmp_path: Path, sandbox: SandboxProcess
-) -> None:
-    """Whoever looks for the code of a line finds it."""
+def test_a_log_line_has_the_name_of_its_module(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """The name leads to the code that logs the line."""
     ran = run(tmp_path, environment(tmp_path, sandbox, "ada@example.com"))
 
     names = {
@@ -162,7 +160,7 @@ def test_a_line_is_named_by_the_module_that_logs_it(
 def test_iterable_stores_the_profile_and_the_event_field_by_field(
     tmp_path: Path, sandbox: SandboxProcess, seeded_database: DatabaseSettings
 ) -> None:
-    """What section 7 of the contract says is sent is what the server has."""
+    """The server stores exactly what section 7 of the contract says."""
     ran = run(tmp_path, environment_for(tmp_path, sandbox, seeded_database))
 
     row = ran.csv_rows[0]
@@ -191,7 +189,7 @@ def test_iterable_stores_the_profile_and_the_event_field_by_field(
 def test_a_jwt_key_delivers_the_same_users(
     tmp_path: Path, seeded_database: DatabaseSettings, secret: str
 ) -> None:
-    """Each request carries the key and a token of its own user; nothing goes to stderr."""
+    """Each request carries the key and a token for its own user; nothing goes to stderr."""
     with SandboxProcess(SandboxOptions(jwt_secret=secret)) as sandbox:
         variables = environment_for(tmp_path, sandbox, seeded_database)
         variables |= {"USE_JWT_AUTH": "true", "ITERABLE_JWT_SECRET": secret}
@@ -204,7 +202,7 @@ def test_a_jwt_key_delivers_the_same_users(
 
 
 def test_a_second_run_leaves_the_same_events(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """An event's id depends on the view only, so a repeat makes no second event."""
+    """An event's id depends on the view only, so sending it again creates no second event."""
     variables = environment(tmp_path, sandbox, "ada@example.com", "bob@example.com")
     (tmp_path / "again").mkdir()
     run(tmp_path, variables)
@@ -218,7 +216,7 @@ def test_a_second_run_leaves_the_same_events(tmp_path: Path, sandbox: SandboxPro
 def test_two_server_errors_and_a_success_are_one_delivery(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """503, 502, 200: waits of about 1 s and 2 s, both announced and counted."""
+    """503, 502, 200: waits of about 1 s and 2 s, both logged and counted."""
     sandbox.faults(
         [
             {"endpoint": "users/update", "kind": "status", "status": 503},
@@ -240,10 +238,10 @@ def test_two_server_errors_and_a_success_are_one_delivery(
     assert ran.records["ada@example.com"]["users_update"]["attempts"] == 3
 
 
-def test_a_400_is_tried_once_and_the_event_is_still_sent(
+def test_a_400_is_not_retried_and_the_event_is_still_sent(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A refused profile is a partial failure: the event goes all the same, exit code 1."""
+    """A rejected profile is a partial failure: the event is still sent, exit code 1."""
     email = "profilerefused@example.com"
 
     ran = run(tmp_path, environment(tmp_path, sandbox, email, "ada@example.com"))
@@ -258,10 +256,10 @@ def test_a_400_is_tried_once_and_the_event_is_still_sent(
     assert ran.results["successful"] == 1
 
 
-def test_a_429_waits_as_long_as_asked_and_is_no_try(
+def test_a_429_waits_for_retry_after_and_does_not_count_as_an_attempt(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """`Retry-After: 2` waits 2 s, even when there is one try only."""
+    """`Retry-After: 2` waits 2 s, even when only one attempt is allowed."""
     fault = {"kind": "status", "status": 429, "headers": {"Retry-After": "2"}}
     sandbox.faults([{"endpoint": "users/update", **fault}])
 
@@ -291,14 +289,14 @@ def test_a_429_waits_as_long_as_asked_and_is_no_try(
     ],
     ids=lambda value: str(value.get("kind", "")) if isinstance(value, dict) else str(value),
 )
-def test_what_goes_wrong_is_recorded_as_what_it_is(
+def test_every_kind_of_failure_is_recorded_as_such(
     tmp_path: Path,
     sandbox: SandboxProcess,
     fault: dict[str, Any],
     error: str,
     status: int | None,
 ) -> None:
-    """The user's outcome names the failure, and the run goes on to the next user."""
+    """The user's outcome names the failure, and the run continues with the next user."""
     sandbox.faults([{"endpoint": "events/track", **fault}])
     variables = environment(
         tmp_path,
@@ -306,7 +304,7 @@ def test_what_goes_wrong_is_recorded_as_what_it_is(
         "ada@example.com",
         "bob@example.com",
         MAX_ATTEMPTS="1",
-        # Long enough for the calls that are answered.
+        # Long enough for the calls that get an answer.
         REQUEST_TIMEOUT="2.5" if fault["kind"] == "hang" else "10",
     )
 
@@ -323,7 +321,7 @@ def test_what_goes_wrong_is_recorded_as_what_it_is(
 def test_a_refused_key_stops_the_run_after_one_user(
     tmp_path: Path, sandbox: SandboxProcess, status: int
 ) -> None:
-    """One call is made, no user else is tried, and the exit code says whose fault it is."""
+    """One call is made, no other user is tried, and the exit code points to the key."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": status, "times": 99}])
     emails = [f"user{number}@example.com" for number in range(20)]
 
@@ -339,7 +337,7 @@ def test_a_refused_key_stops_the_run_after_one_user(
 
 
 def test_an_unreachable_iterable_stops_the_run_after_twenty_calls(tmp_path: Path) -> None:
-    """No user listens: after 20 calls in a row the rest is not attempted, exit code 69."""
+    """Nothing listens: after 20 consecutive failures the rest is not attempted, exit code 69."""
     database = database_of(tmp_path / "many.sqlite", [f"u{n}@example.com" for n in range(200)])
     variables = environment_for(tmp_path, None, database)
 
@@ -376,12 +374,12 @@ UNUSUAL = Customer(
 )
 
 
-def test_unusual_values_reach_iterable_as_they_are_and_the_csv_harmless(
+def test_unusual_values_are_unchanged_in_iterable_and_escaped_in_the_csv(
     tmp_path: Path,
     sandbox: SandboxProcess,
     seeded_database: DatabaseSettings,
 ) -> None:
-    """Emoji, capitals, NULL, a formula, four-byte characters: raw on the wire, tamed in the CSV."""
+    """Emoji, capitals, NULL, a formula, four-byte characters: raw in calls, escaped in the CSV."""
     change_first_customer(seeded_database, UNUSUAL)
 
     ran = run(tmp_path, environment_for(tmp_path, sandbox, seeded_database))
@@ -400,10 +398,10 @@ def test_unusual_values_reach_iterable_as_they_are_and_the_csv_harmless(
 
 
 @pytest.mark.parametrize("email", [None, "", "no-at-sign", "a b@example.com", f"{'x' * 250}@e.com"])
-def test_an_email_without_a_chance_is_not_sent(
+def test_an_undeliverable_email_is_not_sent(
     tmp_path: Path, sandbox: SandboxProcess, email: str | None
 ) -> None:
-    """It is a total failure with its reason; no call is made for it."""
+    """It fails with its reason, and no call is made for it."""
     ran = run(tmp_path, environment(tmp_path, sandbox, email, "bob@example.com"))
 
     assert ran.exit_code == 1
@@ -417,7 +415,7 @@ def test_an_email_without_a_chance_is_not_sent(
 def test_a_dry_run_shows_what_would_be_sent_and_sends_nothing(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """All but the calls: CSV and results are there, the journal is left alone."""
+    """CSV and results are written; the journal is unchanged."""
     ran = run(tmp_path, environment(tmp_path, sandbox, "ada@example.com"), "--dry-run")
 
     assert ran.exit_code == 0
@@ -468,7 +466,7 @@ def test_an_unusable_database_is_one_line_and_exit_69(
     change: dict[str, str],
     hint: str,
 ) -> None:
-    """The line says what to check; no file of the run is left, nothing is sent."""
+    """The line says what to check; the run leaves no file and sends nothing."""
     ran = run(tmp_path, environment_for(tmp_path, sandbox, seeded_database) | change)
 
     assert ran.exit_code == 69
@@ -536,10 +534,10 @@ def test_a_demo_needs_nothing_but_itself(tmp_path: Path) -> None:
     assert "✓ Successful (both API calls): 3" in ran.stdout
 
 
-def test_an_unwritable_output_folder_is_found_before_the_first_call(
+def test_an_unwritable_output_folder_is_detected_before_the_first_call(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A file where the folder should be: one line, exit code 78, nothing sent."""
+    """A file instead of the folder: one line, exit code 78, nothing sent."""
     blocked = empty_file(tmp_path)
 
     variables = environment(tmp_path, sandbox, "ada@example.com", OUTPUT_DIR=str(blocked))
@@ -554,7 +552,7 @@ def test_an_unwritable_output_folder_is_found_before_the_first_call(
 def test_a_value_that_cannot_be_sent_is_one_line_and_exit_69(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A table of another kind than ours: the line names customer and column; nothing is sent."""
+    """A table with a different schema: the line names customer and column; nothing is sent."""
     variables = environment(tmp_path, sandbox, "ada@example.com")
     with closing(sqlite3.connect(tmp_path / "customers.sqlite")) as database, database:
         database.execute("UPDATE customers SET first_name = x'ff'")
@@ -568,7 +566,7 @@ def test_a_value_that_cannot_be_sent_is_one_line_and_exit_69(
     assert sandbox.calls() == []
 
 
-# Python runs a module of this name before the program; it interrupts the program's loading.
+# Python imports a module of this name before the program; it interrupts the program's loading.
 INTERRUPTS_LOADING = """
 import signal, sys
 
@@ -585,7 +583,7 @@ sys.meta_path.insert(0, Interrupter)
 def test_ctrl_c_while_the_program_is_still_loading_ends_it_without_a_traceback(
     tmp_path: Path,
 ) -> None:
-    """It dies of the signal, as its shell expects, and says nothing."""
+    """It is killed by the signal, as its shell expects, and prints nothing."""
     (tmp_path / "sitecustomize.py").write_text(INTERRUPTS_LOADING, encoding="utf-8")
     variables = {"PYTHONPATH": str(tmp_path)}
 
@@ -601,7 +599,7 @@ def unix_seconds(text: str) -> int:
 
 
 def empty_file(folder: Path) -> Path:
-    """A file with nothing in it."""
+    """An empty file."""
     path = folder / "empty"
     path.touch()
     return path

@@ -1,4 +1,4 @@
-"""The steps of `main.py`, one by one, and what it prints that is no log."""
+"""The individual steps of `main.py`, and its output besides the log."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def stopped() -> Stop:
-    """As after Ctrl-C."""
+    """The state after Ctrl-C."""
     stop = Stop()
     stop.request(next(iter(INTERRUPTIONS.values())))
     return stop
@@ -50,8 +50,8 @@ def stopped() -> Stop:
 class TestDecideMode:
     """Single or bulk calls."""
 
-    def test_those_who_are_to_be_sent_decide(self, journal: Journal) -> None:
-        """A thousand users are bulk; a thousand with one who changed is one call or two."""
+    def test_the_number_of_users_to_send_decides(self, journal: Journal) -> None:
+        """A thousand users are bulk; a thousand of which one has changed is one call or two."""
         assert (
             decide_mode(AUTO, journal, completed_run(journal, VIEWS, reached=0, status="running"))
             == "bulk"
@@ -62,7 +62,7 @@ class TestDecideMode:
         assert decide_mode(AUTO, journal, run) == "single"
 
     def test_a_resumed_run_keeps_its_mode_unless_asked(self, journal: Journal) -> None:
-        """A run that began singly goes on singly, however many users it has."""
+        """A run that started with single calls continues with them, however many users it has."""
         run = completed_run(journal, VIEWS, reached=0, status="running")
         journal.set_mode(run, "single")
         assert decide_mode(AUTO, journal, run) == "single"
@@ -71,10 +71,12 @@ class TestDecideMode:
 
 
 class TestDryRun:
-    """All but the calls."""
+    """A run without calls."""
 
-    def test_a_stop_ends_the_show(self, journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
-        """No user waits for a million lines."""
+    def test_a_stop_ends_the_listing(
+        self, journal: Journal, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A stop does not wait for a million lines."""
         run = completed_run(journal, VIEWS, reached=0, status="running")
         caplog.set_level(logging.DEBUG)
         show_payloads(journal, run, stopped())
@@ -83,7 +85,7 @@ class TestDryRun:
     def test_its_end_says_that_nothing_was_sent(
         self, journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """And nothing of --resume, since nothing is left to go on with."""
+        """And does not suggest --resume, since nothing is left to resume."""
         header = replace(HEADER, results_file=str(tmp_path / "results.json"))
         run = journal.begin(header, map(new_user, VIEWS[:3]))
         decide_mode(AUTO, journal, run)
@@ -93,13 +95,13 @@ class TestDryRun:
         assert "--resume" not in caplog.text
 
 
-def test_a_journal_that_goes_away_while_the_results_are_written_is_told_of(
+def test_a_journal_that_disappears_while_the_results_are_written_is_reported(
     journal: Journal,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All is sent and recorded, but the next run does not know: no good end."""
+    """All is sent and recorded, but the next run does not know: not a success."""
     run = completed_run(journal, VIEWS[:3], status="running")
     monkeypatch.setattr(
         "integration.delivery.finish_run.write_results",
@@ -112,8 +114,8 @@ def test_a_journal_that_goes_away_while_the_results_are_written_is_told_of(
     assert "--resume" not in caplog.text
 
 
-def test_a_jwt_key_that_is_asked_for_bulk_calls_says_what_it_does(tmp_path: Path) -> None:
-    """It goes on with single calls, and not without a word."""
+def test_a_jwt_key_with_bulk_mode_warns_and_uses_single_calls(tmp_path: Path) -> None:
+    """It continues with single calls, and warns."""
     with SandboxProcess(SandboxOptions(jwt_secret="the-secret-of-the-jwt-key-is-32-b")) as sandbox:
         database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
         environment = environment_for(tmp_path, sandbox, database) | {
@@ -128,12 +130,10 @@ def test_a_jwt_key_that_is_asked_for_bulk_calls_says_what_it_does(tmp_path: Path
 
 
 class TestStatus:
-    """Its answer goes to whoever reads it."""
+    """Its output goes to stdout, which may fail."""
 
-    def test_a_reader_that_has_left_is_no_error(
-        self, tmp_path: Path, sandbox: SandboxProcess
-    ) -> None:
-        """`--status | head -1` ends well."""
+    def test_a_closed_reader_is_not_an_error(self, tmp_path: Path, sandbox: SandboxProcess) -> None:
+        """`--status | head -1` succeeds."""
         environment = environment_for(tmp_path, sandbox, tmp_path / "a.db")
         reading, writing = os.pipe()
         os.close(reading)
@@ -145,7 +145,7 @@ class TestStatus:
         assert (ran.exit_code, ran.stderr) == (0, "")
 
     def test_a_full_disk_is_one_line(self, tmp_path: Path, sandbox: SandboxProcess) -> None:
-        """An answer that is lost is said."""
+        """Lost output is reported."""
         environment = environment_for(tmp_path, sandbox, tmp_path / "a.db")
         with Path("/dev/full").open("w") as full:
             ran = finish(tmp_path, start(tmp_path, environment, "--status", stdout=full))
@@ -155,7 +155,7 @@ class TestStatus:
 
 
 def test_a_working_directory_that_is_gone_is_one_line(tmp_path: Path) -> None:
-    """A deploy has replaced it."""
+    """For example, because a deploy has replaced it."""
     folder = tmp_path / "gone"
     folder.mkdir()
     ran = finish(folder, start(folder, {}, "--status", preexec_fn=folder.rmdir))

@@ -1,4 +1,4 @@
-"""Paths that cannot be used: one line that says so and the right exit code, never a traceback."""
+"""Unusable paths: one line that says so and the right exit code, never a traceback."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def unreadable(tmp_path: Path) -> Iterator[Path]:
-    """A folder that nothing may be done with."""
+    """A folder without any permissions."""
     path = tmp_path / "unreadable"
     path.mkdir(mode=0o000)
     yield path
@@ -53,7 +53,7 @@ def unreadable(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def environment(tmp_path: Path, sandbox: SandboxProcess) -> dict[str, str]:
-    """A whole configuration of one user, with absolute paths outside of the working directory."""
+    """A complete configuration with one user, and absolute paths outside the working directory."""
     database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
     return environment_for(tmp_path, sandbox, database)
 
@@ -79,7 +79,7 @@ def unusable_paths(folder: Path, unreadable: Path) -> dict[str, str]:
     }
 
 
-# Only what is made when it is missing can be missing.
+# Only what is not created automatically can be missing.
 REFUSED_ALWAYS = dict.fromkeys(
     (
         "unreadable folder",
@@ -109,7 +109,7 @@ CASES = [
     pytest.param((setting, kind, code), id=f"{setting}-{kind}")
     for setting, codes in EXPECTED.items()
     for kind, code in codes.items()
-    # No argument of a command line can hold a NUL.
+    # A command-line argument cannot contain a NUL.
     if (setting, kind) != ("--env-file", "NUL")
 ]
 
@@ -118,13 +118,13 @@ CASES = [
 def test_a_path_that_cannot_be_used_is_one_line(
     folder: Path, unreadable: Path, environment: dict[str, str], case: tuple[str, str, int]
 ) -> None:
-    """It names the setting or the path; what is made when it is missing is no error."""
+    """It names the setting or the path; a path that is created when missing is no error."""
     setting, kind, code = case
     path = unusable_paths(folder, unreadable)[kind]
     if setting == "--env-file":
         ran = run_unprivileged(folder, environment, setting, path)
     else:
-        # By the file, since a variable of the environment cannot hold a NUL.
+        # In the file, since an environment variable cannot contain a NUL.
         environment.pop(setting, None)
         (folder / ".env").write_text(f'{setting}="{path}"\n', encoding="utf-8")
         ran = run_unprivileged(folder, environment)
@@ -141,7 +141,7 @@ def test_a_path_that_cannot_be_used_is_one_line(
 def test_every_command_names_a_journal_that_it_cannot_reach(
     folder: Path, unreadable: Path, environment: dict[str, str], command: str, kind: str
 ) -> None:
-    """A journal that cannot be looked at is not a journal that is not there."""
+    """An inaccessible journal is not the same as a missing journal."""
     environment["JOURNAL_FILE"] = unusable_paths(folder, unreadable)[kind]
 
     ran = run_unprivileged(folder, environment, command)
@@ -153,7 +153,7 @@ def test_every_command_names_a_journal_that_it_cannot_reach(
 def test_a_working_directory_that_may_not_be_searched_is_one_line(
     folder: Path, environment: dict[str, str]
 ) -> None:
-    """Whether it has a `.env` is unknown, and another one might name another project."""
+    """Whether it has a `.env` is unknown, and a different one might name another project."""
     ran = run_unprivileged(folder, environment, first=lambda: folder.chmod(0o000))
 
     assert_one_line(ran, CONFIGURATION)
@@ -163,7 +163,7 @@ def test_a_working_directory_that_may_not_be_searched_is_one_line(
 def test_a_working_directory_that_is_not_used_may_be_unsearchable(
     tmp_path: Path, folder: Path, environment: dict[str, str]
 ) -> None:
-    """With `--env-file` and absolute paths nothing is looked for there."""
+    """With `--env-file` and absolute paths nothing is looked up there."""
     env_file, output = tmp_path / "named.env", tmp_path / "output"
     env_file.write_text(
         f"LOG_FILE={output}/run.log\nJOURNAL_FILE={output}/j.db\nOUTPUT_DIR={output}\n"
@@ -181,7 +181,7 @@ def test_a_working_directory_that_is_not_used_may_be_unsearchable(
 def test_a_working_directory_may_have_a_name_that_is_not_utf_8(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    """The run leaves all its files there, and another one finds them from elsewhere."""
+    """The run writes all its files there, and another run finds them from elsewhere."""
     folder = tmp_path / BAD_BYTES
     try:
         folder.mkdir()
@@ -200,7 +200,7 @@ def test_a_working_directory_may_have_a_name_that_is_not_utf_8(
 def test_a_database_in_a_folder_whose_name_is_not_utf_8_is_read(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    """A name relative to the working directory is all that the settings hold."""
+    """The settings contain only a name relative to the working directory."""
     folder = tmp_path / BAD_BYTES
     try:
         folder.mkdir()
@@ -221,7 +221,7 @@ def test_a_working_directory_that_is_removed_during_the_run_costs_no_results(
     sandbox: SandboxProcess,
     output_dir: str,
 ) -> None:
-    """Paths are those of the start; the output folder is made again if it must be."""
+    """Paths are resolved at the start; the output folder is recreated if necessary."""
     output = tmp_path / "elsewhere" if output_dir == "elsewhere" else folder / output_dir
     environment["OUTPUT_DIR"] = str(output) if output_dir == "elsewhere" else output_dir
     environment["JOURNAL_FILE"] = str(tmp_path / "journal.db")  # a run stops without its journal

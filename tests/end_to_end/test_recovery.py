@@ -35,7 +35,7 @@ EMAILS = [f"user{number}@example.com" for number in range(40)]
 
 @pytest.fixture
 def variables(tmp_path: Path, sandbox: SandboxProcess) -> dict[str, str]:
-    """A configuration with forty users and no limit."""
+    """A configuration with forty users and no rate limit."""
     database = database_of(tmp_path / "customers.sqlite", EMAILS)
     return environment_for(tmp_path, sandbox, database) | {"RATE_LIMIT_SHARE": "10000"}
 
@@ -53,7 +53,7 @@ def all_results(folder: Path) -> list[dict[str, Any]]:
 
 
 def refuse_all_users(sandbox: SandboxProcess) -> None:
-    """Let the next run stop at its first user."""
+    """Make the next run stop at its first user."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
 
 
@@ -64,7 +64,7 @@ def failed_for(sandbox: SandboxProcess, email: str, folder: Path, **more: str) -
     return run(folder, environment_for(folder, sandbox, database) | more)
 
 
-def test_a_stopped_run_is_gone_on_with(
+def test_a_stopped_run_can_be_resumed(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """The same run id, one CSV, one results file, every user delivered."""
@@ -108,8 +108,8 @@ def test_a_killed_run_is_gone_on_with(tmp_path: Path) -> None:
         assert repeats(state["users"]) + repeats(state["events"]) <= in_doubt < 150
 
 
-def test_nothing_to_resume_is_no_failure(tmp_path: Path, variables: dict[str, str]) -> None:
-    """A cron job may always ask."""
+def test_nothing_to_resume_is_a_success(tmp_path: Path, variables: dict[str, str]) -> None:
+    """A cron job may always use the option."""
     run(tmp_path, variables)
 
     ran = run(tmp_path, variables, "--resume")
@@ -121,7 +121,7 @@ def test_nothing_to_resume_is_no_failure(tmp_path: Path, variables: dict[str, st
 def test_a_new_run_says_that_an_earlier_one_did_not_finish(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """It names the option, and makes up for the other."""
+    """It names the option, and supersedes the other run."""
     refuse_all_users(sandbox)
     run(tmp_path, variables)
 
@@ -132,10 +132,10 @@ def test_a_new_run_says_that_an_earlier_one_did_not_finish(
     assert "Nothing to resume" in run(tmp_path, variables, "--resume").stdout
 
 
-def test_the_failed_are_sent_again_and_no_user_else(
+def test_only_failed_users_are_retried(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """One open call of one user is one call."""
+    """One pending call of one user is one call."""
     assert failed_for(sandbox, "user7@example.com", tmp_path).exit_code == 1
     before = len(sandbox.calls())
 
@@ -166,10 +166,10 @@ def test_after_a_kill_retry_failed_asks_for_resume_first(
     assert "Run --resume first, then --retry-failed" in ran.stderr
 
 
-def test_who_left_the_list_while_a_run_was_unfinished_is_not_forgotten(
+def test_a_pending_user_who_left_the_list_is_not_forgotten(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """A later whole run has every user else: --status still names the one, --resume sends them."""
+    """A later full run has all other users: --status still reports the one, --resume sends it."""
     refuse_all_users(sandbox)
     run(tmp_path, variables)
     execute(tmp_path, "DELETE FROM page_views WHERE user_id = 40")
@@ -200,10 +200,10 @@ def test_a_wrong_key_is_forgotten_once_the_right_one_has_sent_all_users(
     assert "No users are pending." in run(tmp_path, variables, "--status").stdout
 
 
-def test_a_bulk_retry_makes_only_the_open_calls(
+def test_a_bulk_retry_makes_only_the_pending_calls(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """Profiles that are there are not sent again."""
+    """Profiles that are already stored are not sent again."""
     sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html", "times": 2}])
     assert run(tmp_path, variables, "--mode", "bulk").exit_code == 1
     before = len(sandbox.calls())
@@ -240,7 +240,7 @@ def test_an_incremental_run_sends_what_changed(
 def test_a_dry_incremental_run_knows_what_is_unchanged(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """It looks at a copy of the journal, and leaves no trace in it."""
+    """It reads a copy of the journal, and changes nothing in the original."""
     run(tmp_path, variables)
     execute(tmp_path, "UPDATE customers SET first_name = 'Grace' WHERE id = 3")
 
@@ -251,10 +251,10 @@ def test_a_dry_incremental_run_knows_what_is_unchanged(
         assert "Unchanged: 39" in ran.stdout
 
 
-def test_a_second_run_at_once_sends_nothing(
+def test_a_second_concurrent_run_sends_nothing(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """The lock says so at once, with exit code 75, and dies with its process."""
+    """The lock reports it immediately, with exit code 75, and is released with its process."""
     variables |= {"MAX_WORKERS": "1"}
     has_paused = pause_at(sandbox, EMAILS[5])
     first = start(tmp_path, variables)
@@ -275,10 +275,10 @@ def test_a_second_run_at_once_sends_nothing(
     assert third.exit_code == 0
 
 
-def test_status_tells_what_is_open_and_what_to_do(
+def test_status_shows_what_is_pending_and_what_to_do(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """Before any run, after a stopped one, after a failed user, and when all is well."""
+    """Before any run, after a stopped one, after a failed user, and when all is delivered."""
     assert "nothing was run" in run(tmp_path, variables, "--status").stdout
     refuse_all_users(sandbox)
     run(tmp_path, variables)
@@ -298,7 +298,7 @@ def test_status_tells_what_is_open_and_what_to_do(
     ]
 
 
-def test_status_tells_a_running_run_from_a_dead_one(
+def test_status_distinguishes_a_running_run_from_a_crashed_one(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """By the lock, which only a living process holds."""
@@ -319,7 +319,7 @@ def test_status_tells_a_running_run_from_a_dead_one(
 def test_verify_confirms_what_iterable_has(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """All users, or so many of them."""
+    """All users, or only as many as requested."""
     run(tmp_path, variables)
 
     some = run(tmp_path, variables, "--verify", "10")
@@ -330,10 +330,10 @@ def test_verify_confirms_what_iterable_has(
     assert "Verified 40 user(s): 40 confirmed" in everyone.stdout
 
 
-def test_verify_names_the_user_and_the_field_that_differ(
+def test_verify_names_the_user_and_the_differing_field(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """A profile changed behind the program's back, looked at a day after the delivery."""
+    """A profile changed by someone else, checked a day after the delivery."""
     run(tmp_path, variables)
     sandbox.overwrite("user7@example.com", {"plan_type": "free"})
     delivered_long_ago(tmp_path)
@@ -349,7 +349,7 @@ def test_verify_names_the_user_and_the_field_that_differ(
 def test_verify_names_an_event_that_differs(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """A profile that is right does not make up for an event that is not."""
+    """A correct profile does not compensate for a wrong event."""
     run(tmp_path, variables)
     delivered_long_ago(tmp_path)
     event = track(sandbox, event_of(sandbox, EMAILS[7]), page="blog")
@@ -361,10 +361,10 @@ def test_verify_names_an_event_that_differs(
     assert line.endswith("Not confirmed: user7@example.com: event page")
 
 
-def test_verify_does_not_miss_an_event_that_it_cannot_see(
+def test_verify_does_not_call_an_event_missing_that_it_cannot_see(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """Iterable returns 200 events of a user: one behind them is neither there nor missing."""
+    """Iterable returns 200 events of a user: an older one is neither confirmed nor missing."""
     run(tmp_path, variables, "--limit", "2")
     delivered_long_ago(tmp_path)
     sent = event_of(sandbox, EMAILS[0])
@@ -384,14 +384,14 @@ def test_verify_does_not_miss_an_event_that_it_cannot_see(
 
 
 def event_of(sandbox: SandboxProcess, email: str) -> dict[str, Any]:
-    """A user's event as Iterable has it."""
+    """A user's event as Iterable has stored it."""
     events = sandbox.state()["events"].items()
     ((event_id, event),) = ((i, one) for i, one in events if one["email"] == email)
     return dict(event) | {"id": event_id}
 
 
 def track(sandbox: SandboxProcess, event: dict[str, Any], **fields: object) -> dict[str, Any]:
-    """Send an event behind the program's back, with other fields; returns those it has then."""
+    """Send an event without the program, with other fields; returns the stored fields."""
     sent = {name: event[name] for name in ("email", "eventName", "id", "createdAt")}
     data = event["dataFields"] | fields
     with requests.Session() as session:
@@ -407,7 +407,7 @@ def track(sandbox: SandboxProcess, event: dict[str, Any], **fields: object) -> d
 
 
 def delivered_long_ago(folder: Path) -> None:
-    """Make the journal say so: Iterable has had its time to process."""
+    """Backdate the journal, so that Iterable has had its time to process."""
     with closing(sqlite3.connect(folder / "iterable_journal.db")) as journal, journal:
         journal.execute("UPDATE outcomes SET at = '2026-01-13T14:30:45.000000+00:00'")
 
@@ -446,7 +446,7 @@ def test_a_run_whose_results_could_not_be_written_is_found_by_resume(
         process = start(tmp_path, variables)
         wait_until(process, lambda: has_logged(tmp_path, "[STEP 5]"))
         folder.rename(tmp_path / "moved")
-        folder.touch()  # a folder that is only missing would be made again
+        folder.touch()  # a folder that is merely missing would be recreated
     ran = finish(tmp_path, process)
     folder.unlink()
     (tmp_path / "moved").rename(folder)
@@ -459,7 +459,7 @@ def test_a_run_whose_results_could_not_be_written_is_found_by_resume(
     assert (results["status"], results["successful"]) == ("completed", 40)
 
 
-def test_a_retry_takes_over_whom_an_interrupted_run_left_open(
+def test_a_retry_takes_over_the_pending_users_of_an_interrupted_run(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """No users are pending afterwards, and nothing is left to resume."""
@@ -477,7 +477,7 @@ def test_a_retry_takes_over_whom_an_interrupted_run_left_open(
 def test_one_projects_users_are_not_sent_to_another(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
 ) -> None:
-    """Another address is refused, and the run can still be gone on with where it belongs."""
+    """Another address is refused, and the run can still be resumed with its own."""
     interrupt(tmp_path, sandbox, variables, at=EMAILS[10])
     with SandboxProcess() as other:
         moved = variables | {"ITERABLE_API_BASE_URL": other.url}
@@ -489,10 +489,10 @@ def test_one_projects_users_are_not_sent_to_another(
     assert len(sandbox.state()["users"]) == 40
 
 
-def test_who_can_never_be_sent_is_not_retried(
+def test_users_that_can_never_be_sent_are_not_retried(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """--status says how many they are and why; once mended, a new run sends them."""
+    """--status counts them with the reason; once they are fixed, a new run sends them."""
     execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id <= 2")
     execute(tmp_path, "UPDATE customers SET email = NULL WHERE id = 3")
     assert run(tmp_path, variables).exit_code == 1
@@ -513,10 +513,10 @@ def test_who_can_never_be_sent_is_not_retried(
     assert "cannot be sent" not in run(tmp_path, variables, "--status").stdout
 
 
-def test_a_signal_after_the_last_call_has_stopped_nothing(
+def test_a_signal_after_the_last_call_leaves_the_run_complete(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """Who can never be sent leaves nothing to resume."""
+    """Users that can never be sent leave nothing to resume."""
     execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id = 1")
     last = {"endpoint": "events/track", "email": EMAILS[-1]}
     sandbox.faults([{**last, "kind": "slow", "delay_seconds": 3}])
@@ -530,8 +530,10 @@ def test_a_signal_after_the_last_call_has_stopped_nothing(
     assert "--resume" not in ended.stderr
 
 
-def test_a_dry_run_counts_only_who_would_be_sent(tmp_path: Path, variables: dict[str, str]) -> None:
-    """Not those who can never be."""
+def test_a_dry_run_counts_only_users_that_would_be_sent(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """Users that can never be sent are not counted."""
     execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id <= 2")
 
     ran = run(tmp_path, variables, "--dry-run")
@@ -539,10 +541,10 @@ def test_a_dry_run_counts_only_who_would_be_sent(tmp_path: Path, variables: dict
     assert "Dry run: nothing was sent; 38 user(s) would be, by single calls" in ran.stdout
 
 
-def test_a_corrected_key_goes_on_with_the_run_that_the_wrong_one_stopped(
+def test_a_corrected_key_resumes_the_run_that_the_wrong_one_stopped(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """To the program it is another project, in which nothing was delivered yet."""
+    """A different key means a different project, in which nothing has been delivered yet."""
     assert run(tmp_path, variables | {"ITERABLE_API_KEY": "wrong-key"}).exit_code == 77
 
     ran = run(tmp_path, variables, "--resume")
@@ -552,10 +554,10 @@ def test_a_corrected_key_goes_on_with_the_run_that_the_wrong_one_stopped(
 
 
 @pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
-def test_a_run_that_met_no_iterable_is_not_moved_to_another_key(
+def test_a_run_that_never_reached_iterable_is_not_moved_to_another_key(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
 ) -> None:
-    """Nothing was delivered, but nothing says either that its key was a wrong one."""
+    """Nothing was delivered, but there is no sign either that the key was wrong."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 200}])
     assert run(tmp_path, variables | {"MAX_ATTEMPTS": "1"}).exit_code == 69
     sandbox.reset()
@@ -572,7 +574,7 @@ def test_a_run_that_met_no_iterable_is_not_moved_to_another_key(
 def test_a_run_that_was_killed_before_it_delivered_is_not_moved_to_another_key(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
 ) -> None:
-    """Its key was never refused."""
+    """Its key was never rejected."""
     sandbox.faults([{"endpoint": "*", "kind": "hang"}])
     process = start(tmp_path, variables | {"REQUEST_TIMEOUT": "600"})
     wait_until(process, lambda: bool(sandbox.calls()))
@@ -586,7 +588,7 @@ def test_a_run_that_was_killed_before_it_delivered_is_not_moved_to_another_key(
     assert "resume it with those settings, or start a new run" in ran.stderr
 
 
-def test_a_resumed_run_leaves_whom_a_later_one_has_sent_newer_data(
+def test_a_resumed_run_skips_users_that_a_later_run_has_sent(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """Stopped, then `--limit 5` with a new name, then resumed: the new name stays."""
@@ -605,10 +607,10 @@ def test_a_resumed_run_leaves_whom_a_later_one_has_sent_newer_data(
     assert "Unchanged: 35" in run(tmp_path, variables, "--incremental").stdout
 
 
-def test_two_journals_may_share_an_output_folder_at_the_same_moment(
+def test_two_concurrent_runs_with_two_journals_may_share_an_output_folder(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """Each run has files of its own, whatever the second it began in."""
+    """Each run has its own files, even if both started in the same second."""
     runs = [
         start(tmp_path, variables | {"JOURNAL_FILE": f"{name}.db", "LOG_FILE": f"{name}.log"})
         for name in ("one", "two", "three")
@@ -622,7 +624,7 @@ def test_two_journals_may_share_an_output_folder_at_the_same_moment(
 def test_an_old_failure_does_not_undo_what_a_newer_run_sent(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """With a newer run unfinished, the older one's failed users are not sent their old data."""
+    """While a newer run is unfinished, the older one's failed users do not get their old data."""
     variables |= {"MAX_WORKERS": "1"}
     failed_for(sandbox, EMAILS[0], tmp_path)
     execute(tmp_path, "UPDATE customers SET first_name = 'New' WHERE id = 1")
@@ -657,7 +659,7 @@ def test_a_key_that_loses_bulk_skips_no_user(
 
 
 def test_verify_without_a_run_confirms_nothing(tmp_path: Path, variables: dict[str, str]) -> None:
-    """A mistyped JOURNAL_FILE must not look like a delivery that was confirmed."""
+    """A mistyped JOURNAL_FILE must not look like a confirmed delivery."""
     ran = run(tmp_path, variables, "--verify")
 
     assert ran.exit_code == 1
@@ -692,10 +694,10 @@ def test_verify_of_a_run_without_users_is_no_failure(
     assert f"Nothing to verify: run {run_id} had no users" in ran.stdout
 
 
-def test_verify_tells_whom_it_could_not_read(
+def test_verify_names_the_users_that_it_could_not_read(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """An Iterable that is away confirms no user: it gives up, exit code 69."""
+    """An unreachable Iterable confirms no user: --verify gives up, exit code 69."""
     run(tmp_path, variables)
     away = variables | {"ITERABLE_API_BASE_URL": "http://127.0.0.1:9", "MAX_ATTEMPTS": "1"}
 
@@ -706,7 +708,7 @@ def test_verify_tells_whom_it_could_not_read(
     assert "Giving up: 20 consecutive users could not be read" in ran.stderr
 
 
-def test_verify_gives_up_when_iterable_goes_away_in_the_middle(
+def test_verify_gives_up_when_iterable_becomes_unreachable(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """Twenty consecutive users that cannot be read are enough, whatever was confirmed before."""
@@ -721,7 +723,7 @@ def test_verify_gives_up_when_iterable_goes_away_in_the_middle(
     assert "Giving up: 20 consecutive users could not be read" in ran.stderr
 
 
-def test_verify_goes_on_when_users_between_can_be_read(
+def test_verify_continues_when_some_users_in_between_can_be_read(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """Thirty of forty cannot be read, never twenty consecutive: all are reported, exit code 1."""
@@ -735,10 +737,10 @@ def test_verify_goes_on_when_users_between_can_be_read(
     assert "Verified 40 user(s): 10 confirmed, 0 not confirmed, 30 not read" in ran.stdout
 
 
-def test_a_resumed_run_keeps_the_kind_of_calls_it_began_with(
+def test_a_resumed_run_keeps_its_delivery_mode(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """Begun with `--mode bulk` and killed, it goes on in bulk, though forty users are few."""
+    """Started with `--mode bulk` and killed, it resumes in bulk, although forty users are few."""
     sandbox.faults([{"endpoint": "*", "kind": "hang"}])
     process = start(tmp_path, variables | {"REQUEST_TIMEOUT": "600"}, "--mode", "bulk")
     wait_until(process, lambda: bool(sandbox.calls()))
@@ -752,10 +754,10 @@ def test_a_resumed_run_keeps_the_kind_of_calls_it_began_with(
     assert endpoints == {"users/bulkUpdate", "events/trackBulk"}
 
 
-def test_a_retry_keeps_the_kind_of_calls_of_the_run_that_failed(
+def test_a_retry_keeps_the_delivery_mode_of_the_failed_run(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """For one user in a short time Iterable wants one kind of call."""
+    """For one user within a short time Iterable recommends one kind of call."""
     sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html"}])
     assert run(tmp_path, variables, "--mode", "bulk").exit_code == 1
     before = len(sandbox.calls())
@@ -773,10 +775,10 @@ def test_a_signal_ends_verify_with_its_own_exit_code(
     number: signal.Signals,
     exit_code: int,
 ) -> None:
-    """What was looked at until then is told, and says nothing of the whole."""
+    """The findings so far are printed, but no overall result."""
     run(tmp_path, variables, "--limit", "1")
     sandbox.overwrite(EMAILS[0], {"plan_type": "free"})
-    # Delivered in times to come, the user is looked at for a minute.
+    # Delivered in the future, the user is checked again for a minute.
     with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
         journal.execute("UPDATE outcomes SET at = '2999-01-13T14:30:45.000000+00:00'")
     process = start(tmp_path, variables, "--verify")

@@ -1,4 +1,4 @@
-"""How a run is stopped before its end; signals are real ones to a real process."""
+"""How a run is stopped early, with real signals to a real process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_WAIT_SECONDS = 30
 RULE = StopReason("stopped", "Iterable refused the key", ExitCode.KEY_REFUSED)
 OTHER = StopReason("stopped", "Iterable is unreachable", ExitCode.UNAVAILABLE)
 
-# Waits are short: a signal that comes just before a long one would be handled after it.
+# Waits are short: a signal that arrives just before a long one would be handled after it.
 PREAMBLE = """
 import itertools, os, select, sys, threading, time
 from integration.core.exit_codes import ExitCode
@@ -65,7 +65,7 @@ while not select.select([sys.stdin], [], [], 0.01)[0]:
 print("files are written", flush=True)
 sys.exit(stop.reason.exit_code)
 """
-# Says so when it hears a signal: two that are waiting are handled in the order of their numbers.
+# Prints a line when it receives a signal: two pending ones are handled in numerical order.
 AFTER_A_RULE_STOPPED_IT = f"""
 hear = stop.request
 def hear_aloud(reason):
@@ -109,7 +109,7 @@ sys.exit(0)
 
 @contextmanager
 def running(code: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs this code, as far as its line "ready"."""
+    """A process that runs this code, up to its line "ready"."""
     process = subprocess.Popen(
         [sys.executable, "-c", PREAMBLE + code],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -118,7 +118,7 @@ def running(code: str) -> Iterator[subprocess.Popen[str]]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    # A process that hangs ends a test instead of holding it up.
+    # A process that hangs fails the test instead of blocking it.
     guard = threading.Timer(MAX_WAIT_SECONDS, process.kill)
     guard.start()
     with process:
@@ -142,7 +142,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> list[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Let the process write its files; its exit code and the rest of what it printed."""
+    """Let the process write its files; returns its exit code and the rest of its output."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -152,16 +152,16 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 class TestStop:
-    """The run's one wish to stop."""
+    """The run's single stop request."""
 
-    def test_no_user_stops_unasked(self) -> None:
-        """Without a request a wait lasts as long as it should."""
+    def test_nothing_stops_without_a_request(self) -> None:
+        """Without a request a wait takes its full time."""
         stop = Stop()
         assert not stop.requested()
         assert not stop.wait(0)
 
     def test_the_first_reason_stays(self) -> None:
-        """What came later is not why the run stopped."""
+        """A later reason is not why the run stopped."""
         stop = Stop()
         stop.request(RULE)
         stop.request(OTHER)
@@ -169,12 +169,12 @@ class TestStop:
         assert stop.requested()
 
     def test_a_request_ends_a_wait(self) -> None:
-        """No user sits out a backoff of a minute after Ctrl-C."""
+        """A stop does not wait for a backoff of a minute."""
         stop = Stop()
         threading.Timer(0.01, stop.request, [RULE]).start()
         assert stop.wait(MAX_WAIT_SECONDS)
 
-    def test_an_interruption_is_not_taken_for_an_error(self) -> None:
+    def test_an_interruption_is_not_an_ordinary_exception(self) -> None:
         """`except Exception` in a library must not swallow Ctrl-C."""
         interruption = Interrupted(INTERRUPTIONS[signal.SIGINT])
         assert not isinstance(interruption, Exception)
@@ -183,9 +183,9 @@ class TestStop:
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 class TestSignals:
-    """The exit code is the shell's: 128 and the signal's number."""
+    """The exit code follows the shell's convention: 128 plus the signal's number."""
 
-    def test_before_the_first_call_the_run_is_broken_off(
+    def test_before_the_first_call_the_run_is_interrupted(
         self, number: signal.Signals, exit_code: int
     ) -> None:
         """Nothing was sent: there is nothing to wait for."""
@@ -198,7 +198,7 @@ class TestSignals:
     def test_the_first_signal_lets_calls_finish(
         self, number: signal.Signals, exit_code: int
     ) -> None:
-        """Waits end, nothing is broken off, files are written."""
+        """Waits end, calls finish, files are written."""
         with running(WHILE_CALLS_ARE_UNDER_WAY) as process:
             os.kill(process.pid, number)
             read_until(process, "[True]")
@@ -208,10 +208,10 @@ class TestSignals:
         assert reason.status == "interrupted"
         assert stdout == f"{reason.text}\nfiles are written\n"
 
-    def test_the_second_signal_ends_the_process_at_once(
+    def test_the_second_signal_ends_the_process_immediately(
         self, number: signal.Signals, exit_code: int
     ) -> None:
-        """Whoever asks twice does not want to wait; the journal survives it as a kill."""
+        """A second request must not wait; the journal survives it like a kill."""
         first = next(other for other in INTERRUPTIONS if other is not number)
         with running(WHILE_CALLS_ARE_UNDER_WAY) as process:
             os.kill(process.pid, first)
@@ -221,33 +221,35 @@ class TestSignals:
             assert process.stdout is not None
             assert process.stdout.read() == ""
 
-    def test_two_signals_at_once_are_one(self, number: signal.Signals, exit_code: int) -> None:
-        """GNU timeout signals its child, and then the group that the child is in."""
+    def test_two_simultaneous_signals_count_as_one(
+        self, number: signal.Signals, exit_code: int
+    ) -> None:
+        """GNU timeout signals its child, and then the child's process group."""
         with running(TWO_AT_ONCE) as process:
             os.kill(process.pid, number)
             read_until(process, INTERRUPTIONS[number].text)
             os.kill(process.pid, number)
             assert finish(process) == (exit_code, "files are written\n", "")
 
-    def test_a_signal_that_python_dropped_breaks_off_before_the_first_call(
+    def test_a_signal_whose_exception_is_lost_interrupts_before_the_first_call(
         self, number: signal.Signals, exit_code: int
     ) -> None:
-        """An exception in a destructor is lost, but not that someone asked."""
+        """An exception in a destructor is lost, but the request is not."""
         with running(SWALLOWED) as process:
             os.kill(process.pid, number)
             assert finish(process) == (exit_code, "", "")
 
-    def test_the_first_signal_after_a_rules_stop_still_lets_files_be_written(
+    def test_the_first_signal_after_an_automatic_stop_still_lets_files_be_written(
         self, number: signal.Signals, exit_code: int
     ) -> None:
-        """A run that is stopping by itself was not asked yet; its own reason stays."""
+        """The run is already stopping, but for its own reason, which is kept."""
         with running(AFTER_A_RULE_STOPPED_IT) as process:
             read_until(process, RULE.text)
             os.kill(process.pid, number)
             read_until(process, f"heard {INTERRUPTIONS[number].text}")
             assert finish(process) == (77, "files are written\n", "")
 
-    def test_the_second_signal_after_a_rules_stop_ends_the_process_at_once(
+    def test_the_second_signal_after_an_automatic_stop_ends_the_process_immediately(
         self, number: signal.Signals, exit_code: int
     ) -> None:
         """Two signals are two signals, whatever stopped the run."""
@@ -261,13 +263,13 @@ class TestSignals:
 
 
 class TestWaitInMainThread:
-    """The wait of the thread that hears signals."""
+    """The wait of the thread that receives signals."""
 
     def test_it_ends_when_the_time_is_over(self) -> None:
-        """No user asked to stop."""
+        """No stop was requested."""
         assert wait_in_main_thread(Stop(), 0.05) is False
 
-    def test_it_ends_when_a_user_asks_to_stop(self) -> None:
+    def test_it_ends_when_a_stop_is_requested(self) -> None:
         """Long before the time is over."""
         stop = Stop()
         asking = threading.Timer(0.05, stop.request, [INTERRUPTIONS[signal.SIGTERM]])

@@ -1,4 +1,4 @@
-"""How a run begins: whom it sends to, what it forgets and makes up for, as real processes."""
+"""How a run starts: the users it sends, what it prunes and supersedes, as real processes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 JOURNAL = "iterable_journal.db"
 MAX_WAIT_SECONDS = 20
-# A signal that comes just when SQLite has called Python.
+# A signal that arrives just when SQLite has called Python.
 INTERRUPTED_IN_A_CALLBACK = """
 import signal, sys
 import main
@@ -52,8 +52,8 @@ sys.exit(main.main([]))
 """
 
 
-def test_a_run_is_gone_on_with_from_any_folder(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """Its files are where it began; there is one results file for the whole run."""
+def test_a_run_can_be_resumed_from_any_folder(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """Its files stay where it started; there is one results file for the whole run."""
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
@@ -72,10 +72,10 @@ def test_a_run_is_gone_on_with_from_any_folder(tmp_path: Path, sandbox: SandboxP
     assert '"successful": 2' in results.read_text(encoding="utf-8")
 
 
-def test_who_cannot_be_sent_is_named_and_not_counted_among_those_who_are(
+def test_users_that_cannot_be_sent_are_named_and_not_counted_as_sent(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """The reason stands in the log; the others are numbered without gaps."""
+    """The reason is in the log; the other users are numbered without gaps."""
     database = database_of(
         tmp_path / "customers.sqlite", ["ada@example.com", "no-at-sign", None, "bob@example.com"]
     )
@@ -90,8 +90,8 @@ def test_who_cannot_be_sent_is_named_and_not_counted_among_those_who_are(
     assert numbers == ["Processing record 1/2", "Processing record 2/2"]
 
 
-def test_a_customers_database_is_no_journal(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """JOURNAL_FILE and DB_NAME were mixed up: one line, and the file stays as it is."""
+def test_a_customer_database_is_not_a_journal(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """JOURNAL_FILE and DB_NAME were mixed up: one line, and the file is unchanged."""
     database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
     environment = environment_for(tmp_path, sandbox, database)
     before = database.read_bytes()
@@ -104,7 +104,7 @@ def test_a_customers_database_is_no_journal(tmp_path: Path, sandbox: SandboxProc
 
 
 def days_ago(days: float) -> str:
-    """A time as the journal has it."""
+    """A time in the journal's format."""
     return (datetime.now(UTC) - timedelta(days=days)).isoformat()
 
 
@@ -115,13 +115,13 @@ def execute(database: Path, statement: str) -> None:
 
 
 def begun(folder: Path, days: int) -> None:
-    """Let all runs of the journal have begun so many days ago, or, below 0, in times to come."""
+    """Move all runs of the journal back by so many days; a negative number moves them ahead."""
     with Journal(folder / JOURNAL) as journal:
         journal.execute("UPDATE runs SET started_at = ?", (days_ago(days),))
 
 
-def test_runs_older_than_thirty_days_are_forgotten(tmp_path: Path) -> None:
-    """Any run does so, once it knows what it has to do."""
+def test_runs_older_than_thirty_days_are_pruned(tmp_path: Path) -> None:
+    """Any run prunes them, once it has loaded what it needs."""
     with Journal(tmp_path / JOURNAL) as journal:
         for days in (400, 31.5, 29, 1):
             run_number = completed_run(journal, [page_view(1)])
@@ -137,7 +137,7 @@ def test_runs_older_than_thirty_days_are_forgotten(tmp_path: Path) -> None:
 def test_failed_users_of_an_old_run_can_still_be_retried(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """What --status advises works, and a dry run or another new run between changes nothing."""
+    """The advice of --status works, and a dry run or another new run changes nothing about it."""
     emails = [f"user{number}@example.com" for number in range(6)]
     variables = environment_for(tmp_path, sandbox, database_of(tmp_path / "db.sqlite", emails))
     refusals = [{"endpoint": "*", "email": email, "kind": "html", "times": 2} for email in emails]
@@ -160,7 +160,7 @@ def test_failed_users_of_an_old_run_can_still_be_retried(
 def test_a_killed_run_is_resumed_whatever_the_clock_says(
     tmp_path: Path, sandbox: SandboxProcess, days: int
 ) -> None:
-    """A clock that is a year ahead, or was decades behind, makes no user's run an old one."""
+    """A clock that is a year fast, or was decades slow, does not make the run an old one."""
     emails = [f"user{number}@example.com" for number in range(20)]
     variables = environment_for(tmp_path, sandbox, database_of(tmp_path / "db.sqlite", emails))
     has_paused = pause_at(sandbox, emails[0])
@@ -177,17 +177,17 @@ def test_a_killed_run_is_resumed_whatever_the_clock_says(
 
 
 def connections_to(server: MySQLServer, name: str) -> int:
-    """How many sessions are in this database."""
+    """How many sessions use this database."""
     return [row[3] for row in server.run("SHOW PROCESSLIST")].count(name)
 
 
-def test_the_database_is_let_go_before_the_first_call_to_iterable(
+def test_the_database_is_closed_before_the_first_call_to_iterable(
     tmp_path: Path,
     sandbox: SandboxProcess,
     mysql_server: MySQLServer,
     seeded_database: DatabaseSettings,
 ) -> None:
-    """While the first call waits for its answer, the server has no session of the run."""
+    """While the first call waits for its answer, the run has no session on the server."""
     sandbox.faults([{"endpoint": "*", "kind": "hang"}])
     variables = environment_for(tmp_path, sandbox, seeded_database) | {"REQUEST_TIMEOUT": "600"}
     process = start(tmp_path, variables)
@@ -195,7 +195,7 @@ def test_the_database_is_let_go_before_the_first_call_to_iterable(
         assert process.poll() is None
         time.sleep(0.01)
 
-    # A server ends a session shortly after its client has gone.
+    # A server ends a session shortly after its client has disconnected.
     deadline = time.monotonic() + MAX_WAIT_SECONDS
     while connections_to(mysql_server, seeded_database.name) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -209,10 +209,10 @@ def test_the_database_is_let_go_before_the_first_call_to_iterable(
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_while_a_killed_run_is_made_up_for_is_a_clean_interruption(
+def test_a_signal_while_a_killed_run_is_superseded_is_a_clean_interruption(
     tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals, exit_code: int
 ) -> None:
-    """SQLite makes an error of its own of what a callback raises; the run names the signal."""
+    """SQLite replaces the exception of a callback by its own error; the run names the signal."""
     with Journal(tmp_path / JOURNAL) as journal:
         completed_run(journal, [page_view(1)], status="running")
     database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
@@ -235,10 +235,8 @@ def test_a_signal_while_a_killed_run_is_made_up_for_is_a_clean_interruption(
     assert run(tmp_path, variables).exit_code == 0
 
 
-def test_going_on_with_a_run_is_all_or_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A kill in between leaves the run as it was, with the key that it began with."""
+def test_resuming_a_run_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill in between leaves the run unchanged, with the key that it started with."""
     settings = load_settings(
         {"DB_ENGINE": "sqlite", "DB_NAME": "a.db", "ITERABLE_API_KEY": "the-right-key"}
     )
@@ -261,10 +259,10 @@ def test_going_on_with_a_run_is_all_or_nothing(
         assert (record.status, record.project) == ("stopped", header.project)
 
 
-def test_runs_that_follow_each_other_at_once_do_not_name_their_files_by_times_to_come(
+def test_runs_in_quick_succession_have_no_file_names_in_the_future(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A file's name is never later than the moment it was written at."""
+    """A file's timestamp is never later than the time at which it was written."""
     database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
     environment = environment_for(tmp_path, sandbox, database)
     processes = [

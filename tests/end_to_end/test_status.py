@@ -1,4 +1,4 @@
-"""`--status`: it needs the journal and nothing else, and leaves nothing behind."""
+"""`--status` needs only the journal, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ JOURNAL = "iterable_journal.db"
 
 @pytest.fixture
 def environment(tmp_path: Path, sandbox: SandboxProcess) -> dict[str, str]:
-    """A whole configuration of two users."""
+    """A complete configuration with two users."""
     database = database_of(tmp_path / "customers.sqlite", ["ada@example.com", "bob@example.com"])
     return environment_for(tmp_path, sandbox, database)
 
@@ -31,7 +31,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def stop_a_run(folder: Path, sandbox: SandboxProcess, environment: dict[str, str]) -> str:
-    """A run that Iterable refuses; returns its id."""
+    """A run that Iterable rejects; returns its id."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
     assert run(folder, environment).exit_code == 77
     with JournalFile(folder / JOURNAL) as file:
@@ -39,7 +39,7 @@ def stop_a_run(folder: Path, sandbox: SandboxProcess, environment: dict[str, str
 
 
 def test_without_any_setting_it_says_that_there_is_no_journal(tmp_path: Path) -> None:
-    """And makes none, nor a log, nor a folder."""
+    """It creates none, and no log and no folder either."""
     status = run(tmp_path, {"OUTPUT_DIR": "out", "LOG_FILE": "log/run.log"}, "--status")
 
     assert (status.exit_code, status.stderr) == (0, "")
@@ -50,7 +50,7 @@ def test_without_any_setting_it_says_that_there_is_no_journal(tmp_path: Path) ->
 def test_only_the_journal_is_needed(
     tmp_path: Path, sandbox: SandboxProcess, environment: dict[str, str]
 ) -> None:
-    """Settings that it does not use may be missing or wrong; nothing is left but what was."""
+    """Unused settings may be missing or wrong; no file is created."""
     run_id = stop_a_run(tmp_path, sandbox, environment)
     (tmp_path / "run.log").unlink()
     for lock in tmp_path.glob("*.lock"):
@@ -66,10 +66,10 @@ def test_only_the_journal_is_needed(
     assert names_in(tmp_path) == before
 
 
-def test_without_a_key_a_run_that_a_corrected_key_made_up_for_is_not_open(
+def test_without_a_key_a_run_superseded_with_a_corrected_key_is_not_pending(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    """A run that delivered nothing is made up for by any later one at the same address."""
+    """A run that delivered nothing is superseded by any later one at the same address."""
     assert run(tmp_path, environment | {"ITERABLE_API_KEY": "a-wrong-key"}).exit_code == 77
     assert run(tmp_path, environment).exit_code == 0
 
@@ -91,8 +91,8 @@ def test_the_key_decides_what_can_be_resumed(
     assert "was for another ITERABLE_API_BASE_URL or ITERABLE_API_KEY" in status.stdout
 
 
-def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
-    """What is used is checked, and not shown."""
+def test_an_invalid_key_is_reported(tmp_path: Path) -> None:
+    """The key is checked, and not printed."""
     status = run(tmp_path, {"ITERABLE_API_KEY": "geheim geheim"}, "--status")
 
     assert status.exit_code == 78
@@ -101,7 +101,7 @@ def test_a_key_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 def test_the_status_of_a_demo_starts_nothing(tmp_path: Path) -> None:
-    """It reads the demo's journal, if there is one, and makes no folder."""
+    """It reads the demo's journal, if it exists, and creates no folder."""
     before = run(tmp_path, {}, "--demo", "--status")
     assert before.stdout.startswith(f"No journal at demo_output/{JOURNAL}: ")
     assert names_in(tmp_path) == []

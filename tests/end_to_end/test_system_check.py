@@ -1,4 +1,4 @@
-"""What the program needs of its surroundings is said in one line, before anything else."""
+"""A missing requirement of the program is one line, printed before anything else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.runs import MAIN, ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Runs main.py as a program in which modules are missing, or the Python is another one.
+# Runs main.py in a process where modules are missing, or where Python is another version.
 HARNESS = """
 import runpy, sys
 
@@ -50,8 +50,8 @@ def start_without(*modules: str, version: str = "this") -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_with_all_that_is_needed_it_starts() -> None:
-    """The harness itself stands in no user's way."""
+def test_with_all_requirements_it_starts() -> None:
+    """The harness itself causes no failure."""
     code, stdout, stderr = start_without("nothing")
     assert (code, stderr) == (0, "")
     assert stdout.startswith("main.py ")
@@ -59,7 +59,7 @@ def test_with_all_that_is_needed_it_starts() -> None:
 
 @pytest.mark.parametrize("module", PACKAGES)
 def test_a_missing_package_is_one_line(module: str) -> None:
-    """It says which one, and what to run."""
+    """It names the package, and the command to run."""
     code, stdout, stderr = start_without(module)
     assert (code, stdout) == (78, "")
     (line,) = stderr.splitlines()
@@ -67,8 +67,8 @@ def test_a_missing_package_is_one_line(module: str) -> None:
     assert ".venv/bin/python -m pip install -r " in line
 
 
-def test_all_missing_packages_are_named_at_once() -> None:
-    """A Python of its own has none of them: `python3 main.py` outside the environment."""
+def test_all_missing_packages_are_named_together() -> None:
+    """As with `python3 main.py` outside the virtual environment."""
     done = subprocess.run(
         [sys.executable, "-E", "-s", "-S", str(MAIN)], capture_output=True, text=True, check=False
     )
@@ -88,7 +88,7 @@ def test_another_system_is_one_line(module: str) -> None:
 
 @pytest.mark.parametrize("version", ["3.10.14", "3.7.0"])
 def test_an_older_python_is_one_line(version: str) -> None:
-    """It names the version that is needed and the one that it is."""
+    """It names the required version and the actual one."""
     code, stdout, stderr = start_without("nothing", version=version)
     assert (code, stdout) == (78, "")
     (line,) = stderr.splitlines()
@@ -109,10 +109,10 @@ def test_what_runs_before_the_check_is_understood_by_older_pythons(name: str) ->
     """Newer grammar would be a SyntaxError before the check could say a word."""
     source = (ROOT / name).read_text(encoding="utf-8")
     ast.parse(source, feature_version=(3, 7))
-    assert "from __future__ import annotations" not in source  # Python 3.6 has none
+    assert "from __future__ import annotations" not in source  # Python 3.6 does not have it
 
 
-def test_every_direct_requirement_is_looked_for() -> None:
+def test_every_direct_requirement_is_checked() -> None:
     """The check and requirements.in name the same packages."""
     requirements = (ROOT / "requirements.in").read_text(encoding="utf-8")
     wanted = set(re.findall(r"^([A-Za-z0-9-]+)==", requirements, flags=re.MULTILINE))
@@ -123,10 +123,10 @@ def test_every_direct_requirement_is_looked_for() -> None:
 
 
 @pytest.mark.parametrize("existing", [True, False])
-def test_the_advice_fits_what_is_there(
+def test_the_advice_fits_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, existing: bool
 ) -> None:
-    """An environment that is there is to be used; else one is to be made."""
+    """Use the virtual environment if it exists; else create one."""
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     if existing:

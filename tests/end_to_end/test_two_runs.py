@@ -1,4 +1,4 @@
-"""Two runs started together on one journal."""
+"""Two runs started simultaneously on one journal."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 USERS = 60
 
 
-def test_of_two_runs_started_together_one_delivers_and_the_other_leaves_at_once(
+def test_of_two_simultaneous_runs_one_delivers_and_the_other_exits_immediately(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """One exits 0; the other 75 while that one is not half done, with one line, nothing sent."""
+    """One exits 0; the other 75 before the first is half done, with one line, nothing sent."""
     emails = [f"user{number}@example.com" for number in range(USERS)]
     database = database_of(tmp_path / "customers.sqlite", emails)
     environment = environment_for(tmp_path, sandbox, database) | {
@@ -42,7 +42,7 @@ def test_of_two_runs_started_together_one_delivers_and_the_other_leaves_at_once(
         "REQUEST_TIMEOUT": "60",
     }
     with ThreadPoolExecutor(2) as two:
-        # The run that delivers waits for its first answer until the other has left.
+        # The delivering run waits for its first answer until the other has exited.
         with suspended(sandbox):
             processes = [start(tmp_path, environment) for _ in range(2)]
             ending = {two.submit(finish, tmp_path, process): process for process in processes}
@@ -62,8 +62,8 @@ def test_of_two_runs_started_together_one_delivers_and_the_other_leaves_at_once(
     assert len(found.journal) == len(found.results) == 1
 
 
-def test_after_a_kill_the_lock_is_free_at_once(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """The lock dies with its process: --resume needs no waiting and no cleaning up."""
+def test_after_a_kill_the_lock_is_free_immediately(tmp_path: Path, sandbox: SandboxProcess) -> None:
+    """The lock is released with its process: --resume needs no waiting and no cleanup."""
     database = database_of(tmp_path / "customers.sqlite", ["a@example.com", "b@example.com"])
     environment = environment_for(tmp_path, sandbox, database)
     has_paused = pause_at(sandbox, "a@example.com")

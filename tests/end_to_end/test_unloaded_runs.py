@@ -1,4 +1,4 @@
-"""Runs that die while they load their users: nothing was sent, and --resume begins again."""
+"""Runs that crash while they load their users: nothing was sent, and --resume starts over."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @contextmanager
-def kept_waiting(folder: Path) -> Iterator[None]:
-    """No user can read the customers' database."""
+def locked_database(folder: Path) -> Iterator[None]:
+    """Lock the customers' database, so that it cannot be read."""
     with closing(sqlite3.connect(folder / DATABASE, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         yield
@@ -64,9 +64,9 @@ def kept_waiting(folder: Path) -> Iterator[None]:
 def ended_while_loading(
     folder: Path, variables: dict[str, str], number: signal.Signals, *arguments: str
 ) -> RunResult:
-    """A run that got this signal while it waited for its users."""
+    """A run that received this signal while it waited for its users."""
     (folder / "run.log").unlink(missing_ok=True)
-    with kept_waiting(folder):
+    with locked_database(folder):
         process = start(folder, variables, *arguments)
         wait_until(process, lambda: has_logged(folder, "[STEP 2]"))
         process.send_signal(number)
@@ -74,7 +74,7 @@ def ended_while_loading(
 
 
 def run_ids(folder: Path) -> list[str]:
-    """The runs that the journal has."""
+    """The ids of the runs in the journal."""
     with Journal(folder / "iterable_journal.db") as journal:
         return [run.run_id for run in recent_runs(journal, 10)]
 
@@ -82,7 +82,7 @@ def run_ids(folder: Path) -> list[str]:
 def test_a_run_that_was_killed_while_it_loaded_is_run_from_the_start(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """`main.py || main.py --resume` does not end well with no user sent; the run id stays."""
+    """`main.py || main.py --resume` never succeeds with no user sent; the run id stays."""
     assert ended_while_loading(tmp_path, variables, signal.SIGKILL).exit_code == -9
     (run_id,) = run_ids(tmp_path)
     status = run(tmp_path, variables, "--status").stdout
@@ -101,14 +101,14 @@ def test_a_run_that_was_killed_while_it_loaded_is_run_from_the_start(
 @pytest.mark.parametrize(
     ("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)]
 )
-def test_it_is_run_again_as_it_was_asked_for(
+def test_it_is_run_again_with_its_original_options(
     tmp_path: Path,
     sandbox: SandboxProcess,
     variables: dict[str, str],
     number: signal.Signals,
     exit_code: int,
 ) -> None:
-    """With its limit, and without those who have nothing new."""
+    """With its limit, and without users that have not changed."""
     run(tmp_path, variables, "--limit", "1")
     before = len(sandbox.calls())
     options = ("--incremental", "--limit", "3")
@@ -121,10 +121,10 @@ def test_it_is_run_again_as_it_was_asked_for(
     assert "Unchanged: 1" in ran.stdout
 
 
-def test_a_database_that_is_away_is_asked_again_by_resume(
+def test_an_unreachable_database_is_queried_again_by_resume(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """Exit code 69 as long as it is away; then all are sent, under the same run id."""
+    """Exit code 69 while it is unreachable; then all are sent, under the same run id."""
     (tmp_path / DATABASE).rename(tmp_path / "away")
     ends = [run(tmp_path, variables), run(tmp_path, variables, "--resume")]
     runs = run_ids(tmp_path)
@@ -138,10 +138,10 @@ def test_a_database_that_is_away_is_asked_again_by_resume(
     assert len(sandbox.state()["users"]) == 4
 
 
-def test_a_new_full_run_makes_up_for_one_that_did_not_load(
+def test_a_new_full_run_supersedes_one_that_did_not_load(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
-    """It says so; afterwards nothing is left to resume, and no file of the dead run is left."""
+    """It says so; nothing is left to resume, and the crashed run leaves no file."""
     ended_while_loading(tmp_path, variables, signal.SIGKILL)
     assert len(list(tmp_path.glob("*.part"))) == 1
 
@@ -159,10 +159,10 @@ def test_a_new_full_run_makes_up_for_one_that_did_not_load(
     assert "No users are pending." in status
 
 
-def test_a_dry_run_leaves_the_files_of_a_run_that_may_be_going_on(
+def test_a_dry_run_keeps_the_files_of_a_run_that_may_be_running(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """It holds no lock: what looks dead may be alive."""
+    """It holds no lock: a run that looks crashed may still be running."""
     ended_while_loading(tmp_path, variables, signal.SIGKILL)
 
     run(tmp_path, variables, "--dry-run")
@@ -180,18 +180,18 @@ def test_retry_failed_asks_for_resume_first(tmp_path: Path, variables: dict[str,
     assert "Run --resume first, then --retry-failed" in ran.stderr
 
 
-def test_verify_looks_at_the_newest_run_that_has_users(
+def test_verify_checks_the_latest_run_that_has_users(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """One that did not load has delivered nothing to look at."""
+    """A run that did not load has delivered nothing to check."""
     run(tmp_path, variables)
     ended_while_loading(tmp_path, variables, signal.SIGKILL)
 
     assert "Verified 4 user(s): 4 confirmed" in run(tmp_path, variables, "--verify").stdout
 
 
-def test_a_run_that_begins_again_is_the_newest(journal: Journal) -> None:
-    """Its data are newer than those of the runs since; the number says which answers for whom."""
+def test_a_run_that_starts_over_is_the_latest(journal: Journal) -> None:
+    """Its data is newer than that of the runs since; the number decides which supersedes which."""
     header = replace(HEADER, run_id="unloaded")
     journal.announce(header)
     other = completed_run(journal, VIEWS, reached=0, status="stopped")
@@ -204,8 +204,8 @@ def test_a_run_that_begins_again_is_the_newest(journal: Journal) -> None:
     assert undelivered(journal, OURS) is None
 
 
-def test_users_that_cannot_be_loaded_leave_their_run_as_it_was(journal: Journal) -> None:
-    """None of them is there, and the run can begin again."""
+def test_users_that_cannot_be_loaded_leave_their_run_unchanged(journal: Journal) -> None:
+    """None of them is recorded, and the run can start over."""
     run_number = journal.announce(HEADER)
 
     def broken() -> Iterator[NewUser]:
@@ -233,14 +233,14 @@ def test_users_that_cannot_be_loaded_leave_their_run_as_it_was(journal: Journal)
         (5, "limited", 4, False),
     ],
 )
-def test_a_run_that_loads_as_many_makes_up_for_it(
+def test_a_run_that_loads_as_many_users_supersedes_it(
     journal: Journal,
     limit: int | None,
     kind: RunKind,
     later_limit: int | None,
     is_made_up_for: bool,
 ) -> None:
-    """Less, or no user of Query 2, does not."""
+    """Fewer users, or no user of Query 2, do not supersede it."""
     header = replace(HEADER, run_id="unloaded", kind="limited" if limit else "full", limit=limit)
     journal.announce(header)
 
@@ -252,8 +252,8 @@ def test_a_run_that_loads_as_many_makes_up_for_it(
     assert (backlog is None) == is_made_up_for
 
 
-def test_one_that_did_not_load_either_does_not_make_up_for_it(journal: Journal) -> None:
-    """The newest of them is begun again."""
+def test_a_run_that_did_not_load_either_does_not_supersede_it(journal: Journal) -> None:
+    """The latest of them starts over."""
     journal.announce(replace(HEADER, run_id="first"))
     second = journal.announce(replace(HEADER, run_id="second"))
 

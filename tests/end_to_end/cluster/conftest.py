@@ -1,4 +1,4 @@
-"""Collected by `make test-cluster` only: a cluster takes three servers and a minute."""
+"""Collected by `make test-cluster` only: a cluster needs three servers and a minute."""
 
 from __future__ import annotations
 

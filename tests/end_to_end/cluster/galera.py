@@ -45,7 +45,7 @@ class NoGaleraError(Exception):
 
 @dataclass(frozen=True)
 class Cluster:
-    """Running nodes; a test may end some of them."""
+    """Running nodes; a test may kill some of them."""
 
     nodes: list[MySQLServer]
 
@@ -60,17 +60,17 @@ class Cluster:
         node.process.wait()
 
     def wait_until_equal(self) -> None:
-        """Wait until every node has what the others have."""
+        """Wait until every node has the same data."""
         for node in self.nodes:
             node.run("SET SESSION wsrep_sync_wait = 1", "SELECT COUNT(*) FROM mysql.user")
 
 
 @contextmanager
 def galera_cluster() -> Iterator[Cluster]:
-    """Three nodes that know each other.
+    """Three connected nodes.
 
     Raises:
-        NoGaleraError: there is no cluster to be had.
+        NoGaleraError: no cluster can be started.
     """
     provider = next((path for path in PROVIDERS if Path(path).exists()), None)
     program = shutil.which("mariadbd", path=SEARCH_PATH)
@@ -88,7 +88,7 @@ def galera_cluster() -> Iterator[Cluster]:
 
 
 class _Builder:
-    """Starts one node after the other; each copies the first one's data."""
+    """Starts one node after another; each copies the first one's data."""
 
     def __init__(self, program: str, provider: str, folder: Path) -> None:
         self.nodes: list[MySQLServer] = []
@@ -101,7 +101,7 @@ class _Builder:
         self._password = secrets.token_hex(16)
 
     def add(self, host: str) -> None:
-        """Start a node and wait until it has what the first one has."""
+        """Start a node and wait until it is in sync with the first one."""
         folder = self._folder / host
         (folder / "data").mkdir(parents=True)
         first = not self.nodes
@@ -173,10 +173,10 @@ def _wait_until_synced(node: MySQLServer, log: Path) -> None:
 
 
 def _give_to_the_servers_user(folder: Path) -> None:
-    """Hand files to the user that Debian's package makes.
+    """Give files to the user that Debian's package creates.
 
-    As root nothing could be copied from node to node: the rsync daemon of a node that root
-    started writes as `no user`.
+    As root, nothing could be copied between nodes: the rsync daemon of a node that root
+    started writes as the Unix user `nobody`.
     """
     if os.geteuid() == 0:
         for path in (folder, *folder.rglob("*")):

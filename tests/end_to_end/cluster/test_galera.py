@@ -1,4 +1,4 @@
-"""A Galera cluster that loses a node: the run fails whole, and the next one finds another node."""
+"""A Galera cluster loses a node: the run fails cleanly, and the next one uses another node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NAME = "iterable_cluster"
 SEEDED_USERS = 3
 MORE_USERS = 200_000
-# So much of the journal is only there when rows are arriving.
+# The journal reaches this size only when rows are arriving.
 STREAMING_BYTES = 4_000_000
 MORE_CUSTOMERS = (
     "INSERT INTO customers (id, email, first_name, last_name, plan_type, candidate)"
@@ -60,7 +60,7 @@ def problems(ran: RunResult, level: str) -> list[str]:
     return [line for line in ran.stderr.splitlines() if f" - {level} - " in line]
 
 
-def test_a_node_that_dies_in_mid_stream_fails_the_run_whole_and_the_next_run_delivers_all(
+def test_a_node_killed_mid_stream_fails_the_whole_run_and_the_next_run_delivers_all(
     tmp_path: Path, sandbox: SandboxProcess, cluster: Cluster
 ) -> None:
     """Exit 69, no file, no run in the journal, nothing sent; then all of it from the next node."""
@@ -94,10 +94,10 @@ def test_a_node_that_dies_in_mid_stream_fails_the_run_whole_and_the_next_run_del
     assert stats["items"]["events/trackBulk"] == SEEDED_USERS + MORE_USERS
 
 
-def test_with_two_nodes_gone_the_last_one_refuses_and_the_run_says_so(
+def test_with_two_nodes_gone_the_last_one_refuses_and_the_run_reports_it(
     tmp_path: Path, sandbox: SandboxProcess, cluster: Cluster
 ) -> None:
-    """A node without a majority may be behind the others: exit 69, nothing sent."""
+    """A node without a majority may be out of date: exit 69, nothing sent."""
     for node in cluster.nodes[:2]:
         cluster.lose(node)
     wait_until_cut_off(cluster, 2)
@@ -109,10 +109,10 @@ def test_with_two_nodes_gone_the_last_one_refuses_and_the_run_says_so(
     assert sandbox.calls() == []
 
 
-def test_a_first_node_that_lost_its_cluster_is_passed_over(
+def test_a_first_node_that_lost_its_cluster_is_skipped(
     tmp_path: Path, sandbox: SandboxProcess, cluster: Cluster
 ) -> None:
-    """It accepts connections and no queries: the next node is asked."""
+    """It accepts connections but no queries: the next node is used."""
     cluster.nodes[0].run("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'")
     wait_until_cut_off(cluster, 0)
 
@@ -123,7 +123,7 @@ def test_a_first_node_that_lost_its_cluster_is_passed_over(
 
 
 def wait_until_cut_off(cluster: Cluster, number: int) -> None:
-    """Galera takes some seconds to notice that others are gone."""
+    """Galera takes some seconds to notice that other nodes are gone."""
     give_up = time.monotonic() + 60
     while cluster.nodes[number].run("SHOW STATUS LIKE 'wsrep_ready'")[0][1] != "OFF":
         assert time.monotonic() < give_up

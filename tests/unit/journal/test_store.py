@@ -142,7 +142,7 @@ def test_any_groups_add_up_to_the_total(
 
 def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) -> None:
     """It is never pending, and its outcome carries the reason."""
-    run = journal.begin(HEADER, [page_view(1, "no-at-sign"), page_view(2)])
+    run = journal.begin(HEADER, map(new_user, [page_view(1, "no-at-sign"), page_view(2)]))
 
     assert [user.position for user in journal.pending(run)] == [2]
     outcome = next(journal.outcomes(run))
