@@ -1,4 +1,4 @@
-"""The journal's file: opened, made, brought up to date, set aside when damaged.
+"""The journal's file: open, create, migrate, set aside when damaged.
 
 JournalError    exit 78: the file cannot be used; the message says what to do
 """
@@ -44,12 +44,12 @@ def journal_exists(path: Path) -> bool:
 
 
 def fingerprint(payload: bytes) -> bytes:
-    """A short digest of a payload; two that differ share one about never."""
+    """A short digest of a payload; collisions are negligible."""
     return hashlib.blake2b(payload, digest_size=FINGERPRINT_BYTES).digest()
 
 
 def refuse_other_files(path: Path) -> None:
-    """Leave alone what is neither empty nor SQLite's: it is somebody's, but no journal.
+    """Refuse a file that is neither empty nor SQLite's: it is not a journal, and stays untouched.
 
     Raises:
         JournalError: it is such a file, or cannot be read.
@@ -169,7 +169,7 @@ class JournalFile:
 
     @contextmanager
     def transaction(self, *, synced: bool = True) -> Iterator[None]:
-        """All or nothing; one that is open already takes the statements in.
+        """A transaction; inside an open one, the statements join it.
 
         Args:
             synced: whether it is on the disk when the block has ended, with all before it. A
@@ -209,7 +209,7 @@ class JournalFile:
             self._migrate()
 
     def _migrate(self) -> None:
-        """Bring the file to this version, unless another process has done so meanwhile."""
+        """Migrate the file to this version, unless another process has done so meanwhile."""
         for function in FUNCTIONS:
             self._database.create_function(function.__name__, -1, function, deterministic=True)
         self._database.execute("BEGIN IMMEDIATE")

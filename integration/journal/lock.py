@@ -50,7 +50,7 @@ def open_journal(path: Path, *, dry_run: bool) -> Iterator[Journal]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a run holds this journal's lock now. Looking makes no lock file."""
+    """Whether a run holds this journal's lock now. Creates no lock file."""
     if not Path(_lock_file(path)).exists():
         return False
     try:
@@ -62,7 +62,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def _lock_of(path: Path) -> Iterator[None]:
-    """A lock that the system frees when the process dies, whatever it dies of."""
+    """A lock that the system releases when the process ends, for any reason."""
     lock = FileLock(_lock_file(path), mode=0o600)
     try:
         lock.acquire(timeout=LOCK_SECONDS)
@@ -87,7 +87,7 @@ def _lock_file(path: Path) -> str:
 
 
 def _opened_copy(path: Path) -> Journal:
-    """A journal of its own that begins as this one is, which may be in use; empty if there is none.
+    """A private copy of the journal, which may be in use; empty if there is none.
 
     Its file has no name any more when it is open, so that nothing is left however the run ends.
     """

@@ -1,4 +1,4 @@
-"""The journal's tables and views, and how a file of an older version becomes one of this.
+"""The journal's tables and views, and the migrations from older versions.
 
 The steps are frozen: a new version adds a step, with the functions it needs, and never changes
 an earlier one.

@@ -76,7 +76,7 @@ class Journal(JournalFile):
     def announce(self, new_run: NewRun) -> int:
         """Store a run whose users are still to be loaded.
 
-        A run of the same id that has no users begins anew, and is the newest from then on.
+        A run of the same id that has no users starts again, and is the newest from then on.
 
         Returns:
             The number that the other methods know the run by.
@@ -109,7 +109,7 @@ class Journal(JournalFile):
             )
 
     def begin_retry(self, new_run: NewRun, source: Backlog) -> int:
-        """Store a run of the users whom another left open, to be called as it did."""
+        """Store a run of the users that another run left pending, in its mode."""
         with self.transaction():
             run = self._add_run(new_run, retry_of=source.run.number)
             copy_pending_users(self, source, run)
@@ -121,7 +121,7 @@ class Journal(JournalFile):
         return run
 
     def resume(self, run: int) -> None:
-        """Go on with a run that did not finish."""
+        """Resume an unfinished run."""
         row = self.one("SELECT retries, seconds_waited FROM runs WHERE run = ?", (run,))
         self._earlier_retries = Retries(tuple(sorted(orjson.loads(row[0]).items())), row[1])
         with self.transaction():
@@ -148,7 +148,7 @@ class Journal(JournalFile):
             yield PendingUser(position, email, profile, event, tuple(calls))
 
     def pending_users(self, run: int) -> int:
-        """How many `pending` gives."""
+        """The number of users that `pending` yields."""
         (number,) = self.one("SELECT COUNT(*) FROM pending_users WHERE run = ?", (run,))
         return int(number)
 
@@ -162,7 +162,7 @@ class Journal(JournalFile):
     def record(
         self, run: int, positions: Iterable[int], call: Call, result: CallResult, at: str
     ) -> None:
-        """Note the outcome of `call` for these users; `flush` writes it."""
+        """Buffer the outcome of `call` for these users; `flush` writes it."""
         status = int(CallStatus.DELIVERED if result.success else CallStatus.FAILED)
         text = result_json(result)
         self._buffered[call].extend((run, position, at, status, text) for position in positions)
@@ -173,7 +173,7 @@ class Journal(JournalFile):
         return sum(map(len, self._buffered.values()))
 
     def flush(self, run: int, retries: Retries) -> None:
-        """Write what was recorded, and the repeats up to now, in one transaction.
+        """Write what was recorded, and the retries so far, in one transaction.
 
         Now and then it is on the disk at once; a power cut costs what was written since, whose
         users are then sent again with the same effect.
@@ -198,12 +198,12 @@ class Journal(JournalFile):
             self._sync_due = self._clock() + SECONDS_BETWEEN_SYNCS
 
     def set_mode(self, run: int, mode: str) -> None:
-        """Note how the run delivers."""
+        """Record the run's mode."""
         with self.transaction():
             self.execute("UPDATE runs SET mode = ? WHERE run = ?", (mode, run))
 
     def finish(self, run: int, status: str, stop_reason: str | None, finished_at: str) -> None:
-        """Note how the run ended, and what its users were last sent."""
+        """Record how the run ended, and what its users were last sent."""
         with self.transaction():
             self.execute(
                 "UPDATE runs SET status = ?, stop_reason = ?, finished_at = ? WHERE run = ?",

@@ -43,7 +43,7 @@ def write_env_file(path: Path, variables: dict[str, str]) -> None:
 
 
 def test_a_demo_never_reaches_a_real_project(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """Neither the environment nor `.env` says where it reads and whom it calls."""
+    """Neither the environment nor `.env` decides where it reads and what it calls."""
     database = database_of(tmp_path / "customers.sqlite", ["real@example.com"])
     elsewhere = {"ITERABLE_API_KEY": "a-real-key", "LOG_FILE": "real.log", "USE_JWT_AUTH": "true"}
     variables = environment_for(tmp_path, sandbox, database) | elsewhere

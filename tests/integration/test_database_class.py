@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from db_connection import DatabaseSettings
 
-NOBODY = "127.0.0.2"  # this machine, where the private server does not listen
+UNUSED_HOST = "127.0.0.2"  # this machine, where the private server does not listen
 
 
 def no_sleep(seconds: float) -> None:
@@ -148,7 +148,7 @@ def test_hosts_are_a_text_or_a_sequence(
 ) -> None:
     """Tried in order, either way."""
     connection = DatabaseConnection(
-        host=several(NOBODY, *seeded_database.hosts),
+        host=several(UNUSED_HOST, *seeded_database.hosts),
         user=seeded_database.user,
         password=seeded_database.password,
         database=seeded_database.name,

@@ -50,7 +50,7 @@ HUGE_QUERY = (
 )
 # Forty times as many rows keep the fastest machine busy for half a minute.
 HALF_OF_READING_IT_ALL = 15.0
-NOBODY = "127.0.0.2"  # this machine, where the private server does not listen
+UNUSED_HOST = "127.0.0.2"  # this machine, where the private server does not listen
 
 
 def no_sleep(seconds: float) -> None:
@@ -416,8 +416,8 @@ def test_a_rogue_server_gets_no_file_of_this_machine(
                 continue
             peer.send(OK)
 
-    with fake_mysql(NOBODY, 0, answer_with_a_wish) as fake:
-        settings = DatabaseSettings("mysql", (NOBODY,), fake.port, "reader", "secret", "shop")
+    with fake_mysql(UNUSED_HOST, 0, answer_with_a_wish) as fake:
+        settings = DatabaseSettings("mysql", (UNUSED_HOST,), fake.port, "reader", "secret", "shop")
         with DatabaseConnection.from_settings(settings) as database, pytest.raises(DatabaseError):
             next(database.stream_page_views(query.format(secret)))
     assert received[0] == b"asked"
@@ -509,8 +509,8 @@ def test_an_unreachable_server_is_tried_three_times(
 ) -> None:
     """Connection refused: three tries with waits of 1 and 2 seconds, then one line."""
     waits: list[float] = []
-    dead = dataclasses.replace(seeded_database, hosts=(NOBODY,))
-    with pytest.raises(DatabaseUnavailable, match=rf"{NOBODY}:{dead.port}.*DB_HOST, DB_PORT"):
+    dead = dataclasses.replace(seeded_database, hosts=(UNUSED_HOST,))
+    with pytest.raises(DatabaseUnavailable, match=rf"{UNUSED_HOST}:{dead.port}.*DB_HOST, DB_PORT"):
         DatabaseConnection.from_settings(dead, sleep=waits.append).connect()
     assert waits == [1, 2]
     assert [message[-17:] for message in caplog.messages] == [
@@ -524,7 +524,7 @@ def test_a_server_that_comes_back_is_connected_to(
 ) -> None:
     """A retry that succeeds is a success."""
     database = DatabaseConnection.from_settings(
-        dataclasses.replace(seeded_database, hosts=(NOBODY,)),
+        dataclasses.replace(seeded_database, hosts=(UNUSED_HOST,)),
         sleep=lambda _: setattr(database, "_settings", seeded_database),
     )
     with database:
@@ -555,10 +555,10 @@ def test_a_dead_host_gives_way_to_the_next(
     seeded_database: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Hosts are tried in order; the log names the one that failed."""
-    with open_quickly(seeded_database, hosts=(NOBODY, *seeded_database.hosts)) as database:
+    with open_quickly(seeded_database, hosts=(UNUSED_HOST, *seeded_database.hosts)) as database:
         assert len(list(database.stream_page_views(QUERY_2))) == 3
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert NOBODY in warning
+    assert UNUSED_HOST in warning
     assert warning.endswith("Trying the next host")
 
 
@@ -566,9 +566,9 @@ def test_the_whole_list_of_hosts_is_tried_three_times(
     seeded_database: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With all hosts dead, each is tried three times."""
-    error = connect_failure(seeded_database, hosts=(NOBODY, "127.0.0.3"))
+    error = connect_failure(seeded_database, hosts=(UNUSED_HOST, "127.0.0.3"))
     said = " ".join([*caplog.messages, str(error)])
-    for host in (NOBODY, "127.0.0.3"):
+    for host in (UNUSED_HOST, "127.0.0.3"):
         assert said.count(f"at {host}:") == 3
 
 
@@ -612,8 +612,8 @@ def test_a_host_that_stalls_after_its_greeting_gives_way_to_the_next(
     seeded_database: DatabaseSettings, stall: Callable[[Peer], None]
 ) -> None:
     """Time to connect is time until signed in, however far the host lets us come."""
-    hosts = (NOBODY, *seeded_database.hosts)
-    with fake_mysql(NOBODY, seeded_database.port, stall) as fake:
+    hosts = (UNUSED_HOST, *seeded_database.hosts)
+    with fake_mysql(UNUSED_HOST, seeded_database.port, stall) as fake:
         settings = dataclasses.replace(seeded_database, hosts=hosts)
         with DatabaseConnection.from_settings(settings, connect_timeout_seconds=0.5) as database:
             assert len(list(database.stream_page_views(QUERY_2))) == 3
@@ -625,8 +625,8 @@ def test_a_host_that_stalls_is_said_to_be_silent(
 ) -> None:
     """One line with the time it was given, after three tries."""
     waits: list[float] = []
-    with fake_mysql(NOBODY, 0, greet_and_wait) as fake:
-        stalled = dataclasses.replace(seeded_database, hosts=(NOBODY,), port=fake.port)
+    with fake_mysql(UNUSED_HOST, 0, greet_and_wait) as fake:
+        stalled = dataclasses.replace(seeded_database, hosts=(UNUSED_HOST,), port=fake.port)
         with pytest.raises(DatabaseUnavailable, match=r"not logged in within 0\.2 s"):
             DatabaseConnection.from_settings(
                 stalled, sleep=waits.append, connect_timeout_seconds=0.2

@@ -88,7 +88,7 @@ class Runs(RuleBasedStateMachine):
         reach: int,
         plan: list[str],
     ) -> None:
-        """Some customers' data change; then a new run of whom Query 2 finds, or the first two."""
+        """Some customers change; then a new run of the users of Query 2, or the first two."""
         self.days += pause
         self.versions.update({customer: self.versions[customer] + 1 for customer in changed})
         chosen = sorted(listed)[: 2 if kind == "limited" else None]

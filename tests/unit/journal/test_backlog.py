@@ -1,4 +1,4 @@
-"""Whom earlier runs left open, on real journals."""
+"""The users that earlier runs left pending, on real journals."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def found(backlog: Backlog | None) -> Backlog:
 
 
 class TestUnfinished:
-    """Whom a run did not reach."""
+    """Users that a run did not reach."""
 
     @pytest.mark.parametrize("status", ["running", "stopped", "interrupted"])
     def test_the_newest_run_that_did_not_finish_is_found(
@@ -143,7 +143,7 @@ class TestUnfinished:
 
 
 class TestUndelivered:
-    """Whom a run could not deliver."""
+    """Users that a run could not deliver."""
 
     def test_a_retry_takes_only_those_who_are_open_and_only_their_open_calls(
         self, journal: Journal
@@ -224,7 +224,7 @@ class TestUndelivered:
         assert read_run(journal, run).mode == "bulk"
 
     def test_a_later_run_of_others_hides_no_user(self, journal: Journal) -> None:
-        """`--limit 1` went well: whom the whole run could not deliver is still open."""
+        """`--limit 1` succeeded: users that the full run could not deliver are still pending."""
         run = completed_run(journal, VIEWS, failed=[(3, "events_track")])
         completed_run(journal, VIEWS[:1], kind="limited")
         assert seen(undelivered(journal, OURS)) == (run, 1)
