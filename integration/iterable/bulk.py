@@ -80,9 +80,9 @@ def split_bulk_result(
     """Split a bulk call's result by user.
 
     Users get no result if the call was refused because of one record, if it counts more failures
-    than it names, or if its counts cannot be right: only smaller calls can show their outcomes. A
-    firewall may have refused the call because it is a bulk call, so then even a single user gets
-    no result.
+    than it names, or if its counts or lists cannot be right: only smaller calls can show their
+    outcomes. A firewall may have refused the call because it is a bulk call, so then even a
+    single user gets no result.
     """
     if not result.success:
         return [ResultGroup(users, None if _is_for_one(result, len(users)) else result)]
@@ -91,7 +91,7 @@ def split_bulk_result(
         refusal = {"disallowedEventNames": [EVENT_NAME]}
         return [ResultGroup(users, _refused(result, refusal))]
     failed, others = _named_failures(users, result, response)
-    failures = _failures_counted(response, len(users))
+    failures = _failures_counted(response, len(users)) if _names_emails(response) else None
     if failures is None and others:
         return [*failed, ResultGroup(others, None)]
     if failures is not None and failures > len(failed) and others:
@@ -137,6 +137,16 @@ def _reasons_by_email(response: dict[str, object]) -> dict[str, str]:
         for email in _strings(emails):
             reasons.setdefault(email.casefold(), name)
     return reasons
+
+
+def _names_emails(response: dict[str, object]) -> bool:
+    """Whether the lists of failures, if any, are lists."""
+    lists = response.get("failedUpdates")
+    if lists is None:
+        return True
+    return isinstance(lists, dict) and all(
+        isinstance(emails, list | None) for emails in lists.values()
+    )
 
 
 def _is_for_one(result: CallResult, users: int) -> bool:

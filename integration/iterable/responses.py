@@ -162,12 +162,18 @@ def _error_in_success(response: object, expected: Expected) -> ErrorKind | None:
     if expected == "object":
         return None
     if expected == "counts":
-        return None if "successCount" in response else "invalid_response"
+        return _error_in_counts(response)
     code = response.get("code")
     if not isinstance(code, str):
         return "invalid_response"
     refused = code != "Success" or DISALLOWED in str(response.get("msg", ""))
     return "client_error" if refused else None
+
+
+def _error_in_counts(response: dict[str, object]) -> ErrorKind | None:
+    if "successCount" not in response:
+        return "invalid_response"
+    return "client_error" if response.get("code", "Success") != "Success" else None
 
 
 def _decode(body: bytes) -> tuple[object, bool]:

@@ -131,9 +131,7 @@ CREATE VIEW rejected_users AS
     WHERE o.users_update_status = 4;
 CREATE VIEW loaded_users AS
     SELECT u.run, u.position, r.project, u.customer_id, u.email, u.profile, u.event,
-        COALESCE(lower(u.email), '') AS email_key,
-        (SELECT typeof(f.customer_id) FROM users f WHERE f.run = r.run
-            ORDER BY f.position LIMIT 1) = 'text' AS run_has_text_ids
+        COALESCE(lower(u.email), '') AS email_key
     FROM runs r JOIN users u ON u.run = r.run
     WHERE r.total_users > 0;
 CREATE VIEW delivered_users AS

@@ -1,26 +1,19 @@
 """Which users of a run are in a newer run, too.
 
 The newest run that has a customer has the newest data, so older runs neither send that customer
-nor count them as pending.
+nor count them as pending. A customer is known by id and, since a profile in Iterable is one
+email, by email: an address may have moved to another id meanwhile.
 """
 
 from __future__ import annotations
 
 
 def _is_in(view: str, condition: str = "") -> str:
-    """SQL: whether a user, by customer_id and email, is in a run newer than :run for :projects.
-
-    A customer id from a journal of version 2 may have been a text: one that was changed is
-    identified by the email (a BLOB), one of digits only by both.
-    """
+    """SQL: whether a user, by customer_id or email, is in a run newer than :run for :projects."""
     newer = f"FROM {view} n WHERE n.run > :run AND n.project GLOB :projects{condition}"
     return (
         f"(customer_id IN (SELECT n.customer_id {newer})"
-        " OR (typeof(customer_id) = 'integer'"
-        " AND (CAST(customer_id AS TEXT), COALESCE(lower(email), ''))"
-        f" IN (SELECT n.customer_id, n.email_key {newer} AND n.run_has_text_ids))"
-        " OR (typeof(customer_id) = 'blob'"
-        f" AND customer_id IN (SELECT CAST(n.email_key AS BLOB) {newer})))"
+        f" OR (COALESCE(email, '') != '' AND lower(email) IN (SELECT n.email_key {newer})))"
     )
 
 

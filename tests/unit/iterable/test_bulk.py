@@ -179,6 +179,18 @@ def test_a_count_that_cannot_be_right_is_not_believed(count: object, users: int)
         assert (len(share.users), share.result) == (users, None)
 
 
+@pytest.mark.parametrize(
+    "lists", ["user1@example.com", {"invalidEmails": "user1@example.com"}, [1]]
+)
+def test_lists_that_are_no_lists_are_not_believed(lists: object) -> None:
+    """A failure may be named in a form that is not understood: all are asked about again."""
+    answer = answered(successCount=4, failCount=0, failedUpdates=lists)
+
+    (share,) = split_bulk_result("users_update", people(4), answer)
+
+    assert (len(share.users), share.result) == (4, None)
+
+
 def test_named_failures_stand_beside_a_count_that_cannot_be_right() -> None:
     """What an answer says in so many words is believed."""
     answer = answered(successCount=9, failedUpdates={"invalidEmails": ["user1@example.com"]})

@@ -145,6 +145,8 @@ class TestOutcome:
             (b'{"successCount":1,"failCount":1}', None),
             (b'{"successCount":0,"failCount":1000}', None),
             (b'{"successCount":"1"}', None),
+            (b'{"successCount":1,"code":"Success"}', None),
+            (b'{"successCount":1,"code":"GenericError"}', "client_error"),
             (b'{"failCount":1}', "invalid_response"),
             (SUCCESS, "invalid_response"),
             (b"[]", "invalid_response"),

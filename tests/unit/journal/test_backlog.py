@@ -70,6 +70,16 @@ class TestUnfinished:
         run = completed_run(journal, VIEWS, reached=1, status=status)
         assert seen(unfinished(journal, OURS)) == (run, 2)
 
+    def test_an_email_that_moved_to_another_customer_belongs_to_the_newer_run(
+        self, journal: Journal
+    ) -> None:
+        """A profile in Iterable is one email: older data must not overwrite newer."""
+        old = page_view(5)._replace(email="Moved@example.com")
+        completed_run(journal, [old], reached=0, status="stopped")
+        completed_run(journal, [page_view(6)._replace(email="moved@example.com")])
+        assert unfinished(journal, OURS) is None
+        assert undelivered(journal, OURS) is None
+
     def test_a_run_that_finished_is_not(self, journal: Journal) -> None:
         """What it could not deliver is a failure, not work left undone."""
         completed_run(journal, VIEWS, failed=[(1, "events_track")])
