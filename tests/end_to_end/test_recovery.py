@@ -279,7 +279,7 @@ def test_status_shows_what_is_pending_and_what_to_do(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """Before any run, after a stopped one, after a failed user, and when all is delivered."""
-    assert "nothing was run" in run(tmp_path, variables, "--status").stdout
+    assert "there has been no run yet" in run(tmp_path, variables, "--status").stdout
     refuse_all_users(sandbox)
     run(tmp_path, variables)
     stopped = run(tmp_path, variables, "--status").stdout
