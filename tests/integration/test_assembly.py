@@ -60,7 +60,7 @@ def test_a_demo_never_reaches_a_real_project(tmp_path: Path, sandbox: SandboxPro
 
 @pytest.fixture
 def program_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a copy of the program, which may have a `.env` beside it."""
+    """A folder with a copy of the program, which may have a `.env` next to it."""
     folder = tmp_path / "program"
     folder.mkdir()
     for path in [*ROOT.glob("*.py"), ROOT / "phase2_queries.sql"]:
@@ -86,7 +86,7 @@ def test_the_settings_are_those_of_the_nearest_env_file(
     arguments: tuple[str, ...],
     used: str,
 ) -> None:
-    """The one that is named, else the working directory's, else the one beside `main.py`."""
+    """The one that is named, else the working directory's, else the one next to `main.py`."""
     files = {
         "named": tmp_path / "named.env",
         "working": tmp_path / ".env",
@@ -103,7 +103,7 @@ def test_the_settings_are_those_of_the_nearest_env_file(
 
 
 def has_been_read(pipe: Path, content: bytes) -> bool:
-    """Whether someone has opened a named pipe for reading, and has now got this."""
+    """Whether a reader has opened the named pipe, and has now received this content."""
     try:
         writing = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:
@@ -114,7 +114,7 @@ def has_been_read(pipe: Path, content: bytes) -> bool:
 
 
 def test_the_settings_may_come_from_a_pipe(tmp_path: Path) -> None:
-    """As `--env-file <(decrypt settings)` gives them: secrets need no file."""
+    """As with `--env-file <(decrypt settings)`: secrets need not be stored in a file."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w", encoding="utf-8") as pipe:
         pipe.write("JOURNAL_FILE=from-the-pipe.db\n")
@@ -128,8 +128,8 @@ def test_the_settings_may_come_from_a_pipe(tmp_path: Path) -> None:
     assert "No journal at from-the-pipe.db: " in asked.stdout
 
 
-def test_a_named_pipe_may_stand_in_the_place_of_the_env_file(tmp_path: Path) -> None:
-    """Password managers mount one as `.env`."""
+def test_the_env_file_may_be_a_named_pipe(tmp_path: Path) -> None:
+    """Some password managers mount one as `.env`."""
     os.mkfifo(tmp_path / ".env")
     process = start(tmp_path, {}, "--status")
     wait_until(process, lambda: has_been_read(tmp_path / ".env", b"JOURNAL_FILE=from-the-pipe.db"))
@@ -141,7 +141,7 @@ def test_a_named_pipe_may_stand_in_the_place_of_the_env_file(tmp_path: Path) -> 
 
 
 def test_requests_name_the_program_and_its_version() -> None:
-    """Who looks through Iterable's logs, or a proxy's, sees who called."""
+    """Iterable's logs, or a proxy's, show which program made a request."""
     seen: list[bytes] = []
 
     def answer_once(server: socket.socket) -> None:

@@ -23,12 +23,12 @@ UNUSED_HOST = "127.0.0.2"  # this machine, where the private server does not lis
 
 
 def no_sleep(seconds: float) -> None:
-    """Wait for nothing."""
+    """Return immediately."""
 
 
 @pytest.fixture(params=["mysql", "sqlite"])
 def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], DatabaseConnection]:
-    """Make a connection to the demo's tables and rows, in either engine."""
+    """A factory of connections to the demo's tables and rows, for each engine."""
     if request.param == "sqlite":
         create_database(tmp_path / "demo.db", SETUP_SQL)
         return lambda: DatabaseConnection(engine="sqlite", database=str(tmp_path / "demo.db"))
@@ -45,7 +45,7 @@ def connect(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Data
 def test_rows_are_dicts_by_column_name(
     connect: Callable[[], DatabaseConnection], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In the query's order, with the values that the database has."""
+    """In the query's order, with the values of the database."""
     caplog.set_level(logging.INFO, logger="db_connection")
     with connect() as connection:
         rows = connection.execute_query(
@@ -59,7 +59,7 @@ def test_rows_are_dicts_by_column_name(
 
 
 def test_a_time_is_a_datetime_in_utc(connect: Callable[[], DatabaseConnection]) -> None:
-    """Without a zone, whatever the server's own one."""
+    """Without a time zone, whatever the server's own zone."""
     with connect() as connection:
         (row,) = connection.execute_query("SELECT event_time FROM page_views WHERE id = 1")
     assert isinstance(row["event_time"], datetime)
@@ -68,13 +68,13 @@ def test_a_time_is_a_datetime_in_utc(connect: Callable[[], DatabaseConnection]) 
 
 
 def test_no_rows_are_an_empty_list(connect: Callable[[], DatabaseConnection]) -> None:
-    """A query that finds nothing is no failure."""
+    """A query without results is not a failure."""
     with connect() as connection:
         assert connection.execute_query("SELECT id FROM customers WHERE id > 99") == []
 
 
 def test_several_queries_run_on_one_connection(connect: Callable[[], DatabaseConnection]) -> None:
-    """Also after one that failed, and one with more rows than are fetched at once."""
+    """Also after one that failed, and one with more rows than are fetched in one batch."""
     many = "SELECT a.id FROM page_views a, page_views b"
     with connect() as connection:
         assert len(connection.execute_query(many)) == 40 * 40
@@ -86,7 +86,7 @@ def test_several_queries_run_on_one_connection(connect: Callable[[], DatabaseCon
 
 
 def test_two_columns_of_one_name_are_refused(connect: Callable[[], DatabaseConnection]) -> None:
-    """A dict would keep one of them only; the connection is still good."""
+    """A dict would keep only one of them; the connection remains usable."""
     with connect() as connection:
         with pytest.raises(QueryFailed, match="columns id, id: give each a different name"):
             connection.execute_query("SELECT c.id, v.id FROM customers c, page_views v")
@@ -112,7 +112,7 @@ def test_a_second_statement_is_not_run(connect: Callable[[], DatabaseConnection]
 def test_outside_of_the_with_block_there_is_no_connection(
     connect: Callable[[], DatabaseConnection],
 ) -> None:
-    """Before it nothing is connected, after it nothing any more."""
+    """Neither before the block nor after it."""
     connection = connect()
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable, match="Not connected"):
@@ -122,7 +122,7 @@ def test_outside_of_the_with_block_there_is_no_connection(
 
 
 def test_values_have_pythons_types(seeded_database: DatabaseSettings) -> None:
-    """As the docstring lists them; a statement without rows returns none."""
+    """As the docstring lists them; a statement that returns no rows gives an empty list."""
     query = (
         "SELECT 1.50 AS price, 1e0 AS share, DATE('2026-01-13') AS day, TIME('01:00:00') AS hour,"
         " CAST('a' AS BINARY) AS code, 'text' AS word, TIMESTAMP('2026-01-13 14:30:45') AS moment"
@@ -146,7 +146,7 @@ def test_values_have_pythons_types(seeded_database: DatabaseSettings) -> None:
 def test_hosts_are_a_text_or_a_sequence(
     seeded_database: DatabaseSettings, several: Callable[..., str | tuple[str, ...]]
 ) -> None:
-    """Tried in order, either way."""
+    """Tried in order, in either form."""
     connection = DatabaseConnection(
         host=several(UNUSED_HOST, *seeded_database.hosts),
         user=seeded_database.user,
@@ -160,7 +160,7 @@ def test_hosts_are_a_text_or_a_sequence(
 
 
 def test_a_query_waits_for_the_rows_of_the_one_before(seeded_database: DatabaseSettings) -> None:
-    """Rows that are still on their way are said so, not mixed up with others."""
+    """Unread rows are an error, not mixed up with others."""
     columns = "c.id, email, first_name, last_name, plan_type, candidate, v.page, v.device, "
     many = (
         f"SELECT {columns} v.browser, v.location, v.event_time FROM customers c, page_views v,"
@@ -173,7 +173,7 @@ def test_a_query_waits_for_the_rows_of_the_one_before(seeded_database: DatabaseS
 
 
 def test_the_password_is_in_no_repr() -> None:
-    """Whoever prints the object sees what it is for."""
+    """Printing the object shows only its purpose."""
     connection = DatabaseConnection(
         host="db1, db2", user="reader", password="s3cret", database="shop"
     )

@@ -1,4 +1,4 @@
-"""DatabaseConnection against a real server: what it reads, and what it says when it cannot."""
+"""DatabaseConnection against a real server: what it reads, and how it reports failures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 QUERY_2 = load_query(QUERIES_SQL, 2)
 COLUMNS = "c.id, email, first_name, last_name, plan_type, candidate, v.page, v.device, v.browser, "
 ANY = f"SELECT * FROM ({QUERY_2}) AS q"
-# 40 ** 4 rows: more than any buffer between the server and here holds.
+# 40 ** 4 rows: more than any buffer between the server and this process holds.
 HUGE_QUERY = (
     f"SELECT {COLUMNS} v.location, v.event_time FROM customers c JOIN page_views v "
     "ON v.user_id = c.id, page_views x, page_views y, page_views z"
@@ -54,17 +54,17 @@ UNUSED_HOST = "127.0.0.2"  # this machine, where the private server does not lis
 
 
 def no_sleep(seconds: float) -> None:
-    """Wait for nothing."""
+    """Return immediately."""
 
 
 def open_quickly(settings: DatabaseSettings, **changes: Any) -> DatabaseConnection:
-    """A connection to the same database but for the changes, whose retries do not wait."""
+    """A connection to the same database with these changes, whose retries do not wait."""
     changed = dataclasses.replace(settings, **changes)
     return DatabaseConnection.from_settings(changed, sleep=no_sleep, connect_timeout_seconds=5)
 
 
 def connect_failure(settings: DatabaseSettings, **changes: Any) -> DatabaseError:
-    """The error that connecting raises, after a look at what every one of them owes."""
+    """The error that connecting raises, after checks that apply to every such error."""
     with pytest.raises(DatabaseError) as caught:
         open_quickly(settings, **changes).connect()
     message = str(caught.value)
@@ -76,7 +76,7 @@ def connect_failure(settings: DatabaseSettings, **changes: Any) -> DatabaseError
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
-    """Give the server a moment to notice what happened."""
+    """Give the server a moment to reach this state."""
     give_up = time.monotonic() + 30
     while not condition():
         if time.monotonic() > give_up:
@@ -97,13 +97,13 @@ def set_view(server: MySQLServer, name: str, **values: str | None) -> None:
 
 
 def test_the_password_is_not_in_the_settings_repr() -> None:
-    """A settings object that is printed by mistake does not give the password away."""
+    """Printing a settings object by mistake does not reveal the password."""
     settings = DatabaseSettings("mysql", ("db",), 3306, "reader", "s3cret", "shop")
     assert "s3cret" not in repr(settings)
 
 
 def test_query_2_is_read_from_the_file_without_comments() -> None:
-    """load_query returns one bare statement."""
+    """load_query returns one statement without comments."""
     assert QUERY_2.startswith("WITH ranked_views AS (")
     assert QUERY_2.endswith("ORDER BY id")
     assert "--" not in QUERY_2
@@ -121,7 +121,7 @@ def test_query_2_is_read_from_the_file_without_comments() -> None:
         ("-- Query 2: two\nSELECT 1;\nSELECT 2;\n", "queries.sql has more than one statement"),
     ],
 )
-def test_a_query_that_cannot_be_found_is_said_so(
+def test_a_query_that_cannot_be_found_is_an_error(
     tmp_path: Path, text: str | None, message: str
 ) -> None:
     """A missing file, heading or statement is one clear error, never another query."""
@@ -191,7 +191,7 @@ def test_times_are_utc_whatever_the_servers_zone(
 def test_values_arrive_as_they_are_stored(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings, column: str, value: str | None
 ) -> None:
-    """Nothing on the way from the table to a PageView changes a value."""
+    """No value changes between the table and a PageView."""
     set_view(mysql_server, seeded_database.name, **{column: value})
     with DatabaseConnection.from_settings(seeded_database) as database:
         assert getattr(list(database.stream_page_views(QUERY_2))[2], column) == value
@@ -201,7 +201,7 @@ def test_values_arrive_as_they_are_stored(
 def test_a_limit_bounds_the_rows(
     seeded_database: DatabaseSettings, limit: int, ids: list[int]
 ) -> None:
-    """At most `limit` rows come, the first ones."""
+    """At most `limit` rows are read, the first ones."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         assert [row.id for row in database.stream_page_views(QUERY_2, limit)] == ids
 
@@ -220,7 +220,7 @@ def test_a_limit_bounds_the_rows(
 def test_a_limit_bounds_any_query_and_keeps_its_order(
     seeded_database: DatabaseSettings, query: str, limit: int, ids: list[int]
 ) -> None:
-    """Also one with a LIMIT of its own: the smaller of the two counts."""
+    """Also one that has a LIMIT already: the smaller of the two counts."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         assert [row.id for row in database.stream_page_views(query, limit)] == ids
 
@@ -235,7 +235,7 @@ def test_a_limit_is_for_one_query_only(seeded_database: DatabaseSettings) -> Non
 def test_with_a_limit_the_server_does_not_send_the_rest(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """Nothing is left to be read or stopped after the first rows of a huge result."""
+    """After the first rows of a huge result nothing remains to be read or stopped."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         assert len(list(database.stream_page_views(HUGE_QUERY, 5))) == 5
         assert sends(mysql_server, seeded_database.name) == 0
@@ -274,14 +274,14 @@ def test_a_column_of_a_wrong_type_is_named(
 def test_rows_arrive_while_the_server_still_sends(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """Rows are streamed: the first is here before the last has left, so none need be kept."""
+    """Rows are streamed: the first arrives before the last was sent, so none need be kept."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         next(database.stream_page_views(HUGE_QUERY))
         assert sends(mysql_server, seeded_database.name) == 1
 
 
 def sends(server: MySQLServer, name: str) -> int:
-    """How many queries the server is busy with in this database."""
+    """How many queries the server is running in this database."""
     running = f"SELECT COUNT(*) FROM information_schema.processlist WHERE db = '{name}'"
     return int(server.run(running + " AND command = 'Query'")[0][0])
 
@@ -289,7 +289,7 @@ def sends(server: MySQLServer, name: str) -> int:
 def test_closing_does_not_read_the_rows_that_are_left(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """With millions of rows unread, close ends at once and the server stops working."""
+    """With millions of rows unread, close returns immediately and the server stops working."""
     database = DatabaseConnection.from_settings(seeded_database)
     database.connect()
     next(database.stream_page_views(HUGE_QUERY + ", page_views w"))
@@ -306,10 +306,10 @@ def test_closing_twice_is_harmless(seeded_database: DatabaseSettings) -> None:
         database.close()
 
 
-def test_a_close_that_fails_is_no_failure_of_the_run(
+def test_a_failing_close_does_not_fail_the_run(
     seeded_database: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Everything was read by then; what the driver says goes to the debug log."""
+    """Everything was read by then; the driver's message goes to the debug log."""
     database = DatabaseConnection.from_settings(seeded_database)
     database.connect()
     connection = database._session._connection  # type: ignore[union-attr]
@@ -324,7 +324,7 @@ def test_a_close_that_fails_is_no_failure_of_the_run(
 
 
 def test_reading_without_a_connection_is_an_error(seeded_database: DatabaseSettings) -> None:
-    """After close there is nothing to read from."""
+    """After close the connection cannot be used."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         pass
     with pytest.raises(DatabaseUnavailable, match="Not connected"):
@@ -332,7 +332,7 @@ def test_reading_without_a_connection_is_an_error(seeded_database: DatabaseSetti
 
 
 def test_one_connection_runs_several_queries(seeded_database: DatabaseSettings) -> None:
-    """A query that was read to its end leaves the connection ready for the next."""
+    """A query that was read completely leaves the connection ready for the next."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         for _ in range(2):
             assert len(list(database.stream_page_views(QUERY_2))) == 3
@@ -341,7 +341,7 @@ def test_one_connection_runs_several_queries(seeded_database: DatabaseSettings) 
 def test_the_session_can_only_read(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """Even an account that may write cannot do so through this connection."""
+    """Even an account with write access cannot write through this connection."""
     with (
         DatabaseConnection.from_settings(seeded_database) as database,
         pytest.raises(QueryFailed, match="READ ONLY"),
@@ -351,7 +351,7 @@ def test_the_session_can_only_read(
 
 
 def test_the_c_extension_reads_the_rows(seeded_database: DatabaseSettings) -> None:
-    """The pinned driver has its fast half here."""
+    """The pinned driver includes its C extension on this platform."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         assert type(database._session._connection).__name__ == "CMySQLConnection"  # type: ignore[union-attr]
 
@@ -375,7 +375,7 @@ def test_without_the_c_extension_it_still_reads_and_warns_once(
     without_c_extension: None,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The slow path works; one warning names the cause and the cure."""
+    """The slow path works; one warning gives the cause and the fix."""
     for _ in range(2):
         with DatabaseConnection.from_settings(seeded_database) as database:
             assert len(list(database.stream_page_views(QUERY_2))) == 3
@@ -386,7 +386,7 @@ def test_without_the_c_extension_it_still_reads_and_warns_once(
 
 @pytest.fixture(params=["C extension", "pure Python"])
 def either_driver(request: pytest.FixtureRequest) -> None:
-    """Both halves of the driver, one after the other."""
+    """Both implementations of the driver, one after the other."""
     if request.param == "pure Python":
         request.getfixturevalue("without_c_extension")
 
@@ -399,12 +399,12 @@ def either_driver(request: pytest.FixtureRequest) -> None:
 def test_a_rogue_server_gets_no_file_of_this_machine(
     tmp_path: Path, either_driver: None, query: str
 ) -> None:
-    """A server may answer any query with LOCAL INFILE: nothing of the file leaves this machine."""
+    """A server may answer any query with LOCAL INFILE: the file's content is never sent."""
     secret = tmp_path / "secret.txt"
     secret.write_text("the content of a file")
     received: list[bytes] = []
 
-    def answer_with_a_wish(peer: Peer) -> None:
+    def answer_with_a_file_request(peer: Peer) -> None:
         peer.sign_in()
         while True:
             command = peer.receive()
@@ -424,8 +424,8 @@ def test_a_rogue_server_gets_no_file_of_this_machine(
     assert b"".join(received[1:]) == b""
 
 
-def test_a_wrong_password_is_refused_at_once(seeded_database: DatabaseSettings) -> None:
-    """Access denied names the settings to check, and is not tried again."""
+def test_a_wrong_password_is_not_retried(seeded_database: DatabaseSettings) -> None:
+    """Access denied names the settings to check, and is not retried."""
     waits: list[float] = []
     wrong = dataclasses.replace(seeded_database, password="not-the-password")
     with pytest.raises(DatabaseRefused, match="check DB_USER and DB_PASSWORD") as caught:
@@ -434,8 +434,8 @@ def test_a_wrong_password_is_refused_at_once(seeded_database: DatabaseSettings) 
     assert "not-the-password" not in str(caught.value)
 
 
-def test_an_unknown_database_is_refused_at_once(seeded_database: DatabaseSettings) -> None:
-    """An unknown database names the file that makes it."""
+def test_an_unknown_database_is_not_retried(seeded_database: DatabaseSettings) -> None:
+    """An unknown database names the file that creates it."""
     error = connect_failure(seeded_database, name="no_such_database")
     assert isinstance(error, DatabaseRefused)
     assert "no_such_database" in str(error)
@@ -444,7 +444,7 @@ def test_an_unknown_database_is_refused_at_once(seeded_database: DatabaseSetting
 
 @pytest.fixture
 def make_user(mysql_server: MySQLServer) -> Iterator[Callable[..., str]]:
-    """Make users who may do only what the test grants."""
+    """Create users with only the rights that the test grants."""
     made: list[str] = []
 
     def make(*grants: str, options: str = "") -> str:
@@ -461,10 +461,10 @@ def make_user(mysql_server: MySQLServer) -> Iterator[Callable[..., str]]:
         mysql_server.run(f"DROP USER '{user}'@'%'")
 
 
-def test_a_user_without_rights_on_the_database_is_told_so(
+def test_a_user_without_rights_on_the_database_gets_a_specific_message(
     seeded_database: DatabaseSettings, make_user: Callable[..., str]
 ) -> None:
-    """A password that is right and grants that are missing are told apart."""
+    """Missing grants have a message that differs from that of a wrong password."""
     error = connect_failure(seeded_database, user=make_user(), password="secret-of-user")
     assert isinstance(error, DatabaseRefused)
     assert "no rights on database" in str(error)
@@ -494,7 +494,7 @@ def test_a_user_who_may_only_select_can_run_query_2(
     assert time.monotonic() - started < HALF_OF_READING_IT_ALL
 
 
-def test_a_locked_account_is_told_so(
+def test_a_locked_account_gets_a_specific_message(
     seeded_database: DatabaseSettings, make_user: Callable[..., str]
 ) -> None:
     """A locked account is refused with that reason."""
@@ -507,7 +507,7 @@ def test_a_locked_account_is_told_so(
 def test_an_unreachable_server_is_tried_three_times(
     seeded_database: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Connection refused: three tries with waits of 1 and 2 seconds, then one line."""
+    """Connection refused: three attempts with waits of 1 and 2 seconds, then one line."""
     waits: list[float] = []
     dead = dataclasses.replace(seeded_database, hosts=(UNUSED_HOST,))
     with pytest.raises(DatabaseUnavailable, match=rf"{UNUSED_HOST}:{dead.port}.*DB_HOST, DB_PORT"):
@@ -519,7 +519,7 @@ def test_an_unreachable_server_is_tried_three_times(
     ]
 
 
-def test_a_server_that_comes_back_is_connected_to(
+def test_a_server_that_comes_back_is_used(
     seeded_database: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retry that succeeds is a success."""
@@ -533,7 +533,7 @@ def test_a_server_that_comes_back_is_connected_to(
 
 @pytest.mark.parametrize("text", ["::1", "[::1]"])
 def test_an_ipv6_address_is_connected_to(seeded_database: DatabaseSettings, text: str) -> None:
-    """With brackets or without, and named with them in messages."""
+    """With or without brackets in the setting, always with them in messages."""
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6")
     with stalling_proxy(seeded_database.port, "::1") as proxy:
@@ -543,15 +543,15 @@ def test_an_ipv6_address_is_connected_to(seeded_database: DatabaseSettings, text
     assert f"at [::1]:{proxy.port}" in str(connect_failure(settings))
 
 
-def test_an_unknown_host_is_told_so(seeded_database: DatabaseSettings) -> None:
-    """A name that does not resolve names DB_HOST."""
+def test_an_unknown_host_gets_a_specific_message(seeded_database: DatabaseSettings) -> None:
+    """The error for a name that does not resolve mentions DB_HOST."""
     error = connect_failure(seeded_database, hosts=("no-such-host.invalid",))
     assert isinstance(error, DatabaseUnavailable)
     assert "Unknown database host no-such-host.invalid" in str(error)
     assert "DB_HOST" in str(error)
 
 
-def test_a_dead_host_gives_way_to_the_next(
+def test_an_unreachable_host_is_skipped_for_the_next(
     seeded_database: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Hosts are tried in order; the log names the one that failed."""
@@ -572,7 +572,7 @@ def test_the_whole_list_of_hosts_is_tried_three_times(
         assert said.count(f"at {host}:") == 3
 
 
-def test_a_refusal_is_not_taken_to_the_next_host(
+def test_a_refusal_is_not_retried_on_the_next_host(
     seeded_database: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The hosts are one service: a wrong password is wrong on all of them."""
@@ -583,7 +583,7 @@ def test_a_refusal_is_not_taken_to_the_next_host(
 
 
 def test_a_server_that_never_answers_times_out() -> None:
-    """A port that accepts and then says nothing does not hold the run for ever."""
+    """A port that accepts and then sends nothing does not block the run forever."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         silent = DatabaseSettings("mysql", ("127.0.0.1",), port, "reader", "secret", "shop")
@@ -594,21 +594,21 @@ def test_a_server_that_never_answers_times_out() -> None:
 
 
 def greet_and_wait(peer: Peer) -> None:
-    """Say hello as a MySQL server does, read what comes, and answer nothing."""
+    """Greet as a MySQL server does, read what the client sends, and answer nothing."""
     peer.send(GREETING)
     while True:
         peer.receive()
 
 
 def sign_in_and_wait(peer: Peer) -> None:
-    """Let the user in, and leave the first statement unanswered."""
+    """Accept the login, and leave the first statement unanswered."""
     peer.sign_in()
     while True:
         peer.receive()
 
 
 @pytest.mark.parametrize("stall", [greet_and_wait, sign_in_and_wait])
-def test_a_host_that_stalls_after_its_greeting_gives_way_to_the_next(
+def test_a_host_that_stalls_after_its_greeting_is_skipped_for_the_next(
     seeded_database: DatabaseSettings, stall: Callable[[Peer], None]
 ) -> None:
     """Time to connect is time until signed in, however far the host lets us come."""
@@ -620,10 +620,10 @@ def test_a_host_that_stalls_after_its_greeting_gives_way_to_the_next(
         assert len(fake.peers) == 1
 
 
-def test_a_host_that_stalls_is_said_to_be_silent(
+def test_a_host_that_stalls_is_reported_as_not_answering(
     seeded_database: DatabaseSettings,
 ) -> None:
-    """One line with the time it was given, after three tries."""
+    """One line with the timeout, after three attempts."""
     waits: list[float] = []
     with fake_mysql(UNUSED_HOST, 0, greet_and_wait) as fake:
         stalled = dataclasses.replace(seeded_database, hosts=(UNUSED_HOST,), port=fake.port)
@@ -634,8 +634,8 @@ def test_a_host_that_stalls_is_said_to_be_silent(
     assert waits == [1, 2]
 
 
-def test_something_that_is_no_database_is_told_so() -> None:
-    """A port on which something else speaks is one line, no traceback."""
+def test_a_server_that_is_not_a_database_gets_a_specific_message() -> None:
+    """A port with a different protocol is one line, no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         other = DatabaseSettings("mysql", ("127.0.0.1",), port, "reader", "secret", "shop")
@@ -675,7 +675,7 @@ def test_a_query_that_cannot_run_says_what_to_check(
 
 
 def test_missing_tables_name_the_setup_file(empty_database: DatabaseSettings) -> None:
-    """An empty database says how to make the tables."""
+    """The error for an empty database says how to create the tables."""
     with (
         DatabaseConnection.from_settings(empty_database) as database,
         pytest.raises(QueryFailed, match=r"mysql -u root -p < database_setup\.sql"),
@@ -710,7 +710,7 @@ def _seed(server: MySQLServer) -> DatabaseSettings:
     return settings
 
 
-def test_a_server_killed_in_mid_stream_is_a_lost_connection() -> None:
+def test_a_server_killed_mid_stream_is_a_lost_connection() -> None:
     """The server gets kill -9 while rows stream: one error, and closing does not hang."""
     with private_server() as server:
         database = DatabaseConnection.from_settings(_seed(server))
@@ -725,8 +725,8 @@ def test_a_server_killed_in_mid_stream_is_a_lost_connection() -> None:
         database.close()
 
 
-def test_closing_after_the_server_died_is_silent() -> None:
-    """With rows unread and no user to stop sending them, close just ends."""
+def test_closing_after_the_server_crashed_is_silent() -> None:
+    """With rows unread and no server left to stop, close just returns."""
     with private_server() as server:
         database = DatabaseConnection.from_settings(_seed(server), connect_timeout_seconds=2)
         database.connect()
@@ -744,7 +744,7 @@ def _skip_unless(*, mariadb: bool) -> None:
 
 
 def test_mariadb_takes_a_password_without_tls() -> None:
-    """A MariaDB that has no certificate, as Debian's, is connected to in plain text."""
+    """A connection to a MariaDB without a certificate, like Debian's, is in plain text."""
     _skip_unless(mariadb=True)
     with (
         private_server("--skip-ssl") as server,
@@ -753,7 +753,7 @@ def test_mariadb_takes_a_password_without_tls() -> None:
         assert len(list(database.stream_page_views(QUERY_2))) == 3
 
 
-def test_mysql_without_tls_is_refused_with_the_cure() -> None:
+def test_mysql_without_tls_is_refused_with_the_fix() -> None:
     """The driver sends no caching_sha2_password in plain text: the message says so."""
     _skip_unless(mariadb=False)
     with private_server() as server:
@@ -770,7 +770,7 @@ def test_mysql_without_tls_is_refused_with_the_cure() -> None:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.pem signed server.pem for the name `localhost`; other.pem is a stranger's CA."""
+    """ca.pem signed server.pem for the name `localhost`; other.pem is an unrelated CA."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl to make certificates with")
@@ -814,17 +814,17 @@ def test_tls_with_the_right_ca_connects(tls_database: DatabaseSettings, certific
 @pytest.mark.parametrize(
     ("ca", "host"), [("other.pem", "localhost"), ("ca.pem", "127.0.0.1")], ids=["ca", "name"]
 )
-def test_tls_with_a_strange_certificate_is_refused(
+def test_tls_with_an_unknown_certificate_is_refused(
     tls_database: DatabaseSettings, certificates: Path, ca: str, host: str
 ) -> None:
-    """Another CA's certificate, or another host's, is refused, without a second try."""
+    """Another CA's certificate, or another host's, is rejected and not retried."""
     error = connect_failure(tls_database, ssl_ca=str(certificates / ca), hosts=(host,))
     assert isinstance(error, DatabaseRefused)
     assert "DB_SSL_CA" in str(error)
 
 
 def test_with_a_ca_a_server_without_tls_is_refused(certificates: Path) -> None:
-    """A CA means that TLS is required: there is no falling back to plain text."""
+    """A CA means that TLS is required: there is no fallback to plain text."""
     with private_server("--loose-skip-ssl") as server:
         settings = server.settings("mysql")
         error = connect_failure(settings, ssl_ca=str(certificates / "ca.pem"))
@@ -837,7 +837,7 @@ def test_a_session_that_cannot_be_set_up_is_an_error(
     seeded_database: DatabaseSettings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A server that refuses the session's settings is not read from, nor stayed with."""
+    """A connection whose session settings the server rejects is not used."""
     monkeypatch.setattr(db_mysql, "SESSION_SETUP", ("SET no_such_variable = 1",))
     error = connect_failure(seeded_database)
     assert "no_such_variable" in str(error)

@@ -1,4 +1,4 @@
-"""Calls to the sandbox over real HTTP, on a clock that does not make the tests wait."""
+"""Calls to the sandbox over real HTTP, with a fake clock so that tests do not wait."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ KEY = "sandbox-key"
 
 
 class Waits:
-    """Notes the waits instead of sleeping; may stop the run during one of them."""
+    """Records the waits instead of sleeping; may stop the run during one of them."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.seconds: list[float] = []
         self._stop_at = stop_at
 
     def stopping(self) -> bool:
-        """Whether the run is to stop."""
+        """Whether the run is stopping."""
         return self._stop_at is not None and len(self.seconds) >= self._stop_at
 
     def __call__(self, seconds: float) -> bool:
-        """Note a wait."""
+        """Record a wait."""
         self.seconds.append(seconds)
         return self.stopping()
 
@@ -50,7 +50,7 @@ class Waits:
 def client_of(
     sandbox: SandboxProcess, waits: Waits, jwt_secret: str | None = None, **options: Any
 ) -> IterableClient:
-    """A client without jitter and without a limit of its own."""
+    """A client without jitter and without a rate limit."""
     limiters = {name: RateLimiter(1e6, stopping=waits.stopping) for name in PUBLISHED_LIMITS}
     arguments: dict[str, Any] = {
         "pause": Pause(waits, waits.stopping),
@@ -93,7 +93,9 @@ def sent_in_bulk(
     ],
     ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}",
 )
-def test_what_may_heal_is_tried_three_times(sandbox: SandboxProcess, fault: dict[str, Any]) -> None:
+def test_a_transient_failure_is_tried_three_times(
+    sandbox: SandboxProcess, fault: dict[str, Any]
+) -> None:
     """After 1 s and 2 s; the third failure is the outcome."""
     sandbox.faults([{"endpoint": "*", "times": 3, **fault}])
     waits = Waits()
@@ -116,10 +118,8 @@ def test_what_may_heal_is_tried_three_times(sandbox: SandboxProcess, fault: dict
     ],
     ids=lambda fault: f"{fault['kind']} {fault.get('status', '')}",
 )
-def test_a_definite_answer_is_not_asked_for_again(
-    sandbox: SandboxProcess, fault: dict[str, Any]
-) -> None:
-    """One try, no wait."""
+def test_a_definite_answer_is_not_retried(sandbox: SandboxProcess, fault: dict[str, Any]) -> None:
+    """One attempt, no wait."""
     sandbox.faults([{"endpoint": "*", **fault}])
     waits = Waits()
 
@@ -128,7 +128,9 @@ def test_a_definite_answer_is_not_asked_for_again(
     assert (result.success, result.attempts, waits.seconds) == (False, 1, [])
 
 
-def test_a_lost_answer_is_repeated_and_leaves_one_event(sandbox: SandboxProcess) -> None:
+def test_a_call_whose_answer_was_lost_is_retried_and_leaves_one_event(
+    sandbox: SandboxProcess,
+) -> None:
     """The server applied it, the answer was lost: the repeat updates the same event."""
     sent(sandbox, Waits())
     sandbox.faults([{"endpoint": "events/track", "kind": "reset_after"}])
@@ -150,10 +152,10 @@ def test_a_lost_answer_is_repeated_and_leaves_one_event(sandbox: SandboxProcess)
     ],
     ids=["header", "reset", "backoff", "five times"],
 )
-def test_a_429_waits_and_uses_up_no_try(
+def test_a_429_waits_and_does_not_count_as_an_attempt(
     sandbox: SandboxProcess, fault: dict[str, Any], waits_seconds: list[float]
 ) -> None:
-    """Header before body before backoff; even five of them are no failure."""
+    """Header before body before backoff; even five of them are not a failure."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 429, **fault}])
     waits = Waits()
 
@@ -167,17 +169,17 @@ def test_a_call_that_would_wait_longer_than_a_minute_gives_up(sandbox: SandboxPr
     fault = {"endpoint": "*", "kind": "status", "status": 429, "headers": {"Retry-After": "45"}}
     sandbox.faults([fault, fault])
     waits = Waits()
-    transport_limits_hold_no_user = RateLimiter(1e6, stopping=lambda: False, sleep=lambda _: None)
+    never_slower = RateLimiter(1e6, stopping=lambda: False, sleep=lambda _: None)
     with client_of(sandbox, waits) as client:
-        client._limiters = dict.fromkeys(PUBLISHED_LIMITS, transport_limits_hold_no_user)
-        transport_limits_hold_no_user.slow_down = lambda *_: None  # type: ignore[method-assign]
+        client._limiters = dict.fromkeys(PUBLISHED_LIMITS, never_slower)
+        never_slower.slow_down = lambda *_: None  # type: ignore[method-assign]
         result = client.send("users_update", pending_user())
 
     assert (result.error, result.status_code, waits.seconds) == ("rate_limited", 429, [45.0])
 
 
-def test_a_429_slows_all_users_and_holds_them_back(sandbox: SandboxProcess) -> None:
-    """The endpoint's limiter hears of it, with the wait that was asked for."""
+def test_a_429_slows_and_pauses_all_calls_to_the_endpoint(sandbox: SandboxProcess) -> None:
+    """The endpoint's limiter is slowed down, for the requested wait."""
     fault = {"endpoint": "*", "kind": "status", "status": 429, "headers": {"Retry-After": "2"}}
     sandbox.faults([fault])
     with client_of(sandbox, Waits()) as client:
@@ -189,11 +191,11 @@ def test_a_429_slows_all_users_and_holds_them_back(sandbox: SandboxProcess) -> N
         assert time.monotonic() - began >= 2.0
 
 
-def test_retries_are_counted_by_what_caused_them(sandbox: SandboxProcess) -> None:
-    """Only repeats that were made: the third failure has none."""
+def test_retries_are_counted_by_cause(sandbox: SandboxProcess) -> None:
+    """Only retries that were made count: the third failure has none."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 3}])
     sandbox.faults([{"endpoint": "*", "kind": "hang"}])
-    # Long enough for the calls that are answered.
+    # Long enough for the calls that get an answer.
     with client_of(sandbox, Waits(), timeout_seconds=2.5) as client:
         client.send("users_update", pending_user(1))
         client.send("users_update", pending_user(2))
@@ -204,7 +206,7 @@ def test_retries_are_counted_by_what_caused_them(sandbox: SandboxProcess) -> Non
 
 
 def test_calls_that_give_up_are_counted_until_a_definite_answer(sandbox: SandboxProcess) -> None:
-    """A success ends the row, and so does a refusal: Iterable is there."""
+    """A success resets the count, and so does a rejection: Iterable is reachable."""
     fault = {"endpoint": "*", "kind": "status"}
     sandbox.faults([{**fault, "status": 503, "times": 6}, {**fault, "status": 400}])
     rows = []
@@ -217,7 +219,7 @@ def test_calls_that_give_up_are_counted_until_a_definite_answer(sandbox: Sandbox
 
 
 def test_a_stop_during_a_wait_ends_the_call_with_what_it_knows(sandbox: SandboxProcess) -> None:
-    """The failure stands; no further request is made."""
+    """The failure is kept; no further request is made."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 503, "times": 3}])
 
     with client_of(sandbox, Waits(stop_at=1)) as client:
@@ -228,8 +230,8 @@ def test_a_stop_during_a_wait_ends_the_call_with_what_it_knows(sandbox: SandboxP
     assert len(sandbox.calls()) == 1
 
 
-def test_a_stopped_run_begins_no_call(sandbox: SandboxProcess) -> None:
-    """The call was not attempted, and says so."""
+def test_a_stopped_run_starts_no_call(sandbox: SandboxProcess) -> None:
+    """The call's outcome says that it was not attempted."""
     result = sent(sandbox, Waits(stop_at=0))
 
     assert (result.error, result.attempts) == ("not_attempted", 0)
@@ -239,7 +241,7 @@ def test_a_stopped_run_begins_no_call(sandbox: SandboxProcess) -> None:
 def test_the_documented_lines_are_logged(
     sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A retry before its wait, a refusal with its body; the payload at DEBUG only."""
+    """A retry before its wait, a rejection with its body; the payload at DEBUG only."""
     caplog.set_level(logging.DEBUG)
     sandbox.faults(
         [
@@ -265,7 +267,7 @@ def test_the_documented_lines_are_logged(
 def test_a_call_without_an_answer_is_one_line_with_its_reason(
     sandbox: SandboxProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There is no response that could stand below it."""
+    """There is no response to log."""
     sandbox.faults([{"endpoint": "*", "kind": "hang"}])
 
     sent(sandbox, Waits(), timeout_seconds=0.5, max_attempts=1)
@@ -275,7 +277,7 @@ def test_a_call_without_an_answer_is_one_line_with_its_reason(
     assert line.endswith(" for user1@example.com")
 
 
-def test_each_user_gets_a_token_of_their_own() -> None:
+def test_each_user_has_a_separate_token() -> None:
     """In JWT mode the server compares the token's email with the body's."""
     secret = "a-jwt-secret-of-thirty-two-bytes!"
     with (
@@ -287,8 +289,8 @@ def test_each_user_gets_a_token_of_their_own() -> None:
     assert [result.success for result in results] == [True, True, True]
 
 
-def test_a_bulk_call_says_of_every_user_what_became_of_them(sandbox: SandboxProcess) -> None:
-    """Bad ones of every kind among good ones; those beside the culprits need single calls."""
+def test_a_bulk_call_has_an_outcome_for_every_user(sandbox: SandboxProcess) -> None:
+    """Bad users of every kind among good ones; the good ones nearby need single calls."""
     kinds = ["forgotten", "invaliddata", "conflict"]
     named = {number * 100: kind for number, kind in enumerate(kinds, start=1)}
     bad = named | {700: "typemismatch", 740: "toolarge"}
@@ -308,7 +310,7 @@ def test_a_bulk_call_says_of_every_user_what_became_of_them(sandbox: SandboxProc
 
 
 def test_bulk_events_are_attributed_too(sandbox: SandboxProcess) -> None:
-    """Events of users that are not there, or that are refused."""
+    """Events of users that do not exist, or that are rejected."""
     users = [pending_user(1), pending_user(2, "eventrefused@example.com"), pending_user(3)]
     sent_in_bulk(sandbox, users[:2])
 
@@ -321,8 +323,8 @@ def test_bulk_events_are_attributed_too(sandbox: SandboxProcess) -> None:
     }
 
 
-def test_a_key_that_may_not_call_bulk_is_told_apart() -> None:
-    """401 and 403 on a bulk call are the caller's to handle: single calls may be allowed."""
+def test_a_key_that_may_not_call_bulk_is_detected() -> None:
+    """The caller handles 401 and 403 on a bulk call: single calls may be allowed."""
     with (
         SandboxProcess(SandboxOptions(forbid_bulk=True)) as sandbox,
         client_of(sandbox, Waits()) as client,
@@ -332,7 +334,7 @@ def test_a_key_that_may_not_call_bulk_is_told_apart() -> None:
 
 
 def test_dropped_fields_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    """A project that takes no new fields drops them in silence, in every answer."""
+    """A project that accepts no new fields drops them silently, in every answer."""
     options = SandboxOptions(project_fields=("first_name", "last_name"))
     with SandboxProcess(options) as sandbox, client_of(sandbox, Waits()) as client:
         for number in (1, 2):
@@ -345,7 +347,7 @@ def test_dropped_fields_are_warned_of_once(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_dropped_fields_are_warned_of_for_each_endpoint(caplog: pytest.LogCaptureFixture) -> None:
-    """A field of profiles and a field of events of the same name are two settings."""
+    """A profile field and an event field of the same name are two settings."""
     options = SandboxOptions(project_fields=("first_name", "page"))
     with SandboxProcess(options) as sandbox, client_of(sandbox, Waits()) as client:
         for call in (*CALLS, *CALLS):
@@ -364,7 +366,7 @@ def rate_limited_call(
     clock: Clock,
     meanwhile: Callable[[], object],
 ) -> tuple[CallResult, int]:
-    """A call on a clock of its own, and its repeats; `meanwhile` follows each of its pauses."""
+    """A call with its own clock, and its retries; `meanwhile` runs after each of its pauses."""
     headers = {"Retry-After": str(retry_after)}
     sandbox.faults(
         [{"endpoint": "*", "kind": "status", "status": 429, "headers": headers, "times": 9}]
@@ -382,10 +384,10 @@ def rate_limited_call(
 
 
 @pytest.mark.parametrize(("hold", "attempts", "seconds"), [(45.0, 1, 25), (10.0, 2, 60)])
-def test_a_call_that_is_held_back_by_others_gives_up_too(
+def test_a_call_that_is_delayed_by_others_gives_up_too(
     sandbox: SandboxProcess, hold: float, attempts: int, seconds: float
 ) -> None:
-    """Another call's 429 comes during each pause: the minute goes on while the turn is awaited."""
+    """Another call's 429 comes during each pause: waiting for a turn counts toward the minute."""
     clock = Clock()
     limiter = RateLimiter(1e6, stopping=lambda: False, clock=clock, sleep=clock.sleep)
     began = clock.now
@@ -401,7 +403,7 @@ def test_a_call_that_is_held_back_by_others_gives_up_too(
 
 
 def test_waiting_for_a_turn_before_the_first_429_does_not_count(sandbox: SandboxProcess) -> None:
-    """A call that others held back for a minute has its own minute still."""
+    """A call that others delayed for a minute still has its own minute."""
     clock = Clock()
     limiter = RateLimiter(1e6, stopping=lambda: False, clock=clock, sleep=clock.sleep)
     limiter.slow_down(clock.now, 60.0)
@@ -414,7 +416,7 @@ def test_waiting_for_a_turn_before_the_first_429_does_not_count(sandbox: Sandbox
 
 
 def test_a_whole_minute_is_waited_for_even_behind_others(sandbox: SandboxProcess) -> None:
-    """`Retry-After: 60` is what a call may wait; who stood in line before it goes first."""
+    """`Retry-After: 60` is what a call may wait; calls that were queued before it go first."""
     clock = Clock()
     limiter = RateLimiter(2, stopping=lambda: False, clock=clock, sleep=clock.sleep)
 
@@ -424,7 +426,7 @@ def test_a_whole_minute_is_waited_for_even_behind_others(sandbox: SandboxProcess
 
 
 def refused_token(seconds_ahead: int, code: str = "InvalidJwtPayload") -> bytes:
-    """A refusal from a server whose clock differs from this machine's."""
+    """A rejection from a server whose clock differs from this machine's."""
     body = b'{"code":"%b","msg":"Invalid JWT: The token has expired"}' % code.encode()
     date = formatdate(time.time() + seconds_ahead, usegmt=True).encode()
     head = b"HTTP/1.1 401 X\r\nDate: %b\r\nContent-Length: %d\r\n\r\n" % (date, len(body))

@@ -1,4 +1,4 @@
-"""IterableClient as someone's notebook uses it: no run, no settings, real HTTP."""
+"""IterableClient as a notebook uses it: no run, no settings, real HTTP."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CREATED = datetime(2026, 1, 13, 14, 30, 45, tzinfo=UTC)
 
 @pytest.fixture(name="client")
 def client_fixture(api: Api) -> Iterator[IterableClient]:
-    """A client as it is documented."""
+    """A client created as documented."""
     with IterableClient(api.sandbox.options.api_key, base_url=api.sandbox.url) as client:
         yield client
 
 
 def test_a_profile_is_stored(api: Api, client: IterableClient) -> None:
-    """The result says so, and Iterable has the fields."""
+    """The result is a success, and Iterable has the fields."""
     result = client.update_user(EMAIL, FIELDS)
 
     assert (result.success, result.status_code, result.attempts) == (True, 200, 1)
@@ -56,7 +56,7 @@ def test_an_event_is_recorded(api: Api, client: IterableClient) -> None:
 
 
 def test_a_time_may_be_unix_seconds(api: Api, client: IterableClient) -> None:
-    """As Iterable has it."""
+    """The format that Iterable uses."""
     client.update_user(EMAIL, FIELDS)
     client.track_event(EMAIL, "page_view", {}, created_at=1_768_314_645)
 
@@ -64,10 +64,10 @@ def test_a_time_may_be_unix_seconds(api: Api, client: IterableClient) -> None:
     assert event["createdAt"] == 1_768_314_645
 
 
-def test_an_event_without_an_id_is_made_once_however_often_it_is_tried(
+def test_an_event_without_an_id_is_created_once_however_often_it_is_retried(
     api: Api, client: IterableClient
 ) -> None:
-    """The answer is lost, the repeat has the same id; the next event has another."""
+    """The answer is lost, the retry has the same id; the next event has another."""
     client.update_user(EMAIL, FIELDS)
     api.sandbox.faults([{"endpoint": "events/track", "kind": "reset_after"}])
 
@@ -78,8 +78,8 @@ def test_an_event_without_an_id_is_made_once_however_often_it_is_tried(
     assert sorted(event["updates"] for event in api.events().values()) == [1, 2]
 
 
-def test_calls_are_tried_again_as_in_a_run(api: Api, client: IterableClient) -> None:
-    """A 503 after a second; a refusal is not."""
+def test_calls_are_retried_as_in_a_run(api: Api, client: IterableClient) -> None:
+    """A 503 is retried after a second; a rejection is not."""
     fault = {"endpoint": "*", "kind": "status"}
     api.sandbox.faults([{**fault, "status": 503}])
     began = time.monotonic()
@@ -94,7 +94,7 @@ def test_calls_are_tried_again_as_in_a_run(api: Api, client: IterableClient) -> 
 
 
 def test_attempts_and_waits_are_the_callers_choice(api: Api) -> None:
-    """`max_attempts` tries; a pause that is told to stop ends the call with what is known."""
+    """At most `max_attempts`; a wait that requests a stop ends the call with its last failure."""
     fault = {"endpoint": "*", "kind": "status", "status": 503, "times": 9}
     api.sandbox.faults([fault])
     waits: list[float] = []
@@ -110,8 +110,8 @@ def test_attempts_and_waits_are_the_callers_choice(api: Api) -> None:
     assert (result.error, result.attempts, len(waits)) == ("server_error", 2, 1)
 
 
-def test_a_call_in_vain_takes_no_longer_than_it_is_told(api: Api) -> None:
-    """`timeout_seconds` bounds each try."""
+def test_an_unanswered_call_ends_at_its_timeout(api: Api) -> None:
+    """`timeout_seconds` limits each attempt."""
     api.sandbox.faults([{"endpoint": "*", "kind": "hang"}])
     options: dict[str, Any] = {"timeout_seconds": 0.5, "max_attempts": 1}
     with IterableClient(api.sandbox.options.api_key, api.sandbox.url, **options) as client:
@@ -119,7 +119,7 @@ def test_a_call_in_vain_takes_no_longer_than_it_is_told(api: Api) -> None:
 
 
 def test_calls_are_paced_at_a_share_of_the_published_limits(api: Api) -> None:
-    """2,000 events a second, of which this client takes a hundredth: 20."""
+    """2,000 events a second, of which this client uses a hundredth: 20."""
     with IterableClient(
         api.sandbox.options.api_key, api.sandbox.url, rate_limit_share=0.01
     ) as client:
@@ -127,12 +127,12 @@ def test_calls_are_paced_at_a_share_of_the_published_limits(api: Api) -> None:
         for _ in range(5):
             client.track_event(EMAIL, "page_view", {})
 
-    # A thread may be a little ahead to make up for waking up late.
+    # A thread may be a little early to compensate for waking up late.
     assert time.monotonic() - began >= 3 / 20
 
 
 def test_a_secret_makes_it_a_jwt_client() -> None:
-    """A token for each user, beside the key."""
+    """A token for each user, in addition to the key."""
     with SandboxProcess(SandboxOptions(jwt_secret=SECRET)) as sandbox:
         key = sandbox.options.api_key
         with IterableClient(key, sandbox.url, SECRET) as client:
@@ -169,7 +169,7 @@ def test_an_answer_that_repeats_the_key_is_masked(api: Api) -> None:
 def test_what_cannot_be_sent_is_an_invalid_record(
     api: Api, client: IterableClient, email: Any, fields: Any, reason: str
 ) -> None:
-    """One bad row of many is a result like others, and nothing is sent."""
+    """One bad row of many has a result like the others, and nothing is sent."""
     updated = client.update_user(email, fields)
     tracked = client.track_event(email, "page_view", fields)
 
@@ -179,14 +179,14 @@ def test_what_cannot_be_sent_is_an_invalid_record(
     assert api.sandbox.calls() == []
 
 
-def test_fields_that_are_no_mapping_are_the_callers_mistake(client: IterableClient) -> None:
+def test_fields_that_are_not_a_mapping_are_a_type_error(client: IterableClient) -> None:
     """A bug, which is raised."""
     with pytest.raises(TypeError):
         client.update_user(EMAIL, 5)  # type: ignore[arg-type]
 
 
-def test_a_time_without_a_zone_is_the_callers_mistake(client: IterableClient) -> None:
-    """It could be anywhere's."""
+def test_a_time_without_a_zone_is_a_value_error(client: IterableClient) -> None:
+    """It could be in any time zone."""
     with pytest.raises(ValueError, match="has no time zone"):
         client.track_event(EMAIL, "page_view", {}, created_at=CREATED.replace(tzinfo=None))
 
@@ -203,10 +203,10 @@ def test_a_time_without_a_zone_is_the_callers_mistake(client: IterableClient) ->
         (("key", "https://api.iterable.com", "ssh-rsa AAAAB3Nza a@b.io"), "^jwt_secret is a pub"),
     ],
 )
-def test_what_no_call_can_be_made_with_is_refused_at_once(
+def test_unusable_arguments_are_refused_by_the_constructor(
     arguments: tuple[str, ...], message: str
 ) -> None:
-    """A key in the clear or in two lines, an address with a path, a key pair for a secret."""
+    """A key over plain http or in two lines, an address with a path, a key pair as a secret."""
     with pytest.raises(ValueError, match=message) as refused:
         IterableClient(*arguments)
 
@@ -214,5 +214,5 @@ def test_what_no_call_can_be_made_with_is_refused_at_once(
 
 
 def test_no_repr_shows_a_secret(client: IterableClient) -> None:
-    """It may stand in a notebook."""
+    """The object may be printed in a notebook."""
     assert "sandbox-key" not in repr(client) + repr(vars(client))

@@ -40,7 +40,7 @@ NO_SECRETS = SecretMask()
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d - delivery - [A-Z]+ - .*")
 logger = logging.getLogger("delivery")
-# Fills a pipe, reads it to its end, logs two more lines and shows what the pipe got of them.
+# Fills a pipe, reads it completely, logs two more lines and prints what the pipe received.
 SLOW_READER = """
 from contextlib import suppress
 
@@ -71,7 +71,7 @@ needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="need
 
 @pytest.fixture(autouse=True)
 def _clean_logging() -> Iterator[None]:
-    """Take away what a test added to the process's logging."""
+    """Remove what a test added to the process's logging."""
     names = (None, "urllib3", "mysql.connector")
     levels = {name: logging.getLogger(name).level for name in names}
     yield
@@ -89,7 +89,7 @@ def our_handlers() -> list[logging.Handler]:
 
 
 def log_one_of_each() -> None:
-    """A line of each level, which says so."""
+    """A line of each level, whose text is the level."""
     for level in LEVELS:
         logger.log(getattr(logging, level), "%s", level.lower())
 
@@ -108,7 +108,7 @@ def mode_of(path: Path) -> int:
 def run_logging(
     code: str, *, stdout: int | IO[str] = subprocess.PIPE, encoding: str = "utf-8"
 ) -> subprocess.CompletedProcess[str]:
-    """Run code in a process of its own that logs to its console; it exits with 7."""
+    """Run code in a separate process that logs to its console and exits with 7."""
     program = (
         "import logging, os, pathlib, sys\n"
         "from logger_config import log_to_console, log_to_file\n"
@@ -117,7 +117,7 @@ def run_logging(
         f"{code}\n"
         "sys.exit(7)\n"
     )
-    # Buffered, as it is unless someone asked for something else.
+    # Buffered, as it is by default.
     environment = {
         "PYTHONPATH": str(ROOT),
         "PYTHONIOENCODING": encoding,
@@ -153,7 +153,7 @@ class TestConsole:
         to_stdout: list[str],
         to_stderr: list[str],
     ) -> None:
-        """Each line goes to one of them, from the level on."""
+        """Each line goes to one of them, from the configured level on."""
         log_to_console(level, NO_SECRETS)
         log_one_of_each()
         printed = capfd.readouterr()
@@ -164,7 +164,7 @@ class TestConsole:
     def test_the_second_configuration_replaces_the_first(
         self, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """The console is set up before the settings are known, and again with them."""
+        """The console is configured before the settings are known, and again with them."""
         log_to_console("INFO", NO_SECRETS)
         log_to_console("INFO", SecretMask(["geheim"]))
         logger.info("geheim")
@@ -172,16 +172,16 @@ class TestConsole:
         assert len(our_handlers()) == 2
 
     @pytest.mark.parametrize("library", ["urllib3.connectionpool", "mysql.connector.connection"])
-    def test_a_library_says_nothing_below_a_warning(
+    def test_a_library_logs_nothing_below_a_warning(
         self, capfd: pytest.CaptureFixture[str], library: str
     ) -> None:
-        """The edges say what happens there; these would say it again, per request."""
+        """The program's own modules log requests; the libraries would repeat them."""
         log_to_console("DEBUG", NO_SECRETS)
         logging.getLogger(library).info("again")
         assert capfd.readouterr().out == ""
 
-    def test_a_line_stands_above_the_progress_bar(self) -> None:
-        """The bar is taken away first, so that the line begins where a line begins."""
+    def test_a_line_is_printed_above_the_progress_bar(self) -> None:
+        """The bar is cleared first, so that the line starts at the left edge."""
         stream = StringIO()
         handler = ConsoleHandler(stream)
         handler.setFormatter(LineFormatter(NO_SECRETS))
@@ -190,12 +190,12 @@ class TestConsole:
         assert re.search(r"\r\d{4}-[^\r]* - between\n\r", stream.getvalue())
 
     def test_a_console_that_is_not_utf_8_loses_no_line(self) -> None:
-        """Marks and names that it cannot show are escaped; cron's is often ASCII."""
+        """Symbols and names that it cannot show are escaped; cron's console is often ASCII."""
         ran = run_logging("logging.info('✓ Zoë')", encoding="ascii")
         assert ran.stdout.endswith(" - INFO - \\u2713 Zo\\xeb\n")
 
-    def test_a_line_is_out_at_once(self) -> None:
-        """Who follows the run through a pipe sees it live; a kill takes no line back."""
+    def test_a_line_is_flushed_immediately(self) -> None:
+        """The run can be followed through a pipe; a kill loses no line."""
         ran = run_logging("logging.info('seen')\nos._exit(7)")
         assert ran.stdout.endswith(" - INFO - seen\n")
 
@@ -209,13 +209,13 @@ class TestConsole:
 
     @needs_dev_full
     def test_a_full_disk_behind_stdout_does_not_end_the_run(self) -> None:
-        """The lines are lost, the run is not."""
+        """The lines are lost, the run continues."""
         with Path("/dev/full").open("w", encoding="utf-8") as full:
             ran = run_logging("logging.info('lost')", stdout=full)
         assert (ran.returncode, ran.stderr) == (7, "")
 
     def test_a_slow_reader_misses_no_line_after_it_has_caught_up(self) -> None:
-        """A pipe that takes no more for now (ssh makes such) is not one whose reader is gone."""
+        """A pipe that is full for now (as with ssh) is not one whose reader is gone."""
         ran = run_logging(SLOW_READER)
         assert ran.returncode == 7
         assert re.fullmatch(r".* - INFO - first\n.* - INFO - second\n", ran.stderr)
@@ -224,7 +224,7 @@ class TestConsole:
     def test_a_closed_console_does_not_end_the_run(
         self, tmp_path: Path, sandbox: SandboxProcess, closed: str
     ) -> None:
-        """Whoever closes stdout or stderr gets nothing there, and nothing of it elsewhere."""
+        """Output for a closed stdout or stderr is dropped, and written nowhere else."""
         emails = ["profilerefused@example.com", "ada@example.com"]
         database = database_of(tmp_path / "customers.sqlite", emails)
         ran = subprocess.run(
@@ -247,10 +247,10 @@ class TestConsole:
 
 
 class TestFile:
-    """Everything, for whoever has to prove it later."""
+    """A complete record, for later investigation."""
 
     def test_it_has_debug_whatever_the_console_shows(self, tmp_path: Path) -> None:
-        """LOG_LEVEL is the console's; the file always has all."""
+        """LOG_LEVEL applies to the console only; the file always has every level."""
         log_to_console("ERROR", NO_SECRETS)
         log_to_file(tmp_path / "run.log", NO_SECRETS)
         log_one_of_each()
@@ -258,10 +258,10 @@ class TestFile:
         assert [line.rpartition(" ")[2] for line in lines] == ["debug", "info", "warning", "error"]
         assert all(LINE.fullmatch(line) for line in lines)
 
-    def test_what_is_for_the_file_only_is_on_no_console(
+    def test_file_only_lines_are_on_no_console(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """Payloads are personal data: not even a console at DEBUG, or cron's mail, has them."""
+        """Payloads are personal data: no console shows them, even at DEBUG, and no cron mail."""
         log_to_console("DEBUG", NO_SECRETS)
         log_to_file(tmp_path / "run.log", NO_SECRETS)
         for level in (logging.DEBUG, logging.ERROR):
@@ -269,8 +269,8 @@ class TestFile:
         assert capfd.readouterr() == ("", "")
         assert (tmp_path / "run.log").read_text().count("a payload") == 2
 
-    def test_a_new_run_goes_on_in_the_same_file(self, tmp_path: Path) -> None:
-        """Yesterday's run is not overwritten; folders are made; any text is UTF-8."""
+    def test_a_new_run_appends_to_the_same_file(self, tmp_path: Path) -> None:
+        """The previous run is not overwritten; folders are created; the encoding is UTF-8."""
         path = tmp_path / "logs" / "run.log"
         path.parent.mkdir()
         path.write_text("yesterday\n")
@@ -289,7 +289,7 @@ class TestFile:
     def test_every_file_is_private_also_after_rotation(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The log names people; the umask does not decide who reads it."""
+        """The log contains names and emails; its permissions do not depend on the umask."""
         monkeypatch.setattr(logger_config, "MAX_FILE_BYTES", 1000)
         before = os.umask(0)
         try:
@@ -304,15 +304,15 @@ class TestFile:
         assert {mode_of(path) for path in tmp_path.iterdir()} == {0o600}
         assert "line 199" in (tmp_path / "run.log").read_text()
 
-    def test_text_that_utf_8_cannot_carry_loses_no_line(self, tmp_path: Path) -> None:
-        """A file name of foreign bytes comes as surrogates; the line is kept, escaped."""
+    def test_text_that_utf_8_cannot_encode_loses_no_line(self, tmp_path: Path) -> None:
+        """A file name with foreign bytes contains surrogates; the line is kept, escaped."""
         log_to_console("ERROR", NO_SECRETS)
         log_to_file(tmp_path / "run.log", NO_SECRETS)
         logger.info("Exported to %s", os.fsdecode(b"caf\xe9.csv"))
         assert (tmp_path / "run.log").read_text().endswith(" - Exported to caf\\udce9.csv\n")
 
     def test_a_path_that_cannot_be_opened_is_one_line(self, tmp_path: Path) -> None:
-        """The line says which setting to mend."""
+        """The line says which setting to fix."""
         with pytest.raises(FileError) as caught:
             log_to_file(tmp_path, NO_SECRETS)
         reason = "Is a directory; check LOG_FILE"
@@ -320,14 +320,14 @@ class TestFile:
 
     @needs_dev_full
     def test_a_full_disk_does_not_end_the_run(self) -> None:
-        """The files that matter report it; not every line does, nor the end of the program."""
+        """The results file reports the full disk; not every log line, nor the program's exit."""
         ran = run_logging("log_to_file(pathlib.Path('/dev/full'), SecretMask())\nlogging.info('a')")
         assert (ran.returncode, ran.stderr) == (7, "")
         assert ran.stdout.endswith(" - INFO - a\n")
 
 
 class TestOneLinePerRecord:
-    """A value from the database writes no line of its own, and drives no terminal."""
+    """A value from the database cannot add a line or control a terminal."""
 
     @pytest.mark.parametrize(
         ("message", "shown"),
@@ -342,30 +342,30 @@ class TestOneLinePerRecord:
         ],
     )
     def test_control_characters_are_escaped(self, message: str, shown: str) -> None:
-        """They are shown as Python writes them; all else stays readable."""
+        """They are shown as Python escapes; all else stays readable."""
         assert formatted(message).partition(" - INFO - ")[2].startswith(shown)
 
     @given(st.text())
     @example("\u2029")
     def test_any_message_is_one_printable_line(self, message: str) -> None:
-        """Whatever splits lines somewhere does not here, and nothing is sent to a terminal."""
+        """No character splits the line, and no control character reaches a terminal."""
         line = formatted(message)
         assert len(line.splitlines()) == 1
         assert not re.search(r"[\x00-\x1f\x7f-\x9f]", line)
 
 
 class TestSecrets:
-    """Every line passes the mask."""
+    """Every line is masked."""
 
     @pytest.mark.parametrize("secret", ["geheim", "tab\tand\\slash", "nl\n'and\"quotes", "\x9b31m"])
-    def test_no_secret_gets_into_a_line(self, secret: str) -> None:
-        """Neither as it is, nor as escaping the line would write it."""
+    def test_no_secret_is_in_a_line(self, secret: str) -> None:
+        """Neither as it is, nor in the form that escaping the line would give it."""
         assert formatted(f"<{secret}>", mask=SecretMask([secret])).endswith(f" - <{MASK}>")
 
     def test_a_traceback_is_masked_on_console_and_in_file(
         self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """A bug's traceback may show values; both handlers mask it for themselves."""
+        """A bug's traceback may contain values; each handler masks it."""
         mask = SecretMask(["geheim"])
         log_to_console("INFO", mask)
         log_to_file(tmp_path / "run.log", mask)
@@ -378,8 +378,8 @@ class TestSecrets:
             assert text.endswith(f"ValueError: the key is {MASK}\n")
             assert "geheim" not in text
 
-    def test_a_bug_is_in_the_file_too_free_of_secrets(self, tmp_path: Path) -> None:
-        """Whoever looks in the morning finds the traceback of the night; the exit code is 1."""
+    def test_an_unexpected_error_is_in_the_file_without_secrets(self, tmp_path: Path) -> None:
+        """The traceback of a nightly run can be read the next morning; the exit code is 1."""
         ended = run_logging(
             "log_to_console('INFO', SecretMask(['geheim']))\n"
             f"log_to_file(pathlib.Path({str(tmp_path / 'run.log')!r}), SecretMask(['geheim']))\n"
@@ -392,7 +392,7 @@ class TestSecrets:
             assert "geheim" not in text
 
     def test_a_stack_is_masked(self, capfd: pytest.CaptureFixture[str]) -> None:
-        """It shows lines of the source, and keeps its own."""
+        """It contains lines of the source, and keeps its own line breaks."""
         log_to_console("INFO", SecretMask(["stack_info=True"]))
         logger.info("here", stack_info=True)
         assert f'\n    logger.info("here", {MASK})' in capfd.readouterr().out

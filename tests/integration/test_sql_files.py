@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from db_connection import DatabaseSettings
     from tests.support.mysql_server import MySQLServer
 
-# The documented CSV, but for the times.
+# The documented CSV, except for the times.
 HITS = """\
 1,delgadoalex10@gmail.com,Alex,Delgado,pro,Alex Delgado,pricing,desktop,Chrome,San Francisco CA
 2,sarah.johnson@email.com,Sarah,Johnson,pro,yes,settings,mobile,Safari,New York NY
@@ -37,7 +37,7 @@ def _csv_without_time(rows: list[tuple[Any, ...]]) -> str:
 def test_the_setup_file_runs_twice_in_the_real_client_with_the_same_result(
     mysql_server: MySQLServer, empty_database: DatabaseSettings
 ) -> None:
-    """A second run of database_setup.sql leaves the same tables and rows, and says nothing."""
+    """A second run of database_setup.sql leaves the same tables and rows, and prints nothing."""
     seen = []
     for _ in range(2):
         done = mysql_server.client(SETUP_SQL.read_text(encoding="utf-8"), empty_database.name)
@@ -52,14 +52,14 @@ def test_the_setup_file_runs_twice_in_the_real_client_with_the_same_result(
 
 
 def account_statements(text: str) -> list[str]:
-    """The statements that make an account that only reads, as a reader would copy them."""
+    """The statements that create a read-only account, as a reader would copy them."""
     return re.findall(r"^(?:--)? *((?:CREATE USER|GRANT) .*;)$", text, flags=re.MULTILINE)
 
 
 def test_the_account_of_the_comments_can_read_and_nothing_else(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """Copied from database_setup.sql as they stand there, the statements are enough for Query 2."""
+    """Copied from database_setup.sql unchanged, the statements are sufficient for Query 2."""
     user = f"reader_{time.monotonic_ns() % 10**9}"
     statements = account_statements(SETUP_SQL.read_text(encoding="utf-8"))
     mysql_server.client(
@@ -81,7 +81,7 @@ def test_the_account_of_the_comments_can_read_and_nothing_else(
 
 
 def test_the_documents_show_the_same_account() -> None:
-    """Three statements, in the file's comments and in docs/sql.md."""
+    """The same three statements are in the file's comments and in docs/sql.md."""
     statements = account_statements(SETUP_SQL.read_text(encoding="utf-8"))
     assert len(statements) == 3
     assert account_statements((ROOT / "docs" / "sql.md").read_text(encoding="utf-8")) == statements
@@ -90,7 +90,7 @@ def test_the_documents_show_the_same_account() -> None:
 def test_the_setup_file_leaves_other_tables_alone(
     mysql_server: MySQLServer, empty_database: DatabaseSettings
 ) -> None:
-    """The file drops its own two tables and no other."""
+    """The file drops its own two tables and no others."""
     mysql_server.run("CREATE TABLE kept (id INT)", name=empty_database.name)
     mysql_server.client(SETUP_SQL.read_text(encoding="utf-8"), empty_database.name)
     tables = {row[0] for row in mysql_server.run("SHOW TABLES", name=empty_database.name)}
@@ -100,7 +100,7 @@ def test_the_setup_file_leaves_other_tables_alone(
 def test_the_queries_file_gives_three_result_sets_in_the_real_client(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """phase2_queries.sql runs as it is; each of its queries answers."""
+    """phase2_queries.sql runs unchanged; each of its queries returns rows."""
     queries = QUERIES_SQL.read_text(encoding="utf-8")
     done = mysql_server.client(queries, seeded_database.name, ["--table"])
     assert (done.returncode, done.stderr) == (0, "")
@@ -131,7 +131,7 @@ def test_query_1_ranks_every_qualifying_view(
 def test_query_2_finds_the_three_customers_of_the_example(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """Query 2 returns exactly the three rows of the documented CSV, but for their times."""
+    """Query 2 returns exactly the three rows of the documented CSV, except for their times."""
     rows = _rows(mysql_server, seeded_database.name, 2)
     assert _csv_without_time(rows) == HITS
 
@@ -154,7 +154,7 @@ def test_query_3_counts_each_customers_views(
 def test_the_time_of_day_does_not_change_the_result(
     mysql_server: MySQLServer, empty_database: DatabaseSettings, time_of_day: str, zone: str
 ) -> None:
-    """Set up and asked at any hour, in any zone, Query 2 finds the same three customers."""
+    """At any hour, in any time zone, Query 2 finds the same three customers."""
     name = empty_database.name
     moment = f"SET timestamp = UNIX_TIMESTAMP('2026-03-10 {time_of_day}')"
     setup = SETUP_SQL.read_text(encoding="utf-8")
@@ -172,7 +172,7 @@ def test_the_time_of_day_does_not_change_the_result(
 def test_query_2_returns_the_columns_of_a_page_view(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings
 ) -> None:
-    """Query 2's columns are PageView's fields, in that order, and so the CSV's."""
+    """Query 2's columns are PageView's fields, in that order, and so are the CSV's."""
     with mysql_server.connected(seeded_database.name) as connection:
         cursor = connection.cursor(buffered=True)
         cursor.execute(load_query(QUERIES_SQL, 2))
@@ -211,7 +211,7 @@ def test_of_two_views_in_one_second_the_higher_id_is_the_later(
 def test_each_near_miss_misses_by_one_condition_only(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings, change: str, found: list[int]
 ) -> None:
-    """Every condition of Query 2 is what keeps someone of the demo out."""
+    """Each condition of Query 2 excludes some customer of the demo."""
     mysql_server.run(change, name=seeded_database.name)
     assert [row[0] for row in _rows(mysql_server, seeded_database.name, 2)] == found
 
@@ -230,7 +230,7 @@ def test_each_near_miss_misses_by_one_condition_only(
 def test_the_tables_refuse_what_cannot_be(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings, statement: str
 ) -> None:
-    """Unique emails, known plans, pages and devices, and views of customers that exist."""
+    """Unique emails, known plans, pages and devices, and views of existing customers."""
     strict = "SET SESSION sql_mode = 'STRICT_ALL_TABLES'"
     with pytest.raises(Exception, match=r"Duplicate|null|truncated|foreign key"):
         mysql_server.run(strict, statement, name=seeded_database.name)
@@ -252,7 +252,7 @@ def test_query_2_reads_the_views_through_an_index(
 ) -> None:
     """The plan of Query 2 has no full scan of page_views."""
     name = seeded_database.name
-    # The optimizer scans tables that fit a page: give it something to think about.
+    # The optimizer scans tables that fit on a page: give it a larger one.
     mysql_server.run(
         "INSERT INTO customers (email, plan_type) SELECT CONCAT(a.id, '-', b.id, '@example.com'),"
         " ELT(1 + MOD(a.id + b.id, 5), 'free', 'free', 'basic', 'basic', 'pro')"

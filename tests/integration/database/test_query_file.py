@@ -1,4 +1,4 @@
-"""One statement of a file of queries: where it begins and where it ends."""
+"""One statement of a file of queries: where it starts and where it ends."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ SEMICOLONS = [
 
 @pytest.mark.parametrize("statement", SEMICOLONS)
 def test_a_semicolon_in_a_comment_or_literal_ends_nothing(statement: str) -> None:
-    """The statement is whole, and as it stands in the file."""
+    """The statement is complete and unchanged."""
     text = f"-- Query 1: other\nSELECT 'first';\n-- Query 2: this\n{statement};\n"
     assert find_query(text, 2) == statement.strip()
 
 
 @pytest.mark.parametrize("statement", ["SELECT 5--3", "SELECT 5--`a`", "SELECT 5/2", "SELECT a-b"])
 def test_what_only_looks_like_a_comment_hides_no_semicolon(statement: str) -> None:
-    """MySQL takes two dashes for a comment only before whitespace."""
+    """MySQL treats two dashes as a comment only before whitespace."""
     assert find_query(f"-- Query 2: this\n{statement}; -- done\n", 2) == statement
 
 
 def test_comments_above_a_statement_are_not_part_of_it() -> None:
-    """The heading goes on over several lines; a hint for the server is no comment."""
+    """The heading continues over several lines; a hint for the server is not a comment."""
     text = "-- Query 2: this\n-- and; more\n# and\n/* and; */\n\n/*! SELECT */ 1;"
     assert find_query(text, 2) == "/*! SELECT */ 1"
 
@@ -61,8 +61,8 @@ def test_comments_above_a_statement_are_not_part_of_it() -> None:
         "-- Query 2: new\nSELECT 'new';\n/*\n-- Query 2: old\nSELECT 'old';\n*/",
     ],
 )
-def test_a_heading_is_a_comment_of_its_own(text: str) -> None:
-    """A query that was commented out, or stands in a literal, is not found."""
+def test_a_heading_is_a_separate_comment(text: str) -> None:
+    """A query that is commented out, or inside a literal, is not found."""
     assert find_query(text, 2) == "SELECT 'new'"
 
 
@@ -85,7 +85,7 @@ def test_a_heading_is_a_comment_of_its_own(text: str) -> None:
         ("-- Query 2: a\nSELECT 1;\n-- Query 2: b\nSELECT 2;\n", "two lines '-- Query 2: ...'"),
     ],
 )
-def test_a_file_that_does_not_say_which_statement_is_refused(text: str, message: str) -> None:
+def test_a_missing_or_ambiguous_statement_is_refused(text: str, message: str) -> None:
     """Missing, cut off, or ambiguous: never some other statement."""
     with pytest.raises(SqlFileError, match=message):
         find_query(text, 2)
@@ -93,7 +93,7 @@ def test_a_file_that_does_not_say_which_statement_is_refused(text: str, message:
 
 @pytest.mark.parametrize("rest", ["", "\n", " ;\n", "\n-- done; really\n/* ; */\n# ;"])
 def test_comments_may_follow_the_statement(rest: str) -> None:
-    """Only another statement makes it unclear which is meant."""
+    """Only another statement makes it ambiguous."""
     assert find_query(f"-- Query 2: this\nSELECT 1;{rest}", 2) == "SELECT 1"
 
 
@@ -101,7 +101,7 @@ TEXT = st.text(st.sampled_from(";'\"`\\/*-#!+ \nab-Query 2:"), max_size=12)
 
 
 def _quoted(quote: str) -> st.SearchStrategy[str]:
-    """A literal whose content is any text, with its quotes doubled and backslashes escaped."""
+    """A literal with any text, its quotes doubled and backslashes escaped."""
     return TEXT.map(lambda t: quote + t.replace("\\", "\\\\").replace(quote, quote * 2) + quote)
 
 
@@ -117,7 +117,7 @@ COMMENTS = st.one_of(
     TEXT.map(lambda t: "/* " + t.replace("*", "x") + "*/"),
 )
 SPACES = st.sampled_from([" ", "\n", "\t"])
-# Before each literal a space: two that touch are one in MySQL, 'a''b'.
+# Before each literal a space: two adjacent ones are a single one in MySQL, 'a''b'.
 GAPS = st.lists(st.one_of(SPACES, COMMENTS), max_size=3).map(lambda gap: " " + "".join(gap))
 COLUMNS = st.lists(st.tuples(GAPS, LITERALS, GAPS), min_size=1, max_size=4)
 
@@ -127,17 +127,17 @@ def _select(columns: list[tuple[str, str, str]]) -> str:
 
 
 @given(COLUMNS, st.lists(st.one_of(SPACES, COMMENTS), max_size=3))
-def test_whatever_comments_and_literals_hold_the_statement_is_whole(
+def test_the_statement_is_complete_whatever_comments_and_literals_contain(
     columns: list[tuple[str, str, str]], rest: list[str]
 ) -> None:
-    """The end is the semicolon behind it, for any content of any comment or literal."""
+    """It ends at the semicolon after it, for any content of any comment or literal."""
     statement = _select(columns)
     text = f"-- Query 2: this\n{statement};{''.join(rest)}\n-- Query 3: other\nSELECT 3;\n"
     assert find_query(text, 2) == statement.strip()
 
 
 def test_a_server_reads_the_statement_as_it_would_read_the_file(mysql_server: MySQLServer) -> None:
-    """With comments or without, the values that a real server returns are the same."""
+    """With or without comments, a real server returns the same values."""
     with mysql_server.connected() as connection, connection.cursor(buffered=True) as cursor:
 
         def values(sql: str) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""What is seen of a delivery while it goes on."""
+"""The progress shown during a delivery."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Lines = list[tuple[int, str]]
 
 
 def done(user: PendingUser, **results: CallResult) -> list[CallDone]:
-    """The reports of a user's calls that were made."""
+    """The results of a user's calls that were made."""
     return [CallDone([user], call, results[call], "now") for call in CALLS if call in results]
 
 
@@ -57,7 +57,7 @@ BOTH = done(ADA, users_update=SUCCESS, events_track=SUCCESS)
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], Lines]:
-    """What was logged since the last look: levels and messages."""
+    """What was logged since the last call: levels and messages."""
     caplog.set_level(logging.DEBUG)
 
     def look() -> Lines:
@@ -79,9 +79,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @contextmanager
 def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
-    """A real terminal in the place of stderr; what was printed on it is there afterwards.
+    """A real terminal as stderr; what was printed on it is available afterwards.
 
-    The kernel passes it on when it likes: only once the device is closed does reading end.
+    The kernel delivers it with a delay: reading ends only when the device is closed.
     """
     printed: list[bytes] = []
     controller, device = os.openpty()
@@ -96,12 +96,12 @@ def terminal_as_stderr(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]
 
 
 class TestLinesOfAUser:
-    """Small runs tell of every user."""
+    """Small runs log every user."""
 
     def test_a_delivered_user_has_the_documented_lines(
         self, lines: Callable[[], Lines], caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Word by word and in order, at INFO, under the documented names."""
+        """Word for word and in order, at INFO, with the documented logger names."""
         DeliveryProgress(3).advance([ADA], BOTH)
         assert [record.name for record in caplog.records] == ["integration.delivery.progress"] * 5
         assert lines() == [
@@ -134,7 +134,7 @@ class TestLinesOfAUser:
         ]
 
     def test_a_user_with_one_call_left_is_delivered_by_it(self, lines: Callable[[], Lines]) -> None:
-        """Who was half delivered before needs the other half only."""
+        """A half delivered user needs only the other half."""
         user = PendingUser(1, "ada@example.com", b"{}", b"{}", ("events_track",))
         DeliveryProgress(1).advance([user], done(user, events_track=SUCCESS))
         assert lines()[-1][1] == "✓ Successfully processed user: ada@example.com"
@@ -143,12 +143,12 @@ class TestLinesOfAUser:
     def test_above_a_hundred_users_the_lines_are_for_the_file(
         self, lines: Callable[[], Lines], total: int, level: int
     ) -> None:
-        """No user reads ten thousand of them on a console."""
+        """Ten thousand of them would be unreadable on a console."""
         DeliveryProgress(total).advance([ADA], BOTH)
         assert {level for level, _ in lines()} == {level}
 
-    def test_each_user_of_a_small_batch_is_told_apart(self, lines: Callable[[], Lines]) -> None:
-        """The users of a bulk call are counted and told of one by one."""
+    def test_each_user_of_a_small_batch_is_logged(self, lines: Callable[[], Lines]) -> None:
+        """The users of a bulk call are counted and logged one by one."""
         shown = DeliveryProgress(3)
         shown.advance([ADA, BOB], [*BOTH, *done(BOB, users_update=SUCCESS, events_track=FAILURE)])
         shown.advance([ADA], BOTH)
@@ -165,20 +165,20 @@ class TestLinesOfAUser:
         ]
 
     def test_a_large_batch_has_no_lines(self, lines: Callable[[], Lines]) -> None:
-        """A bulk call's own lines tell enough; thousands a second would slow it down."""
+        """A bulk call's own lines are enough; thousands a second would slow it down."""
         DeliveryProgress(LARGE).advance([ADA, BOB], BOTH)
         assert lines() == []
 
-    def test_a_users_results_are_those_of_the_calls_it_was_in(self) -> None:
-        """The users of a batch may fare differently."""
+    def test_a_users_results_are_those_of_its_own_calls(self) -> None:
+        """The users of a batch may have different outcomes."""
         shared = CallDone([ADA, BOB], "users_update", SUCCESS, "now")
         outcomes = [shared, *done(BOB, events_track=FAILURE)]
         assert results_of(ADA, outcomes) == {"users_update": SUCCESS}
         assert results_of(BOB, outcomes) == {"users_update": SUCCESS, "events_track": FAILURE}
 
 
-class TestLineOfProgress:
-    """Large runs tell how far they are, now and then."""
+class TestProgressLine:
+    """Large runs log their progress periodically."""
 
     def test_it_comes_every_ten_seconds(self, lines: Callable[[], Lines], clock: Clock) -> None:
         """Not with every user, and not before ten seconds have passed."""
@@ -195,7 +195,7 @@ class TestLineOfProgress:
     def test_after_a_long_wait_it_comes_once(
         self, lines: Callable[[], Lines], clock: Clock
     ) -> None:
-        """A minute in which no user was sent is not made up for by six lines in a row."""
+        """After a minute in which no user was sent there is one line, not six."""
         shown = DeliveryProgress(1000)
         clock.now += 60
         for _ in range(6):
@@ -203,7 +203,7 @@ class TestLineOfProgress:
         assert len([level for level, _ in lines() if level == logging.INFO]) == 1
 
     def test_a_small_run_has_none(self, lines: Callable[[], Lines], clock: Clock) -> None:
-        """Its users' lines tell enough."""
+        """The lines of its users are enough."""
         shown = DeliveryProgress(10)
         clock.now += 60
         shown.advance([ADA], BOTH)
@@ -218,10 +218,10 @@ class TestLineOfProgress:
             (5, 1000, 0.0, "Progress: 5/1000 users (0 %), 0 users/s, no estimate yet"),
         ],
     )
-    def test_it_tells_rate_and_time_left(
+    def test_it_shows_rate_and_time_left(
         self, done: int, total: int, seconds: float, line: str
     ) -> None:
-        """Both from what was done up to now; nothing is divided by zero."""
+        """Both are computed from what was done so far; nothing is divided by zero."""
         assert progress_line(done, total, seconds) == line
 
 
@@ -231,7 +231,7 @@ class TestBar:
     def test_a_large_run_has_a_bar_and_no_lines(
         self, monkeypatch: pytest.MonkeyPatch, lines: Callable[[], Lines], clock: Clock
     ) -> None:
-        """The bar moves with the users; closing it ends its line."""
+        """The bar advances with the users; closing it ends its line."""
         with terminal_as_stderr(monkeypatch) as terminal:
             shown = DeliveryProgress(LARGE)
             clock.now += 60
@@ -248,7 +248,7 @@ class TestBar:
     def test_a_quiet_or_small_run_has_none(
         self, monkeypatch: pytest.MonkeyPatch, total: int, quiet: bool
     ) -> None:
-        """`--quiet` prints problems only; a small run has its lines."""
+        """`--quiet` prints problems only; a small run logs each user."""
         with terminal_as_stderr(monkeypatch) as terminal:
             shown = DeliveryProgress(total, quiet=quiet)
             shown.advance([ADA], BOTH)
@@ -282,19 +282,19 @@ def server_error_for(email: str, endpoint: str, times: int = 1) -> dict[str, obj
 
 
 def delivery_lines(messages: list[str]) -> list[str]:
-    """What stands between steps 5 and 6; how long a wait is differs from run to run."""
+    """The lines between steps 5 and 6; the length of a wait differs from run to run."""
     begin = messages.index("[STEP 5] Processing user records...") + 1
     end = messages.index("[STEP 6] Generating summary...")
     return [re.sub(r"in \d+\.\d\ds", "in …s", message) for message in messages[begin:end]]
 
 
 class TestOrderOfLines:
-    """A real run, from the outside."""
+    """A real run, as the operator sees it."""
 
     def test_a_small_run_shows_one_user_after_the_other_as_it_happens(
         self, tmp_path: Path, sandbox: SandboxProcess
     ) -> None:
-        """Retries and refusals stand between the lines of the very call that they belong to."""
+        """Retries and rejections are between the lines of the call that they belong to."""
         refusal = {"kind": "status", "status": 400, "body": BAD_PARAMS}
         sandbox.faults(
             [
@@ -328,10 +328,10 @@ class TestOrderOfLines:
             "✗ Not fully delivered: profilerefused@example.com",
         ]
 
-    def test_a_users_lines_are_out_before_the_next_ones_calls_are_over(
+    def test_a_users_lines_are_printed_before_the_next_users_calls_finish(
         self, tmp_path: Path, sandbox: SandboxProcess
     ) -> None:
-        """While the run waits for the second user, the first one's lines are there."""
+        """While the run waits for the second user, the first one's lines are already printed."""
         database = database_of(tmp_path / "customers.sqlite", EMAILS)
         has_paused = pause_at(sandbox, EMAILS[1])
         process = start(tmp_path, environment_for(tmp_path, sandbox, database))
@@ -358,7 +358,7 @@ class TestOrderOfLines:
     def test_with_several_workers_each_users_lines_stay_together_or_name_the_user(
         self, tmp_path: Path, sandbox: SandboxProcess
     ) -> None:
-        """No user has to guess whose call was retried or refused."""
+        """It is always clear whose call was retried or rejected."""
         emails = [f"user{number}@example.com" for number in range(12)]
         sandbox.faults([server_error_for(email, "users/update") for email in emails[1:]])
         sandbox.faults([server_error_for(email, "events/track", 3) for email in emails[4:6]])
@@ -390,7 +390,7 @@ class TestOrderOfLines:
     def test_above_a_hundred_users_the_lines_of_a_call_name_its_user_in_the_file(
         self, tmp_path: Path, sandbox: SandboxProcess
     ) -> None:
-        """DEBUG lines too: attempts of 64 workers stand side by side."""
+        """DEBUG lines too: the attempts of 64 workers are interleaved."""
         emails = [f"user{number}@example.com" for number in range(101)]
         database = database_of(tmp_path / "customers.sqlite", emails)
 
@@ -402,6 +402,6 @@ class TestOrderOfLines:
 
 
 def info_lines(log: Path) -> list[str]:
-    """The lines of INFO and above that a log has by now."""
+    """The lines of INFO and above in a log so far."""
     lines = log.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if " - DEBUG - " not in line]

@@ -1,4 +1,4 @@
-"""Whose answer is whose on connections that stay open, and how long one may take."""
+"""Kept-alive connections: every call gets its own answer, and within its timeout."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def answers_for(url: str, bodies: list[bytes] = BODIES) -> list[HttpResponse]:
     [HINTS, PROCESSING, HINTS * 3, CONTINUE + HINTS, HINTS + CONTINUE],
     ids=["103", "102", "three 103", "100 and 103", "103 and 100"],
 )
-def test_an_interim_answer_shifts_no_answer_to_another_user(interim: bytes) -> None:
-    """Each call gets its own real answer, and the connection is not used again."""
+def test_an_interim_answer_does_not_shift_answers_to_other_users(interim: bytes) -> None:
+    """Each call gets its own real answer, and the connection is not reused."""
     with scripted_server(
         lambda connection, request: connection.sendall(interim + ok(body_of(request)))
     ) as server:
@@ -46,7 +46,7 @@ def test_an_interim_answer_shifts_no_answer_to_another_user(interim: bytes) -> N
 
 
 def test_an_interim_answer_may_come_long_before_the_real_one() -> None:
-    """The bytes of a 103 alone end no call."""
+    """The bytes of a 103 alone do not complete a call."""
 
     def reply(connection: socket.socket, request: bytes) -> None:
         connection.sendall(HINTS)
@@ -58,7 +58,7 @@ def test_an_interim_answer_may_come_long_before_the_real_one() -> None:
 
 
 def test_a_100_keeps_its_connection() -> None:
-    """It is the one interim answer that HTTP/1.1 always knew."""
+    """It is the one interim answer that HTTP/1.1 has always had."""
     with scripted_server(
         lambda connection, request: connection.sendall(CONTINUE + ok(body_of(request)))
     ) as server:
@@ -66,8 +66,8 @@ def test_a_100_keeps_its_connection() -> None:
         assert server.connections == 1
 
 
-def test_a_change_of_protocol_is_that_calls_failure_alone() -> None:
-    """After a 101 the connection speaks something else: the next call opens another."""
+def test_a_change_of_protocol_fails_only_that_call() -> None:
+    """After a 101 the connection uses another protocol: the next call opens a new one."""
     switched = threading.Event()
 
     def reply(connection: socket.socket, request: bytes) -> None:
@@ -89,8 +89,8 @@ def test_a_change_of_protocol_is_that_calls_failure_alone() -> None:
     [ok(b"someone else's"), b"x", b"HTTP/1.1 200 OK\r\nX: " + b"y" * 20_000 + b"\r\n"],
     ids=["a second answer", "a byte", "more than is read at once"],
 )
-def test_what_follows_an_answer_goes_to_no_user(extra: bytes) -> None:
-    """Bytes after the announced length belong to no request: the connection is given up."""
+def test_bytes_after_an_answer_are_assigned_to_no_user(extra: bytes) -> None:
+    """Bytes after the announced length belong to no request: the connection is closed."""
     with scripted_server(
         lambda connection, request: connection.sendall(ok(body_of(request)) + extra)
     ) as server:
@@ -98,10 +98,10 @@ def test_what_follows_an_answer_goes_to_no_user(extra: bytes) -> None:
         assert server.connections == len(BODIES)
 
 
-def test_the_rest_of_an_answer_no_user_asked_for_goes_to_no_user() -> None:
-    """It began in the bytes of an answer and ends while the next call waits for its own."""
+def test_the_rest_of_an_unrequested_answer_is_assigned_to_no_user() -> None:
+    """It starts in the bytes of an answer and ends while the next call waits for its own."""
     unasked = ok(b'{"user":"someone else"}')
-    # As if the part that came with the answer had never been: what follows is a whole answer.
+    # As if the part that came with the answer did not exist: the rest is a complete answer.
     first_part = b"HTTP/1.1 200 OK\r\n\r\n"
 
     def reply(connection: socket.socket, request: bytes) -> None:
@@ -116,8 +116,8 @@ def test_the_rest_of_an_answer_no_user_asked_for_goes_to_no_user() -> None:
         assert server.connections == 2
 
 
-def test_an_answer_that_comes_between_two_calls_goes_to_no_user() -> None:
-    """A proxy's 408 for an idle connection, say: readable bytes before a request mean the end."""
+def test_an_answer_between_two_calls_is_assigned_to_no_user() -> None:
+    """For example a proxy's 408 for an idle connection: unexpected bytes end the connection."""
     read, written = threading.Event(), threading.Event()
 
     def reply(connection: socket.socket, request: bytes) -> None:
@@ -138,8 +138,8 @@ def test_an_answer_that_comes_between_two_calls_goes_to_no_user() -> None:
 
 
 @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
-def test_a_body_where_none_may_be_goes_to_no_user(status: bytes) -> None:
-    """The status says that there is none, so its bytes would be the next answer."""
+def test_an_unexpected_body_is_assigned_to_no_user(status: bytes) -> None:
+    """The status excludes a body, so its bytes would be read as the next answer."""
     other = ok(b'{"user":"someone else"}')
     head = b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n" % (status, len(other))
 
@@ -154,8 +154,8 @@ def test_a_body_where_none_may_be_goes_to_no_user(status: bytes) -> None:
     assert [answer.body for answer in others] == BODIES[1:]
 
 
-def dripping(parts: Iterator[bytes], ended: threading.Event) -> Callable[..., None]:
-    """A reply that writes a part now and then until the client has gone."""
+def trickling(parts: Iterator[bytes], ended: threading.Event) -> Callable[..., None]:
+    """A reply that writes a part occasionally until the client has disconnected."""
 
     def reply(connection: socket.socket, request: bytes) -> None:
         try:
@@ -187,10 +187,10 @@ def endless(start: bytes, repeated: bytes) -> Iterator[bytes]:
     ],
     ids=["body", "chunks", "body without an end", "header", "status line", "interim answers"],
 )
-def test_an_answer_that_drips_is_a_timeout(start: bytes, repeated: bytes) -> None:
+def test_an_answer_that_trickles_in_is_a_timeout(start: bytes, repeated: bytes) -> None:
     """Each byte comes in time; the answer does not, and the connection is closed."""
     ended = threading.Event()
-    with scripted_server(dripping(endless(start, repeated), ended)) as server:
+    with scripted_server(trickling(endless(start, repeated), ended)) as server:
         with transport_to(server.url, timeout_seconds=0.4) as transport:
             answer = transport.send(PATH, None, HEADERS)
 
@@ -199,8 +199,8 @@ def test_an_answer_that_drips_is_a_timeout(start: bytes, repeated: bytes) -> Non
         assert ended.wait(20)
 
 
-def test_a_server_that_reads_in_drips_is_a_timeout() -> None:
-    """A request that cannot be sent counts too: a body of several MB, read little by little."""
+def test_a_server_that_reads_too_slowly_is_a_timeout() -> None:
+    """Sending counts toward the timeout too: a body of several MB, read little by little."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         done = threading.Event()
@@ -223,7 +223,7 @@ def test_a_server_that_reads_in_drips_is_a_timeout() -> None:
 
 
 def test_each_call_has_the_whole_time() -> None:
-    """What one call took is not taken from the next on the same connection."""
+    """The time of one call is not subtracted from the next on the same connection."""
 
     def reply(connection: socket.socket, request: bytes) -> None:
         time.sleep(0.4)

@@ -1,4 +1,4 @@
-"""The way to Iterable that the environment sets; the proxies are real ones on loopback ports."""
+"""The route to Iterable that the environment sets; the proxies are real, on loopback ports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NEEDS_LOGIN = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy and no CA but what a test sets."""
+    """No proxy and no CA except what a test sets."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name in {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"}:
             monkeypatch.delenv(name)
@@ -66,7 +66,7 @@ def test_https_goes_through_the_proxy_of_the_environment(
 
 
 def test_http_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy of its own scheme; it is asked for the whole address."""
+    """Each scheme has its own proxy; this one receives the complete URL."""
     with refusing_proxy(ok(b"{}")) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("HTTPS_PROXY", CLOSED_PORT)
@@ -80,7 +80,7 @@ def test_http_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.Monk
 def test_a_host_of_no_proxy_is_called_directly(
     sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    """Written as 127.1, this machine is no loopback that goes without a proxy anyway."""
+    """Written as 127.1, this machine does not count as a loopback that bypasses proxies."""
     url = sandbox.url.replace("127.0.0.1", "127.1")
     monkeypatch.setenv("HTTP_PROXY", CLOSED_PORT)
     assert post(url).error == "connection_error"
@@ -90,7 +90,7 @@ def test_a_host_of_no_proxy_is_called_directly(
 
 
 def test_a_proxy_without_a_scheme_is_one_for_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As other programs take it."""
+    """Other programs interpret it the same way."""
     with refusing_proxy(ok(b"{}")) as proxy:
         monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{proxy.port}")
         assert post(f"http://{HOST}").status == 200
@@ -112,10 +112,10 @@ def test_a_proxy_without_a_scheme_is_one_for_http(monkeypatch: pytest.MonkeyPatc
     ],
 )
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "all_proxy"])
-def test_a_proxy_that_is_none_is_refused_by_name(
+def test_an_invalid_proxy_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    """The variable is named and what it should be; its value may hold a password."""
+    """The variable and the expected form are named; its value may contain a password."""
     monkeypatch.setenv(variable, value)
     with pytest.raises(RouteError, match=f"^{variable} is a value that is not shown") as refused:
         route_to(BASE_URL)
@@ -123,8 +123,8 @@ def test_a_proxy_that_is_none_is_refused_by_name(
     assert "s3cret" not in str(refused.value)
 
 
-def test_a_proxy_that_does_not_count_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of another scheme, for a host of NO_PROXY, for the loopback."""
+def test_a_proxy_that_does_not_apply_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for another scheme, for a host of NO_PROXY, or for the loopback."""
     monkeypatch.setenv("HTTPS_PROXY", "http://[bad")
     assert route_to(f"http://{HOST}").proxies == {}
     assert route_to("https://127.0.0.1:8080").proxies == {}
@@ -133,10 +133,10 @@ def test_a_proxy_that_does_not_count_is_not_looked_at(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_ca_bundle_that_is_not_there_is_refused_by_name(
+def test_a_missing_ca_bundle_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
-    """It would fail every call; bytes that no text can carry are shown as such."""
+    """It would fail every call; bytes that are not valid UTF-8 are shown escaped."""
     monkeypatch.setenv(variable, "/no/b\udce4ndle.pem")
     message = rf"^{variable} is '/no/b\\udce4ndle\.pem' \(No such file"
     with pytest.raises(RouteError, match=message):
@@ -157,26 +157,26 @@ def test_a_ca_bundle_without_a_certificate_is_refused(
 def test_a_folder_of_certificates_is_a_ca_bundle(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """OpenSSL looks into it by hashes of names."""
+    """OpenSSL looks up certificates in it by hashed names."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
     assert route_to(BASE_URL).verify == str(tmp_path)
 
 
-def test_without_tls_no_ca_bundle_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo runs on plain http."""
+def test_without_tls_the_ca_bundle_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo uses plain http."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
     route_to("http://127.0.0.1:8080")
 
 
 def login_forms() -> list[str]:
-    """How the login of the proxy may be written."""
+    """The forms in which the proxy's login may be written."""
     encoded = base64.b64encode(b"corporate-user:s@cret-w0rd").decode()
     plain = ["corporate-user", "s@cret-w0rd", "corporate-user:s@cret-w0rd"]
     return [*LOGIN.split(":"), LOGIN, *plain, encoded, encoded.rstrip("=")]
 
 
-def test_what_a_proxy_says_of_its_login_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """User and password, as they are written, as they are meant and as the header has them."""
+def test_a_proxys_echo_of_its_login_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """User and password: as written in the URL, decoded, and as encoded in the header."""
     for form in login_forms():
         refusal = b"HTTP/1.1 503 Who is %b\r\n\r\n" % form.encode()
         with refusing_proxy(refusal) as proxy:
@@ -191,7 +191,7 @@ def test_what_a_proxy_says_of_its_login_is_masked(monkeypatch: pytest.MonkeyPatc
 def test_a_page_with_the_login_is_masked(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy that looks into TLS may answer in Iterable's place."""
+    """A proxy that inspects TLS may answer instead of Iterable."""
     page = " ".join(["<p>", *login_forms()]).encode()
     with tunnelling_proxy(certificate, lambda _: ok(page)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", f"//{LOGIN}@"))
@@ -201,10 +201,10 @@ def test_a_page_with_the_login_is_masked(
     assert answer.body == b"<p> " + b" ".join([b"***"] * len(login_forms()))
 
 
-def test_a_success_is_read_though_the_proxys_user_is_a_word_of_it(
+def test_a_success_is_parsed_even_if_it_contains_the_proxys_user(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else `user` would be gone from every email address of a bulk answer."""
+    """Otherwise `user` would be removed from every email address of a bulk answer."""
     body = b'{"code":"Success","user":"user1@example.com"}'
     with tunnelling_proxy(certificate, lambda _: ok(body)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", "//user:s3cret@"))
@@ -212,11 +212,11 @@ def test_a_success_is_read_though_the_proxys_user_is_a_word_of_it(
         assert post(BASE_URL).body == body
 
 
-def test_bytes_after_an_answer_within_tls_go_to_no_user(
+def test_bytes_after_an_answer_within_tls_are_assigned_to_no_user(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was decrypted with the answer, and is too much to be read with it, is seen too."""
-    # With its headers an answer fills what is read at once, to the last byte.
+    """Bytes that were decrypted with the answer, but exceed what is read, are detected too."""
+    # With its headers an answer exactly fills the buffer of one read.
     room = io.DEFAULT_BUFFER_SIZE - len(ok(b" " * 8000)) + 8000
     bodies = [body.ljust(room) for body in BODIES]
     rest = ok(b"another")
@@ -229,10 +229,10 @@ def test_bytes_after_an_answer_within_tls_go_to_no_user(
     assert len(proxy.requests) == len(bodies)
 
 
-def test_a_long_body_goes_through_tls_whole(
+def test_a_long_body_passes_through_tls_complete(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many records of it, and back."""
+    """A body of many TLS records, in both directions."""
     body = bytes(range(97, 123)) * 100_000
     with tunnelling_proxy(certificate, lambda request: ok(body_of(request))) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -244,7 +244,7 @@ def test_a_long_body_goes_through_tls_whole(
 
 @pytest.fixture(name="variables")
 def variables_fixture(tmp_path: Path) -> dict[str, str]:
-    """A whole configuration for two users, of an Iterable that only a proxy reaches."""
+    """A complete configuration for two users, with an Iterable that only a proxy can reach."""
     database = database_of(tmp_path / "customers.sqlite", ["ada@example.com", "bob@example.com"])
     return environment_for(tmp_path, None, database) | {"ITERABLE_API_BASE_URL": BASE_URL}
 
@@ -275,7 +275,7 @@ def test_a_wrong_variable_ends_the_program_before_anything_else(
 def test_a_certificate_that_cannot_be_verified_stops_the_run(
     tmp_path: Path, variables: dict[str, str], certificate: Certificate
 ) -> None:
-    """It will not heal: one try, the rest is not attempted, and the line says what to check."""
+    """Retrying is pointless: one attempt, the rest is skipped, and the line says what to check."""
     with tunnelling_proxy(certificate, lambda _: b"") as proxy:
         ran = run(tmp_path, variables | {"HTTPS_PROXY": proxy.url})
 
@@ -294,7 +294,7 @@ def test_a_certificate_that_cannot_be_verified_stops_the_run(
 def test_a_proxy_that_wants_a_login_stops_the_run(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
-    """Like a refused key; the login it was given is in no file."""
+    """Like a rejected key; the proxy's login is in no file."""
     with refusing_proxy(NEEDS_LOGIN.replace(b"Auth", LOGIN.encode() + b" Auth")) as proxy:
         address = proxy.url.replace("//", f"//{LOGIN}@")
         ran = run(tmp_path, variables | {"HTTPS_PROXY": address})
@@ -307,10 +307,10 @@ def test_a_proxy_that_wants_a_login_stops_the_run(
     assert not [form for form in login_forms() if form in written]
 
 
-def test_a_407_within_the_tunnel_is_a_proxys_too(
+def test_a_407_within_the_tunnel_also_comes_from_a_proxy(
     certificate: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Iterable has no such answer."""
+    """Iterable never sends it."""
     with tunnelling_proxy(certificate, lambda _: NEEDS_LOGIN) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
@@ -322,7 +322,7 @@ def test_a_407_within_the_tunnel_is_a_proxys_too(
 def test_a_run_goes_through_a_proxy_whose_certificate_is_trusted(
     tmp_path: Path, variables: dict[str, str], certificate: Certificate, sandbox: SandboxProcess
 ) -> None:
-    """Both variables together, as a company's network wants them."""
+    """Both variables together, as needed in a corporate network."""
     with tunnelling_proxy(certificate, forward_to(sandbox.url)) as proxy:
         trust = {"HTTPS_PROXY": proxy.url, "REQUESTS_CA_BUNDLE": str(certificate.file)}
         ran = run(tmp_path, variables | trust)

@@ -1,4 +1,4 @@
-"""Real HTTP to the sandbox: every way in which an answer can fail to come."""
+"""Real HTTP to the sandbox: every way in which an answer can be missing or invalid."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def post(url: str, **options: Any) -> HttpResponse:
         return transport.send(PATH, pending_user().profile, HEADERS)
 
 
-def test_an_answer_comes_with_status_body_and_retry_after(sandbox: SandboxProcess) -> None:
-    """Whatever the status, it is an answer and no exception."""
+def test_an_answer_has_status_body_and_retry_after(sandbox: SandboxProcess) -> None:
+    """Whatever the status, it is an answer and not an exception."""
     headers = {"Retry-After": "7"}
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 429, "headers": headers}])
 
@@ -66,7 +66,7 @@ def test_connections_are_kept_alive(sandbox: SandboxProcess) -> None:
         for _ in range(10):
             assert transport.send(PATH, pending_user().profile, HEADERS).status == 200
 
-    # The two readings of the statistics open connections of their own.
+    # Reading the statistics twice opens additional connections.
     assert sandbox.stats()["connections_opened"] - before <= 2
 
 
@@ -84,7 +84,7 @@ def test_connections_are_kept_alive(sandbox: SandboxProcess) -> None:
 def test_a_missing_answer_is_named(
     sandbox: SandboxProcess, fault: dict[str, Any], error: str, reason: str
 ) -> None:
-    """A fault of the wire becomes an answer without a status, with a kind and a reason."""
+    """A network fault becomes an answer without a status, with a kind and a reason."""
     sandbox.faults([{"endpoint": "*", **fault}])
 
     answer = post(sandbox.url)
@@ -94,7 +94,7 @@ def test_a_missing_answer_is_named(
 
 
 def test_an_answer_that_does_not_come_is_a_timeout(sandbox: SandboxProcess) -> None:
-    """It is waited for as long as told, and the reason says how long that was."""
+    """The wait lasts as long as the timeout, and the reason says how long that was."""
     sandbox.faults([{"endpoint": "*", "kind": "hang"}])
 
     answer = post(sandbox.url, timeout_seconds=0.5)
@@ -104,7 +104,7 @@ def test_an_answer_that_does_not_come_is_a_timeout(sandbox: SandboxProcess) -> N
 
 
 def test_a_closed_port_is_a_connection_error() -> None:
-    """No user listens: refused."""
+    """Nothing listens: the connection is refused."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         answer = post(f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -143,7 +143,7 @@ def test_a_body_that_cannot_be_read_is_no_answer(wire: bytes, error: str) -> Non
 
 
 def test_an_answer_that_repeats_the_key_is_masked() -> None:
-    """What the server echoes never leaves the module."""
+    """A key that the server echoes never leaves the module."""
     wire = b"HTTP/1.1 400 Bad\r\nContent-Length: 24\r\n\r\nyour key is hidden-key-9!"
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=answer_once, args=(server, wire))
@@ -156,17 +156,17 @@ def test_an_answer_that_repeats_the_key_is_masked() -> None:
 
 
 def test_https_to_a_server_without_tls_is_a_connection_error(sandbox: SandboxProcess) -> None:
-    """TLS that fails is a connection that fails; nothing is sent in the clear."""
+    """A TLS failure is a connection failure; nothing is sent in plain text."""
     answer = post(sandbox.url.replace("http://", "https://"))
 
     assert answer.error == "connection_error"
     assert sandbox.calls() == []
 
 
-def test_a_proxy_is_not_asked_for_this_machine(
+def test_a_proxy_is_not_used_for_this_machine(
     sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It could not reach the loopback, where the mock server is."""
+    """A proxy could not reach the loopback, where the mock server is."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
 
     assert post(sandbox.url).status == 200
@@ -192,7 +192,7 @@ def answer_to(wire: bytes, **options: Any) -> HttpResponse:
 
 
 def with_body(body: bytes) -> bytes:
-    """A refusal with this body."""
+    """A rejection with this body."""
     return b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -202,7 +202,7 @@ def with_body(body: bytes) -> bytes:
     ids=["slash", "signs", "letter and upper case"],
 )
 def test_a_key_that_the_json_escapes_is_masked(written: bytes) -> None:
-    """Read as JSON it would be the key again, in the journal and in the results."""
+    """Decoded from JSON, the key would reappear in the journal and in the results."""
     body = b'{"code":"BadApiKey","msg":"bad key %b"}' % written
 
     answer = answer_to(with_body(body), mask=SecretMask(["a/b+c=="]))
@@ -211,13 +211,13 @@ def test_a_key_that_the_json_escapes_is_masked(written: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [rb"C:\dir not JSON", rb'{"msg":"\x"}', b'{"msg":"\\ud800"}'])
-def test_what_is_no_json_stays_as_it_came(body: bytes) -> None:
-    """A backslash alone makes no JSON."""
+def test_a_body_that_is_not_json_is_unchanged(body: bytes) -> None:
+    """A backslash alone does not make it JSON."""
     assert answer_to(with_body(body)).body == body
 
 
 def test_a_key_at_the_end_of_a_long_reason_is_masked_before_it_is_cut() -> None:
-    """Half a key would pass the mask."""
+    """A truncated key would not be recognized by the mask."""
     key = "0123456789abcdef" * 2
 
     answer = answer_to(b"x" * 155 + key.encode() + b"\r\n", mask=SecretMask([key]))
@@ -235,8 +235,8 @@ def test_a_key_at_the_end_of_a_long_reason_is_masked_before_it_is_cut() -> None:
     ],
     ids=["plain", "gzip"],
 )
-def test_an_answer_that_is_too_long_is_not_read_to_its_end(body: bytes, encoding: bytes) -> None:
-    """A few KB may unpack to more than there is memory; the connection is of no use any more."""
+def test_an_answer_that_is_too_long_is_not_read_completely(body: bytes, encoding: bytes) -> None:
+    """A few KB may expand to more than the memory; the connection is closed."""
     head = b"HTTP/1.1 200 OK\r\n%bContent-Length: %d\r\n\r\n" % (encoding, len(body))
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -265,7 +265,7 @@ def test_an_answer_may_be_as_long_as_the_limit(
 
 
 def answer_until_closed(server: socket.socket, wire: bytes) -> None:
-    """Accept one connection, read one request, write these bytes, wait for the other's close."""
+    """Accept one connection, read one request, write these bytes, wait for the client to close."""
     connection, _ = server.accept()
     with connection, suppress(ConnectionError):
         connection.recv(65536)
@@ -273,12 +273,12 @@ def answer_until_closed(server: socket.socket, wire: bytes) -> None:
         connection.recv(1)
 
 
-def test_calls_at_the_same_time_keep_a_connection_each() -> None:
-    """Four callers, again and again at once: four connections, none of them given up."""
+def test_concurrent_calls_keep_one_connection_each() -> None:
+    """Four concurrent callers, repeatedly: four connections, none of them closed."""
     callers, rounds = 4, 5
     together = threading.Barrier(callers, timeout=60)
 
-    def call_again_and_again(transport: Transport) -> list[int | None]:
+    def call_repeatedly(transport: Transport) -> list[int | None]:
         statuses = []
         for _ in range(rounds):
             together.wait()
@@ -290,7 +290,7 @@ def test_calls_at_the_same_time_keep_a_connection_each() -> None:
         transport_to(sandbox.url, connections=callers, timeout_seconds=60) as transport,
         ThreadPoolExecutor(callers) as pool,
     ):
-        answered = list(pool.map(call_again_and_again, [transport] * callers))
+        answered = list(pool.map(call_repeatedly, [transport] * callers))
         opened = sandbox.stats()["connections_opened"]
 
     assert answered == [[200] * rounds] * callers
@@ -301,7 +301,7 @@ def test_calls_at_the_same_time_keep_a_connection_each() -> None:
 def test_a_reason_that_is_not_utf_8_can_still_be_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A path of the environment may hold any bytes; the results file may not."""
+    """A path in the environment may contain any bytes; the results file may not."""
     bundle = tmp_path / "b\udce4ndle.pem"
     shutil.copy(certifi.where(), bundle)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
