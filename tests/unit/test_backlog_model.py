@@ -1,4 +1,4 @@
-"""However runs follow each other and end: no user is lost, no older data overwrites newer."""
+"""In any sequence of runs, no user is lost and no older data overwrites newer data."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from integration.core.models import Call, PendingUser
 
 CUSTOMERS = range(1, 6)
-# How one call fares: delivered, refused, or applied by Iterable with the answer lost.
+# The outcome of one call: delivered, rejected, or applied by Iterable with the answer lost.
 fates = st.sampled_from(["ok", "ok", "failed", "lost"])
 customers = st.sets(st.sampled_from(CUSTOMERS))
 plans = st.lists(fates, min_size=10, max_size=10)
-# After how many users the run ends, and how; a killed run forgets its last answers.
+# After how many users the run ends, and how; a killed run loses its last answers.
 ends = st.sampled_from(["whole", "interrupted", "killed"])
 reaches = st.integers(0, 4)
 MORNING = datetime(2026, 1, 13, 4, tzinfo=UTC)
-# How many days go by before a run, and by how many days the clock is wrong.
+# How many days pass before a run, and by how many days the clock is wrong.
 pauses = st.sampled_from([40, 1, 20])
 errors = st.sampled_from([-20_000, -400, -40, 0, 40, 400])
 
 
 class Runs(RuleBasedStateMachine):
-    """Runs on one journal, beside what Iterable has: the version of each customer's data."""
+    """Runs on one journal, and the version of each customer's data that Iterable has."""
 
     @initialize()
     def begin(self) -> None:
@@ -64,7 +64,7 @@ class Runs(RuleBasedStateMachine):
 
     @rule(error=errors)
     def set_clock(self, error: int) -> None:
-        """The clock is wrong, or right again."""
+        """The clock becomes wrong, or right again."""
         self.clock_error = error
 
     @rule(
@@ -142,7 +142,7 @@ class Runs(RuleBasedStateMachine):
                 self.deliver(journal, run, end, reach, plan)
 
     @invariant()
-    def who_counts_as_delivered_is(self) -> None:
+    def users_recorded_as_delivered_are(self) -> None:
         """In every run: Iterable has what the run had to send, or newer."""
         with Journal(self.folder / "journal.db") as journal:
             for run in recent_runs(journal, 1_000):
@@ -159,7 +159,7 @@ class Runs(RuleBasedStateMachine):
                             assert self.iterable[call, customer] >= versions[customer]
 
     def teardown(self) -> None:
-        """With Iterable well again, --resume and --retry-failed bring every user home."""
+        """Once Iterable works again, --resume and --retry-failed deliver every user."""
         for _ in range(100):
             with self.journal() as journal, RunFiles(self.folder) as files:
                 run = resume_run(journal, self.plan.project)
@@ -179,24 +179,24 @@ class Runs(RuleBasedStateMachine):
 
     @property
     def now(self) -> datetime:
-        """What the clock says."""
+        """The time of the clock."""
         return MORNING + timedelta(days=self.days + self.clock_error)
 
     def journal(self) -> Journal:
-        """The journal as a new process finds it."""
+        """The journal as a new process opens it."""
         journal = Journal(self.folder / "journal.db")
         record_last_sent_of_crashed_runs(journal)
         return journal
 
     def deliver(self, journal: Journal, run: int, end: str, reach: int, plan: list[str]) -> None:
-        """Make the calls of a run up to its end."""
+        """Make the calls of a run until it ends."""
         fate = iter(plan * 2)
         for number, user in enumerate(list(journal.pending(run)), start=1):
             if number > reach and end != "whole":
                 break
             for call in user.calls:
                 self.call(journal, run, user, call, next(fate))
-            # Who was called last before a kill is not known to anybody.
+            # The last call before a kill is not recorded anywhere.
             if not (end == "killed" and number == reach):
                 journal.flush(run, Retries())
         if end != "killed":
@@ -205,7 +205,7 @@ class Runs(RuleBasedStateMachine):
             journal.finish(run, status, None, AT)
 
     def call(self, journal: Journal, run: int, user: PendingUser, call: Call, fate: str) -> None:
-        """One call: what Iterable makes of it, and what the journal hears."""
+        """One call: its effect at Iterable, and what the journal records."""
         if fate != "failed":
             customer, version = customer_of(user.email), version_of(user.profile)
             assert version >= self.iterable.get((call, customer), 0), "older data over newer"
@@ -214,12 +214,12 @@ class Runs(RuleBasedStateMachine):
 
 
 def customer_of(email: str | None) -> int:
-    """The customer of `user7@example.com`."""
+    """The customer id of `user7@example.com`."""
     return int((email or "").removeprefix("user").split("@")[0])
 
 
 def version_of(profile: bytes) -> int:
-    """Which version of a customer's data a profile carries."""
+    """Which version of a customer's data a profile contains."""
     fields: dict[str, Any] = orjson.loads(profile)["dataFields"]
     return int(fields["first_name"])
 

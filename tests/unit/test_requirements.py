@@ -1,4 +1,4 @@
-"""What is installed is what was tested: every package is pinned and hashed."""
+"""The tested versions are the installed ones: every package is pinned and hashed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOCKED = re.compile(
 
 
 def statements(name: str) -> list[str]:
-    """What a requirements file says, without comments, one string each."""
+    """The statements of a requirements file, without comments, one string each."""
     text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [re.sub(r"\s+", " ", line.split("#")[0]).strip() for line in text.splitlines()]
     return [line for line in lines if line]
@@ -27,33 +27,33 @@ def locked(name: str) -> dict[str, str]:
     return {match["name"]: match["version"] for match in found if match}
 
 
-def asked(name: str) -> dict[str, str]:
-    """The version of each package that a `.in` file asks for; its names as locks write them."""
+def requested(name: str) -> dict[str, str]:
+    """The version of each package that a `.in` file requires, with normalized names."""
     pairs = [line.split("==") for line in statements(name) if not line.startswith("-")]
     return {name.lower().replace("_", "-").replace(".", "-"): version for name, version in pairs}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_of_a_lock_is_exact_and_hashed(lock: str) -> None:
-    """One that was not would make pip refuse the file, or let it install another one."""
+    """Otherwise pip would reject the file, or could install another version."""
     assert [line for line in statements(lock) if not LOCKED.fullmatch(line)] == []
 
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_holds_what_its_source_asks_for_and_what_that_needs(lock: str) -> None:
-    """After a change of a `.in` file comes `make lock`."""
-    direct = asked(lock.replace(".txt", ".in"))
+    """After a change to a `.in` file, run `make lock`."""
+    direct = requested(lock.replace(".txt", ".in"))
     assert direct.items() <= locked(lock).items()
     assert len(locked(lock)) > len(direct)
 
 
 def test_development_has_the_versions_that_the_program_runs_with() -> None:
-    """What the tests pass with is what is installed."""
+    """The tests pass with the versions that are installed."""
     assert locked("requirements.txt").items() <= locked("requirements-dev.txt").items()
 
 
 def test_the_program_is_locked_for_every_platform_at_once() -> None:
-    """A package of compiled code has a wheel for each system and Python, and each its hash."""
+    """A package with compiled code has a wheel for each system and Python, each with its hash."""
     lines = {line.split("==")[0]: line for line in statements("requirements.txt")}
     assert lines["orjson"].count("--hash=") > 20
     assert lines["mysql-connector-python"].count("--hash=") > 10

@@ -21,7 +21,7 @@ SUCCESS = {"msg": "", "code": "Success", "params": None}
 
 
 def test_a_profile_is_created_and_read_back(api: Api) -> None:
-    """users/update is an upsert, and both reads give what was sent."""
+    """users/update is an upsert, and both reads return what was sent."""
     assert api.update(name="Ada 😀", visits=3).json() == SUCCESS
     expected = {"user": {"email": EMAIL, "dataFields": {"name": "Ada 😀", "visits": 3}}}
     assert api.get("users/ada%40example.com").json() == expected
@@ -42,7 +42,7 @@ def test_fields_are_merged_and_null_is_stored(api: Api) -> None:
 @pytest.mark.parametrize(
     ("nested", "expected"), [(False, {"b": 2}), (True, {"a": 1, "b": 2})], ids=["replace", "merge"]
 )
-def test_nested_objects_are_merged_only_when_told(
+def test_nested_objects_are_merged_only_on_request(
     api: Api, nested: bool, expected: dict[str, int]
 ) -> None:
     """MergeNestedObjects decides between replacing and merging a top-level object."""
@@ -81,7 +81,7 @@ def test_an_unknown_user_is_an_empty_object(api: Api) -> None:
     ],
 )
 def test_an_invalid_email_is_refused(api: Api, email: str) -> None:
-    """Addresses without a chance are 400 singly and listed in bulk."""
+    """Undeliverable addresses are 400 in single calls and listed in bulk calls."""
     for answer in (api.update(email), api.track(email)):
         assert answer.status_code == 400
         assert answer.json() == {
@@ -95,7 +95,7 @@ def test_an_invalid_email_is_refused(api: Api, email: str) -> None:
 
 
 def test_an_event_is_stored_and_read_newest_first(api: Api) -> None:
-    """events/{email} gives the newest first, 30 unless told, at most 200."""
+    """events/{email} returns the newest first, 30 by default, at most 200."""
     api.update()
     events = [
         {"email": EMAIL, "eventName": "page_view", "id": f"e-{n}", "createdAt": n}
@@ -111,7 +111,7 @@ def test_an_event_is_stored_and_read_newest_first(api: Api) -> None:
 
 
 def test_an_event_with_a_known_id_is_updated(api: Api) -> None:
-    """The id is the handle against duplicates: the second call makes no second event."""
+    """The id prevents duplicates: the second call creates no second event."""
     api.update()
     api.track(id="one", createdAt=5, dataFields={"page": "pricing", "device": "mobile"})
     api.track(id="one", createdAt=6, dataFields={"page": "settings"})
@@ -137,7 +137,7 @@ def test_an_event_can_move_to_another_user(api: Api) -> None:
 
 
 def test_an_event_without_id_and_time_gets_both(api: Api) -> None:
-    """A missing id is made up and returned; a missing time is that of the receipt."""
+    """A missing id is generated and returned; a missing time is the time of receipt."""
     api.update()
     before = int(time.time())
     event_id = api.track().json()["params"]["id"]
@@ -146,7 +146,7 @@ def test_an_event_without_id_and_time_gets_both(api: Api) -> None:
 
 @pytest.mark.parametrize("event_id", ["a_b", "a b", "", "ü", "x" * 513])
 def test_an_event_id_of_other_characters_is_refused(api: Api, event_id: str) -> None:
-    """Ids hold letters, digits and hyphens, at most 512 bytes."""
+    """Ids consist of letters, digits and hyphens, at most 512 bytes."""
     api.update()
     answer = api.track(id=event_id)
     assert (answer.status_code, answer.json()["code"]) == (400, "BadParams")
@@ -199,7 +199,7 @@ def test_an_event_for_an_unknown_user_is_refused(api: Api) -> None:
 def test_a_body_of_another_shape_is_refused(
     api: Api, path: str, body: object, code: str, where: str | None
 ) -> None:
-    """A wrong shape is 400 and names the place; nothing is applied."""
+    """A wrong structure is 400 and names the field; nothing is applied."""
     answer = api.post(path, body)
     assert (answer.status_code, answer.json()["code"]) == (400, code)
     assert list(answer.json()["params"] or {}) == ([where] if where else [])
@@ -228,7 +228,7 @@ def test_a_body_that_is_not_json_is_refused(api: Api, path: str) -> None:
 def test_the_first_value_fixes_the_type_of_a_field(
     api: Api, first: object, second: object, expected: str
 ) -> None:
-    """A later value of another type is refused, for all users of the project."""
+    """A later value of another type is rejected, for all users of the project."""
     api.update(field=None)
     api.update(field=first)
     answer = api.update("bob@example.com", field=second)
@@ -241,7 +241,7 @@ def test_the_first_value_fixes_the_type_of_a_field(
     assert api.update(field=None).status_code == 200
 
 
-def test_events_and_users_have_fields_of_their_own(api: Api) -> None:
+def test_events_and_users_have_separate_fields(api: Api) -> None:
     """A user's field and an event's field of one name may differ in type."""
     api.update(field="x")
     assert api.track(dataFields={"field": 1}).status_code == 200
@@ -251,7 +251,7 @@ def test_events_and_users_have_fields_of_their_own(api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["users/bulkUpdate", "events/trackBulk"])
 def test_one_wrong_type_refuses_a_whole_bulk_call(api: Api, path: str) -> None:
-    """Nothing of the call is applied, and no type of it is fixed."""
+    """Nothing of the call is applied, and it fixes no type."""
     api.update()
     items = [
         {"email": EMAIL, "eventName": "page_view", "id": f"e{n}", "dataFields": {"new": value}}
@@ -279,7 +279,7 @@ def test_a_bulk_answer_names_failures_by_value(api: Api) -> None:
 
 
 def test_bulk_answers_have_every_documented_list(api: Api) -> None:
-    """Lists are present when they are empty."""
+    """Empty lists are present too."""
     users, events = api.update_bulk(EMAIL).json(), api.track_bulk(EMAIL).json()
     both = {
         f"{why}{who}"
@@ -302,7 +302,7 @@ def test_a_body_above_four_million_bytes_is_too_large(api: Api, path: str) -> No
 
 
 def test_the_same_user_twice_in_a_call_is_counted(api: Api) -> None:
-    """The sandbox applies both and tells of it in its statistics."""
+    """The sandbox applies both and reports it in its statistics."""
     api.update_bulk(EMAIL, EMAIL.upper(), "bob@example.com")
     api.track_bulk(EMAIL, EMAIL)
     assert api.users()[EMAIL]["updates"] == 2
@@ -310,7 +310,7 @@ def test_the_same_user_twice_in_a_call_is_counted(api: Api) -> None:
 
 
 def test_fields_outside_the_project_are_dropped(api: Api) -> None:
-    """A project with fixed fields drops others and says so in bulk."""
+    """A project with fixed fields drops others and says so in bulk answers."""
     api.sandbox.configure(project_fields=["page"])
     item = {"email": EMAIL, "eventName": "x", "id": "x", "dataFields": {"page": "a", "new": 1}}
     for path, key in (("users/bulkUpdate", "users"), ("events/trackBulk", "events")):
@@ -330,7 +330,7 @@ def test_a_call_can_forbid_new_fields(api: Api, path: str) -> None:
 
 
 def test_a_disallowed_event_is_answered_200_and_not_stored(api: Api) -> None:
-    """Only the message (single) or a list (bulk) tells."""
+    """Only the message (single) or a list (bulk) shows it."""
     api.sandbox.configure(disallowed_events=["page_view"])
     api.update()
     answer = api.track(id="one")
@@ -344,6 +344,6 @@ def test_a_disallowed_event_is_answered_200_and_not_stored(api: Api) -> None:
 
 @pytest.mark.parametrize("path", ["nothing", "users/", "users/update", "events/trackBulk"])
 def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
-    """404 comes in Iterable's envelope; a write path takes no GET."""
+    """404 comes in Iterable's envelope; a write path accepts no GET."""
     answer = api.get(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "NotFound")

@@ -1,4 +1,4 @@
-"""What the sandbox tells of itself, and how it is changed while it runs."""
+"""What the sandbox reports about itself, and how it is changed while it runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ running_sandbox_fixture = sandbox_api.running_sandbox_fixture
 api_fixture = sandbox_api.api_fixture
 
 
-def test_the_state_is_whole_and_says_how_often(api: Api) -> None:
-    """More users than one piece of the stream holds, each with its count."""
+def test_the_state_is_complete_and_has_counts(api: Api) -> None:
+    """More users than one chunk of the stream holds, each with its count."""
     users = [{"email": f"user{n}@example.com", "dataFields": {"n": n}} for n in range(2_500)]
     api.post("users/bulkUpdate", {"users": users})
     api.update("user7@example.com", n=8)
@@ -37,7 +37,7 @@ def test_the_state_is_whole_and_says_how_often(api: Api) -> None:
 
 
 def test_the_state_is_a_snapshot() -> None:
-    """A user who comes while it is read does not disturb it."""
+    """A user created while it is read does not affect it."""
     project = Project(SandboxOptions())
     project.users.overwrite("a@example.com", {})
     pieces = state_as_json(project)
@@ -72,12 +72,12 @@ def test_a_kept_alive_connection_is_counted_once(api: Api) -> None:
     before = api.sandbox.stats()["connections_opened"]
     for _ in range(5):
         api.update()
-    # The one connection is that of stats itself.
+    # The one connection is that of the statistics call itself.
     assert api.sandbox.stats()["connections_opened"] == before + 1
 
 
 def test_the_last_write_calls_are_kept_in_order(api: Api) -> None:
-    """With address or item count, answer, fault and whether the headers were right."""
+    """With email or item count, answer, fault and whether the headers were right."""
     api.sandbox.faults([{"kind": "hang", "endpoint": "events/track", "applied": True}])
     api.update()
     api.get(f"users/{EMAIL}")
@@ -105,14 +105,14 @@ def test_the_last_write_calls_are_kept_in_order(api: Api) -> None:
     assert api.sandbox.calls(limit=1) == calls[-1:]
 
 
-def test_a_key_in_the_url_is_noted(api: Api) -> None:
-    """A key belongs in its header and nowhere else."""
+def test_a_key_in_the_url_is_recorded(api: Api) -> None:
+    """A key belongs in its header only."""
     api.post("users/update?api_key=sandbox-key", {"email": EMAIL})
     assert api.sandbox.calls()[0]["headers_ok"] is False
 
 
 def test_only_the_last_calls_are_kept() -> None:
-    """The ring holds 10,000."""
+    """The ring buffer holds 10,000."""
     record = Record()
     call = Call("x", None, 1, 200, None, headers_ok=True, monotonic_time=0.0, unix_time=0.0)
     for number in range(MAX_CALLS_KEPT + 5):
@@ -122,7 +122,7 @@ def test_only_the_last_calls_are_kept() -> None:
 
 
 def test_a_reset_forgets_everything(api: Api) -> None:
-    """Users, events, field types, counts and faults; the options stay."""
+    """Users, events, field types, counts and faults; the options are kept."""
     api.sandbox.configure(latency=0.01)
     api.update(field=1)
     api.track(id="one")
@@ -135,7 +135,7 @@ def test_a_reset_forgets_everything(api: Api) -> None:
     assert api.update(field="text").elapsed.total_seconds() >= 0.01
 
 
-def test_a_profile_can_be_changed_behind_the_programs_back(api: Api) -> None:
+def test_a_profile_can_be_changed_without_a_call(api: Api) -> None:
     """Its fields change and its count of updates does not."""
     api.update(plan="pro", name="Ada")
     api.sandbox.overwrite(EMAIL.upper(), {"plan": "free"})
@@ -168,7 +168,7 @@ def test_another_path_is_not_found(api: Api, path: str) -> None:
 
 
 def test_the_page_shows_what_came_in_and_escapes_it(api: Api) -> None:
-    """A person sees calls and users; a value cannot become markup."""
+    """It lists calls and users; a value cannot become markup."""
     api.update(name="<script>alert(1)</script>")
     api.update_bulk("bob@example.com")
     answer = requests.get(api.sandbox.url, timeout=30)
@@ -185,7 +185,7 @@ def test_a_client_may_close_after_one_call(api: Api) -> None:
     assert answer.headers["Connection"] == "close"
 
 
-def test_bytes_that_are_no_http_are_refused(api: Api) -> None:
+def test_bytes_that_are_not_http_are_refused(api: Api) -> None:
     """The connection ends with a 400."""
     with api.connect() as connection:
         connection.sendall(b"\x16\x03\x01\r\n\r\n")

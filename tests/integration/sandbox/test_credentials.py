@@ -1,4 +1,4 @@
-"""Keys and tokens that the sandbox takes and refuses."""
+"""Keys and tokens that the sandbox accepts and rejects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOW = int(time.time())
 
 
 def token(secret: str = SECRET, **changes: object) -> dict[str, str]:
-    """Return an Authorization header; a claim that is changed to None is left out."""
+    """Return an Authorization header; a claim set to None is omitted."""
     now = int(time.time())
     claims = {"iss": "tests", "iat": now, "exp": now + 3600, "email": EMAIL, **changes}
     present = {name: value for name, value in claims.items() if value is not None}
@@ -44,8 +44,8 @@ def test_a_wrong_key_is_refused_everywhere(api: Api, key: str | None) -> None:
     assert api.users() == {}
 
 
-def test_a_key_may_be_kept_from_bulk(api: Api) -> None:
-    """forbid_bulk refuses both bulk calls and nothing else."""
+def test_a_key_may_be_forbidden_to_call_bulk(api: Api) -> None:
+    """forbid_bulk rejects both bulk calls and nothing else."""
     api.sandbox.configure(forbid_bulk=True)
     answers = [api.update_bulk(EMAIL), api.track_bulk(EMAIL)]
     assert [(a.status_code, a.json()["code"]) for a in answers] == [(403, "Forbidden")] * 2
@@ -55,7 +55,9 @@ def test_a_key_may_be_kept_from_bulk(api: Api) -> None:
 
 @pytest.mark.parametrize("header", [token(), token(email=EMAIL.upper())])
 @pytest.mark.parametrize("email", [EMAIL, EMAIL.upper()])
-def test_a_token_of_the_right_user_is_taken(api: Api, header: dict[str, str], email: str) -> None:
+def test_a_token_of_the_right_user_is_accepted(
+    api: Api, header: dict[str, str], email: str
+) -> None:
     """The token's email is compared without case."""
     api.sandbox.configure(jwt_secret=SECRET)
     for path in ("users/update", "events/track"):
@@ -109,7 +111,7 @@ def test_a_token_of_another_user_is_refused(api: Api, email: object) -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(403, "Forbidden"), (401, "Unauthorized")])
 def test_a_jwt_key_may_not_call_bulk_or_read(api: Api, status: int, code: str) -> None:
-    """Client-side keys have the two single writes only."""
+    """Client-side keys may make only the two single writes."""
     api.sandbox.configure(jwt_secret=SECRET, jwt_bulk_status=status)
     answers = [api.update_bulk(EMAIL), api.track_bulk(EMAIL), api.get(f"users/{EMAIL}")]
     assert [(a.status_code, a.json()["code"]) for a in answers] == [(status, code)] * 3

@@ -1,4 +1,4 @@
-"""The demo's database: the same rows and answers as MySQL's."""
+"""The demo's database: the same rows and results as in MySQL."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _with_times(row: tuple[Any, ...]) -> tuple[list[Any], list[datetime]]:
 
 
 def _assert_same(ours: list[tuple[Any, ...]], theirs: list[tuple[Any, ...]]) -> None:
-    """Hold two results to each other; both were set up a moment ago, one after the other."""
+    """Compare two results; both databases were set up a moment ago, one after the other."""
     assert len(ours) == len(theirs)
     for our_row, their_row in zip(ours, theirs, strict=True):
         (our_values, our_times), (values, times) = _with_times(our_row), _with_times(their_row)
@@ -65,7 +65,7 @@ def _assert_same(ours: list[tuple[Any, ...]], theirs: list[tuple[Any, ...]]) -> 
 def test_each_query_answers_as_on_a_real_server(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings, file: Path, number: int
 ) -> None:
-    """Query 1 to 3 have the same rows in SQLite and in MySQL or MariaDB."""
+    """Queries 1 to 3 return the same rows in SQLite and in MySQL or MariaDB."""
     query = load_query(QUERIES_SQL, number)
     (translated,) = to_sqlite(query)
     expected = mysql_server.run(query, name=seeded_database.name)
@@ -77,19 +77,19 @@ def test_each_query_answers_as_on_a_real_server(
 def test_each_table_holds_the_rows_of_a_real_server(
     mysql_server: MySQLServer, seeded_database: DatabaseSettings, file: Path, table: str
 ) -> None:
-    """All 15 customers and 40 views are there, near misses too."""
+    """All 15 customers and 40 views exist, including near misses."""
     query = f"SELECT * FROM {table} ORDER BY id"
     _assert_same(_rows(file, query), mysql_server.run(query, name=seeded_database.name))
 
 
 def test_the_demo_has_15_customers_and_40_views(file: Path) -> None:
-    """The documented numbers, on machines without a server too."""
+    """The documented numbers, even on machines without a server."""
     counts = "SELECT (SELECT COUNT(*) FROM customers), (SELECT COUNT(*) FROM page_views)"
     assert _rows(file, counts) == [(15, 40)]
 
 
-def test_making_it_again_gives_the_same(file: Path) -> None:
-    """As in MySQL, the two tables are made again."""
+def test_recreating_it_gives_the_same_rows(file: Path) -> None:
+    """As in MySQL, the two tables are recreated."""
     create_database(file, SETUP_SQL)
     assert _rows(file, "SELECT COUNT(*) FROM page_views") == [(40,)]
 
@@ -113,8 +113,8 @@ def test_its_tables_refuse_what_mysqls_refuse(file: Path, statement: str) -> Non
         _rows(file, statement)
 
 
-def test_a_setup_file_that_breaks_in_the_middle_changes_nothing(file: Path, tmp_path: Path) -> None:
-    """The file is made in one transaction."""
+def test_a_setup_file_that_fails_midway_changes_nothing(file: Path, tmp_path: Path) -> None:
+    """The file is created in one transaction."""
     broken = tmp_path / "broken.sql"
     broken.write_text("DROP TABLE page_views; INSERT INTO no_such_table VALUES (1);")
     with pytest.raises(sqlite3.OperationalError, match="no_such_table"):
@@ -132,7 +132,7 @@ def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_makes_the_file_and_says_how_to_use_it(tmp_path: Path) -> None:
+def test_the_command_creates_the_file_and_explains_its_use(tmp_path: Path) -> None:
     """`python -m sandbox.database FILE` is for users of DB_ENGINE=sqlite."""
     file = tmp_path / "demo.db"
     done = _command(str(file))
@@ -141,8 +141,8 @@ def test_the_command_makes_the_file_and_says_how_to_use_it(tmp_path: Path) -> No
     assert _rows(file, "SELECT COUNT(*) FROM customers") == [(15,)]
 
 
-def test_a_file_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
-    """A folder that does not exist is said so, without a traceback."""
+def test_a_file_that_cannot_be_created_is_one_line(tmp_path: Path) -> None:
+    """A missing folder is reported without a traceback."""
     done = _command(str(tmp_path / "no" / "demo.db"))
     assert done.returncode == os.EX_CANTCREAT
     assert done.stderr.startswith("Cannot make ")

@@ -1,4 +1,4 @@
-"""Faults on demand: what the client sees, and whether the call took effect."""
+"""Faults on request: what the client sees, and whether the call took effect."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ api_fixture = sandbox_api.api_fixture
 
 
 def raw_update(api: Api) -> bytes:
-    """Return users/update as bytes, for tests that look at the connection itself."""
+    """Return users/update as bytes, for tests that inspect the connection itself."""
     body = b'{"email":"ada@example.com"}'
     head = (
         "POST /api/users/update HTTP/1.1\r\nHost: x\r\n"
@@ -29,7 +29,7 @@ def raw_update(api: Api) -> bytes:
 
 
 def fault(api: Api, kind: str, **options: Any) -> None:
-    """Let the next call fail."""
+    """Make the next call fail."""
     api.sandbox.faults([{"kind": kind, **options}])
 
 
@@ -48,7 +48,7 @@ def fault(api: Api, kind: str, **options: Any) -> None:
     ],
 )
 def test_a_status_comes_in_the_envelope_that_fits(api: Api, status: int, code: str) -> None:
-    """The call is not applied, and the next one is well again."""
+    """The call is not applied, and the next one succeeds."""
     fault(api, "status", status=status)
     answer = api.update()
     assert (answer.status_code, answer.json()["code"]) == (status, code)
@@ -84,7 +84,7 @@ def test_the_script_is_consumed_in_order(api: Api) -> None:
 
 
 def test_a_fault_can_be_meant_for_one_user(api: Api) -> None:
-    """The address is compared without case; bulk calls are not meant."""
+    """The email is compared without case; bulk calls are not affected."""
     fault(api, "status", status=503, email="Bob@Example.com")
     assert api.update().status_code == 200
     assert api.update_bulk("bob@example.com").status_code == 200
@@ -99,7 +99,7 @@ def test_reads_can_fail_too(api: Api) -> None:
 
 @pytest.mark.parametrize(("kind", "applied"), [("reset_before", False), ("reset_after", True)])
 def test_a_reset_is_a_tcp_reset(api: Api, kind: str, applied: bool) -> None:
-    """The client sees RST and no end of file, before or after the call took effect."""
+    """The client sees RST and not end of file, before or after the call took effect."""
     fault(api, kind)
     with api.connect() as connection:
         connection.sendall(raw_update(api))
@@ -119,7 +119,7 @@ def test_a_connection_can_be_closed_after_the_call(api: Api) -> None:
 
 @pytest.mark.parametrize("applied", [False, True])
 def test_a_call_can_hang(api: Api, applied: bool) -> None:
-    """There is never an answer; the server serves others meanwhile."""
+    """There is never an answer; the server serves other clients meanwhile."""
     fault(api, "hang", applied=applied)
     with pytest.raises(requests.ReadTimeout):
         api.session.post(f"{api.sandbox.url}/api/users/update", json={"email": EMAIL}, timeout=0.2)
@@ -128,7 +128,7 @@ def test_a_call_can_hang(api: Api, applied: bool) -> None:
 
 
 def test_an_answer_can_be_slow(api: Api) -> None:
-    """The answer is right, only late."""
+    """The answer is correct, only late."""
     fault(api, "slow", delay_seconds=0.2)
     started = time.monotonic()
     assert api.update().json()["code"] == "Success"
@@ -137,7 +137,7 @@ def test_an_answer_can_be_slow(api: Api) -> None:
 
 
 def test_an_answer_can_be_garbage(api: Api) -> None:
-    """200 application/json whose body is no JSON."""
+    """200 application/json whose body is not JSON."""
     fault(api, "garbage")
     answer = api.update()
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
@@ -147,7 +147,7 @@ def test_an_answer_can_be_garbage(api: Api) -> None:
 
 @pytest.mark.parametrize(("given", "status"), [({}, 200), ({"status": 502}, 502)])
 def test_an_answer_can_be_html(api: Api, given: dict[str, int], status: int) -> None:
-    """A page as proxies send it, with 200 or another status."""
+    """A page like a proxy's, with 200 or another status."""
     fault(api, "html", **given)
     answer = api.update()
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "text/html")
@@ -172,7 +172,7 @@ def test_a_200_can_carry_another_code(api: Api) -> None:
 
 
 def test_an_answer_can_echo_the_secrets(api: Api) -> None:
-    """So that a client can prove that it masks them."""
+    """With it a client can prove that it masks them."""
     fault(api, "echo_secrets")
     answer = api.post("users/update", {"email": EMAIL}, headers={"Authorization": "Bearer abc"})
     assert answer.status_code == 400
@@ -181,7 +181,7 @@ def test_an_answer_can_echo_the_secrets(api: Api) -> None:
 
 
 def test_a_refused_call_uses_up_no_fault(api: Api) -> None:
-    """Keys and limits come first."""
+    """Keys and limits are checked first."""
     fault(api, "status", status=503)
     assert api.post("users/update", {}, headers={"Api-Key": "wrong"}).status_code == 401
     assert api.update().status_code == 503
@@ -202,7 +202,7 @@ def test_random_faults_follow_their_seed(api: Api) -> None:
 
 
 def test_random_faults_spare_reads(api: Api) -> None:
-    """Rates are for write calls."""
+    """Rates apply to write calls only."""
     api.sandbox.rates({"status:500": 1.0})
     assert api.get("users/getFields").status_code == 200
     assert api.update().status_code == 500
@@ -222,7 +222,7 @@ def test_random_faults_spare_reads(api: Api) -> None:
     ],
 )
 def test_a_fault_that_does_not_exist_is_refused(api: Api, content: object) -> None:
-    """A typing error must not pass for a fault that never fires."""
+    """A typo must not look like a fault that never occurs."""
     answer = requests.post(f"{api.sandbox.url}/_sandbox/faults", json=content, timeout=30)
     assert (answer.status_code, answer.json()["code"]) == (400, "BadParams")
     assert api.update().status_code == 200

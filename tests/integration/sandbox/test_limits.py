@@ -20,7 +20,7 @@ from tests.support.sandbox_api import EMAIL
 if TYPE_CHECKING:
     from tests.support.sandbox_api import Api
 
-# A thousandth of the published limits: one call, and no second one as long as a test takes.
+# A thousandth of the published limits: one call, and no second one for the length of a test.
 SCARCE = 0.001
 
 running_sandbox_fixture = sandbox_api.running_sandbox_fixture
@@ -34,8 +34,8 @@ def test_a_steady_caller_is_never_refused() -> None:
     assert [bucket.take(now) for now in times] == [0.0] * 100
 
 
-def test_two_calls_at_once_are_a_burst() -> None:
-    """The second is refused and told when there would be room."""
+def test_two_simultaneous_calls_are_a_burst() -> None:
+    """The second is rejected and told when to retry."""
     bucket = TokenBucket(5, burst_seconds=0.1)
     assert bucket.take(10.0) == 0.0
     assert bucket.take(10.0) == pytest.approx(0.1)
@@ -46,7 +46,7 @@ def test_two_calls_at_once_are_a_burst() -> None:
 def test_no_more_calls_pass_than_rate_and_burst_allow(
     rate: float, burst_seconds: float, gaps: list[float]
 ) -> None:
-    """Over any time, at most rate times that time, the burst, and one."""
+    """Over any period, at most the rate times the period, plus the burst, plus one."""
     bucket, now, passed = TokenBucket(rate, burst_seconds), 100.0, 0
     for gap in gaps:
         now += gap
@@ -60,8 +60,8 @@ def test_a_scale_of_zero_switches_limits_off() -> None:
     assert [limits.seconds_to_wait("x", 1.0) for _ in range(5)] == [0.0] * 5
 
 
-def test_each_endpoint_has_a_limit_of_its_own(api: Api) -> None:
-    """users/bulkUpdate at its limit leaves events/trackBulk alone."""
+def test_each_endpoint_has_a_separate_limit(api: Api) -> None:
+    """users/bulkUpdate at its limit does not affect events/trackBulk."""
     api.update()
     api.sandbox.configure(limits=SCARCE)
     assert [api.update_bulk(EMAIL).status_code for _ in range(2)] == [200, 429]
@@ -70,7 +70,7 @@ def test_each_endpoint_has_a_limit_of_its_own(api: Api) -> None:
 
 
 def test_a_refusal_is_the_recorded_one(api: Api) -> None:
-    """Without options neither header nor params say when to come back."""
+    """By default neither header nor params say when to retry."""
     api.sandbox.configure(limits=SCARCE)
     answer = [api.get("users/getFields") for _ in range(2)][1]
     assert answer.status_code == 429
@@ -84,7 +84,7 @@ def test_a_refusal_is_the_recorded_one(api: Api) -> None:
 
 def test_a_refusal_can_say_when_to_come_back(api: Api) -> None:
     """Retry-After and rateLimitReset are whole seconds, never too early."""
-    # Three calls a second, made a hundred times as few: the next one is due after 33.3 s.
+    # Three calls a second, reduced a hundredfold: the next one is due after 33.3 s.
     api.sandbox.configure(limits=0.01, burst_seconds=0, retry_after=True, rate_limit_reset=True)
     answer = [api.get("users/getFields") for _ in range(2)][1]
     seconds = int(answer.headers["Retry-After"])
@@ -97,7 +97,7 @@ def test_a_refusal_can_say_when_to_come_back(api: Api) -> None:
 
 
 def test_the_time_to_come_back_is_rounded_up() -> None:
-    """Whoever comes when told is not refused again."""
+    """A client that retries at that time is not rejected again."""
     options = SandboxOptions(limits=1, retry_after=True, rate_limit_reset=True)
     answer = rate_limited(options, Endpoint.USERS_FIELDS, 1.2)
     assert answer.headers == (("Retry-After", "2"),)
@@ -111,7 +111,7 @@ def test_limits_can_be_switched_off(api: Api) -> None:
 
 
 def test_latency_delays_every_answer_and_blocks_none(api: Api) -> None:
-    """Calls wait beside each other, not behind each other."""
+    """Calls wait in parallel, not one behind the other."""
     api.sandbox.configure(latency=1)
     started = time.monotonic()
     with ThreadPoolExecutor(10) as pool:

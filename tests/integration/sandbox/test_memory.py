@@ -1,4 +1,4 @@
-"""The sandbox's memory: small for each user, and not at the mercy of a client."""
+"""The sandbox's memory: small per user, and not under a client's control."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEGABYTE = 1_000_000
 
 @pytest.fixture(name="api")
 def api_fixture() -> Iterator[Api]:
-    """A server of the test's own: peak memory never falls again."""
+    """A server private to the test: peak memory never decreases."""
     with SandboxProcess() as sandbox:
         api = Api(sandbox)
         with api.session:
@@ -28,13 +28,13 @@ def api_fixture() -> Iterator[Api]:
 
 
 def peak(api: Api) -> int:
-    """Return the most memory that the server had so far."""
+    """Return the server's peak memory so far."""
     bytes_at_peak: int = api.sandbox.stats()["peak_memory_bytes"]
     return bytes_at_peak
 
 
 def test_a_user_and_an_event_take_about_a_kilobyte(api: Api) -> None:
-    """So that a million of both fit in well under 2 GB."""
+    """A million of both must fit in well under 2 GB."""
     api.update_bulk(*(f"first{n}@example.com" for n in range(1_000)))
     before, count = peak(api), 30_000
     for start in range(0, count, 1_000):
@@ -53,7 +53,7 @@ def test_a_user_and_an_event_take_about_a_kilobyte(api: Api) -> None:
 
 
 def test_a_body_that_is_too_large_is_not_kept(api: Api) -> None:
-    """It is counted to its end and thrown away."""
+    """Its length is counted, its bytes are discarded."""
     before = peak(api)
     body = b"x" * 60 * MEGABYTE
     assert api.post("users/bulkUpdate", data=body).status_code == 413
@@ -61,7 +61,7 @@ def test_a_body_that_is_too_large_is_not_kept(api: Api) -> None:
 
 
 def test_a_long_state_waits_for_a_slow_reader(api: Api) -> None:
-    """It is sent no faster than it is read, and whole; one who leaves disturbs no user."""
+    """It is sent no faster than it is read; a client that disconnects affects no other."""
     text = {"text": "x" * 3_000}
     for batch in range(20):
         emails = [f"user{n}.{batch}@example.com" for n in range(1_000)]

@@ -36,7 +36,7 @@ api_fixture = sandbox_api.api_fixture
 def test_an_address_misbehaves_in_single_calls(
     api: Api, name: str, profile: tuple[int, str], event: tuple[int, str]
 ) -> None:
-    """The beginning of the address decides what both calls answer."""
+    """The start of the address decides the answer to both calls."""
     email = f"{name}.user@example.com"
     first, second = api.update(email), api.track(email, id="x")
     assert (first.status_code, first.json()["code"]) == profile
@@ -59,7 +59,7 @@ def test_an_address_misbehaves_in_single_calls(
 def test_an_address_misbehaves_in_bulk_calls(
     api: Api, name: str, profile_list: str | None, event_list: str | None
 ) -> None:
-    """The address stands in the list of its reason; the others are applied."""
+    """The address is in the list for its reason; the others are applied."""
     email = f"{name}.user@example.com"
     for answer, expected in (
         (api.update_bulk(EMAIL, email), profile_list),
@@ -86,7 +86,7 @@ def test_an_address_refuses_a_whole_bulk_call(api: Api, name: str, status: int, 
 
 
 def test_a_disallowed_event_hides_behind_a_200(api: Api) -> None:
-    """Only the message tells that the event was not stored."""
+    """Only the message shows that the event was not stored."""
     api.update("disallowedevent@example.com")
     answer = api.track("disallowedevent@example.com")
     assert (answer.status_code, answer.json()["code"]) == (200, "Success")
@@ -96,5 +96,5 @@ def test_a_disallowed_event_hides_behind_a_200(api: Api) -> None:
 
 @pytest.mark.parametrize("email", [EMAIL, "not-forgotten@example.com"])
 def test_other_addresses_behave(email: str) -> None:
-    """Only the beginning of the local part counts."""
+    """Only the start of the local part counts."""
     assert misbehaviour_of(email) is None

@@ -1,4 +1,4 @@
-"""A MySQL server of one's own."""
+"""A private MySQL server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.mysql_server import missing, private_server
 def test_a_server_whose_port_was_taken_meanwhile_starts_on_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A free port is anybody's until the server listens on it."""
+    """Another program may take a free port before the server listens on it."""
     with socket.socket() as someone:
         someone.bind(("127.0.0.1", 0))
         taken, free = someone.getsockname()[1], private_mysql.free_port()
@@ -26,7 +26,7 @@ def test_a_server_whose_port_was_taken_meanwhile_starts_on_another(
 
 
 def test_a_server_that_finds_no_port_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After three ports it is something else than bad luck."""
+    """Three taken ports are not a coincidence."""
     if private_mysql.find_server() is None:
         missing(private_mysql.NONE_INSTALLED)
     with socket.socket() as someone:

@@ -28,7 +28,7 @@ READY = "Iterable sandbox listening on http://127.0.0.1:"
 
 
 def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
+    """Run the command line until it ends."""
     command = [sys.executable, "-m", "sandbox", *arguments]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=20, check=False
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def is_listening(url: str) -> bool:
-    """Tell whether someone answers."""
+    """Return whether a server answers."""
     address = urlsplit(url)
     try:
         socket.create_connection((address.hostname or "", address.port or 0), timeout=1).close()
@@ -67,7 +67,7 @@ def test_options_reach_the_server() -> None:
 
 
 def test_every_option_survives_the_command_line() -> None:
-    """What is said as arguments is what was meant, to the last field."""
+    """Every field of the options is unchanged after conversion to arguments and back."""
     options = SandboxOptions(
         api_key="another-key",
         jwt_secret="s" * 32,
@@ -90,8 +90,8 @@ def test_every_option_survives_the_command_line() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_at_once_and_quietly(number: signal.Signals) -> None:
-    """Exit code 0 and no traceback, even with a connection open and a call that hangs."""
+def test_a_signal_ends_it_immediately_and_quietly(number: signal.Signals) -> None:
+    """Exit code 0 and no traceback, even with an open connection and a hanging call."""
     process = subprocess.Popen(
         [sys.executable, "-m", "sandbox", "--port=0"],
         cwd=ROOT,
@@ -112,7 +112,7 @@ def test_a_signal_ends_it_at_once_and_quietly(number: signal.Signals) -> None:
 
 
 def test_it_ends_with_the_program_that_started_it() -> None:
-    """Even if that is killed and cannot tidy up."""
+    """Even if that is killed and cannot clean up."""
     program = (
         "import time; from sandbox import SandboxProcess; "
         "s = SandboxProcess(); s.start(); print(s.url, flush=True); time.sleep(60)"
@@ -131,7 +131,7 @@ def test_it_ends_with_the_program_that_started_it() -> None:
 
 
 def test_it_can_be_stopped_twice() -> None:
-    """The first stop gives the exit code, the second nothing."""
+    """The first stop returns the exit code, the second nothing."""
     sandbox = SandboxProcess()
     sandbox.start()
     assert sandbox.pid
@@ -142,7 +142,7 @@ def test_it_can_be_stopped_twice() -> None:
 
 
 def test_one_that_does_not_answer_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stopped process cannot react; it must not outlive the test run."""
+    """A suspended process cannot react; it must not outlive the test run."""
     monkeypatch.setattr("sandbox.process._STOP_SECONDS", 0.1)
     sandbox = SandboxProcess()
     sandbox.start()
@@ -177,7 +177,7 @@ def test_a_wrong_option_is_explained(argument: str, message: str) -> None:
 
 
 def test_the_help_explains_everything() -> None:
-    """Examples, addresses, faults and paths stand in --help."""
+    """--help contains examples, addresses, faults and paths."""
     result = run(["--help"])
     assert result.returncode == 0
     named = [*(m.prefix for m in MISBEHAVIOURS), *FAULT_KINDS, "examples:", "/_sandbox/state"]

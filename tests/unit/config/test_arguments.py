@@ -1,4 +1,4 @@
-"""The command line: what can be asked for, and what is refused."""
+"""The command line: what can be requested, and what is rejected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def help_text(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("arguments", "asked"),
+    ("arguments", "requested"),
     [
         ([], {}),
         (["--demo"], {"demo": True}),
@@ -67,9 +67,9 @@ def help_text(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (["--demo", "--dry-run", "--limit=1"], {"demo": True, "dry_run": True, "limit": 1}),
     ],
 )
-def test_each_option_asks_for_one_thing(arguments: list[str], asked: dict[str, object]) -> None:
-    """What is not asked for stays as it is."""
-    assert asdict(parse_arguments(arguments)) == NOTHING_ASKED | asked
+def test_each_option_changes_one_thing(arguments: list[str], requested: dict[str, object]) -> None:
+    """All other options keep their defaults."""
+    assert asdict(parse_arguments(arguments)) == NOTHING_ASKED | requested
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_each_option_asks_for_one_thing(arguments: list[str], asked: dict[str, o
 def test_a_wrong_command_line_says_what_is_wrong_and_exits_with_2(
     capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
 ) -> None:
-    """On stderr, below the usage; a shortened option is wrong, for it may mean another."""
+    """On stderr, below the usage; an abbreviated option is an error, as it may be ambiguous."""
     with pytest.raises(SystemExit) as caught:
         parse_arguments(arguments)
     printed = capsys.readouterr()
@@ -120,13 +120,13 @@ def test_a_wrong_command_line_says_what_is_wrong_and_exits_with_2(
         (["--quiet"], {"LOG_LEVEL": "WARNING"}),
     ],
 )
-def test_options_go_before_settings(arguments: list[str], overrides: dict[str, str]) -> None:
-    """What is asked for becomes the setting's variable, as text; the rest is left alone."""
+def test_options_override_settings(arguments: list[str], overrides: dict[str, str]) -> None:
+    """An option overrides the setting's variable, as text; other variables are unchanged."""
     assert parse_arguments(arguments).overrides() == overrides
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
-    """`--version` and `pyproject.toml` name the same one."""
+    """`--version` and `pyproject.toml` have the same version."""
     with pytest.raises(SystemExit) as caught:
         parse_arguments(["--version"])
     assert caught.value.code == 0
@@ -136,14 +136,14 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_help_names_every_option(help_text: str) -> None:
-    """With a word on what each of them does."""
+    """With a short description of each."""
     options = {f"--{name.replace('_', '-')}" for name in NOTHING_ASKED} | {"--help", "--version"}
     entry = re.compile(r"^  (?:-h, )?(--[a-z-]+)(?: \S+)?\s{2,}[a-z]", re.MULTILINE)
     assert set(entry.findall(help_text)) == options
 
 
-def test_every_example_of_the_help_is_a_right_command_line(help_text: str) -> None:
-    """Examples are there to be copied."""
+def test_every_example_of_the_help_is_a_valid_command_line(help_text: str) -> None:
+    """Examples can be copied."""
     examples = re.findall(r"^  python main\.py(.*?) {2,}\S", help_text, re.MULTILINE)
     assert len(examples) >= 4
     for example in examples:
@@ -151,6 +151,6 @@ def test_every_example_of_the_help_is_a_right_command_line(help_text: str) -> No
 
 
 def test_help_explains_every_exit_code(help_text: str) -> None:
-    """Whoever writes the crontab finds them without the README."""
+    """They are needed for a crontab, without the README."""
     explained = help_text.partition("exit codes:")[2]
     assert {int(number) for number in re.findall(r"\b\d+\b", explained)} == set(ExitCode)

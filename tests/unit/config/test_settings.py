@@ -1,4 +1,4 @@
-"""Settings: where a value comes from, what is refused, and how it is said."""
+"""Settings: where a value comes from, what is rejected, and with which message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REQUIRED = {
 
 
 def refused(**changes: str) -> str:
-    """What is said about the required settings with these changes."""
+    """The message for the required settings with these changes."""
     with pytest.raises(ConfigurationError) as caught:
         load_settings({**REQUIRED, **changes})
     return str(caught.value)
@@ -45,10 +45,10 @@ HOSTS = "one or more hosts separated by commas, without a port (DB_PORT applies 
 
 
 class TestWhereAValueComesFrom:
-    """The environment goes first, then one file."""
+    """The environment takes precedence, then one file."""
 
-    def test_the_environment_goes_before_the_file(self, tmp_path: Path) -> None:
-        """A variable of the environment hides the file's; the others are the file's."""
+    def test_the_environment_overrides_the_file(self, tmp_path: Path) -> None:
+        """A variable of the environment hides the file's; the others come from the file."""
         file = tmp_path / ".env"
         file.write_text("DB_HOST=file\nDB_USER=file\n")
         assert read_variables({"DB_HOST": "environment"}, file) == {
@@ -59,7 +59,7 @@ class TestWhereAValueComesFrom:
     def test_an_empty_variable_of_the_environment_does_not_hide_the_file(
         self, tmp_path: Path
     ) -> None:
-        """An empty variable counts as not set, so the file's value stands."""
+        """An empty variable counts as not set, so the file's value is used."""
         file = tmp_path / ".env"
         file.write_text("DB_HOST=file\n")
         assert read_variables({"DB_HOST": ""}, file) == {"DB_HOST": "file"}
@@ -70,8 +70,10 @@ class TestWhereAValueComesFrom:
         file.write_text("DB_PASSWORD=file\n")
         assert read_variables({"DB_PASSWORD": ""}, file) == {"DB_PASSWORD": ""}
 
-    def test_the_working_directory_goes_before_the_program_directory(self, tmp_path: Path) -> None:
-        """The `.env` that is nearer to the user is the one that counts."""
+    def test_the_working_directory_takes_precedence_over_the_program_directory(
+        self, tmp_path: Path
+    ) -> None:
+        """The `.env` that is closer to the user takes precedence."""
         working, program = tmp_path / "working", tmp_path / "program"
         for folder in (working, program):
             folder.mkdir()
@@ -80,32 +82,32 @@ class TestWhereAValueComesFrom:
         (working / ".env").unlink()
         assert find_env_file(None, working, program) == program / ".env"
 
-    def test_no_env_file_is_no_error(self, tmp_path: Path) -> None:
-        """All can come from the environment."""
+    def test_a_missing_env_file_is_not_an_error(self, tmp_path: Path) -> None:
+        """All settings can come from the environment."""
         assert find_env_file(None, tmp_path, tmp_path) is None
         assert read_variables(REQUIRED, None) == REQUIRED
 
-    def test_a_named_file_goes_before_both_folders(self, tmp_path: Path) -> None:
+    def test_a_named_file_takes_precedence_over_both_folders(self, tmp_path: Path) -> None:
         """`--env-file` is the only file read when it is given."""
         (tmp_path / ".env").touch()
         named = tmp_path / "eu.env"
         named.touch()
         assert find_env_file(named, tmp_path, tmp_path) == named
 
-    def test_a_named_file_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+    def test_a_named_file_that_is_missing_is_refused(self, tmp_path: Path) -> None:
         """A mistyped `--env-file` must not lead to another project's settings."""
         with pytest.raises(
             ConfigurationError, match=r"^No such file: .*eu\.env \(named by --env-file\)$"
         ):
             find_env_file(tmp_path / "eu.env", tmp_path, tmp_path)
 
-    def test_other_variables_are_left_alone(self) -> None:
+    def test_other_variables_are_ignored(self) -> None:
         """Only the documented variables are read from an environment full of others."""
         assert read_variables({"HOME": "/root", "DB_NAME": "x"}, None) == {"DB_NAME": "x"}
 
 
 class TestEnvFile:
-    """What may stand in a `.env` file, and how it is understood."""
+    """The syntax of a `.env` file."""
 
     @pytest.mark.parametrize(
         ("line", "password"),
@@ -128,7 +130,7 @@ class TestEnvFile:
     def test_a_password_is_read_as_it_is_written(
         self, tmp_path: Path, line: str, password: str
     ) -> None:
-        """No character of a password is interpreted but quotes around it."""
+        """No character of a password is interpreted except quotes around it."""
         values = from_file(tmp_path / ".env", f"{line}\nDB_NAME=next\n")
         assert values == {"DB_PASSWORD": password, "DB_NAME": "next"}
 
@@ -141,20 +143,20 @@ class TestEnvFile:
         assert from_file(tmp_path / ".env", "DB_PASSWORD\n") == {}
 
     def test_a_file_that_is_not_utf_8_is_refused_in_one_line(self, tmp_path: Path) -> None:
-        """The message names the file and what is wrong with it, not what it holds."""
+        """The message names the file and the problem, not the content."""
         with pytest.raises(ConfigurationError, match=r"^Cannot read .*\.env: 'utf-8' codec") as it:
             from_file(tmp_path / ".env", "DB_PASSWORD=geheimes-ä".encode("latin-1"))
         assert "geheim" not in str(it.value)
 
     @pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="needs Linux's /proc")
     def test_a_file_that_cannot_be_read_is_refused_in_one_line(self) -> None:
-        """An error of the file system becomes the one line that names the file."""
+        """An error of the file system becomes a line that names the file."""
         with pytest.raises(ConfigurationError, match=r"^Cannot read /proc/self/mem: "):
             read_variables({}, Path("/proc/self/mem"))
 
 
 class TestWhatIsRequired:
-    """Everything that is missing is named at once."""
+    """All missing settings are named together."""
 
     def test_all_missing_variables_are_named_in_one_line(self) -> None:
         """The documented line, in the order of `.env.example`."""
@@ -166,8 +168,8 @@ class TestWhatIsRequired:
         )
 
     @pytest.mark.parametrize("name", REQUIRED)
-    def test_each_required_variable_is_missed(self, name: str) -> None:
-        """Each of them is missed on its own."""
+    def test_each_required_variable_is_reported_when_missing(self, name: str) -> None:
+        """Each of them is required."""
         rest = {key: value for key, value in REQUIRED.items() if key != name}
         with pytest.raises(ConfigurationError) as caught:
             load_settings(rest)
@@ -175,7 +177,7 @@ class TestWhatIsRequired:
 
     @pytest.mark.parametrize("word", ["true", "True", "1", "yes", "on", "t", "Y"])
     def test_the_jwt_secret_is_required_with_jwt(self, word: str) -> None:
-        """However JWT is turned on, its secret is needed."""
+        """However JWT is turned on, its secret is required."""
         message = "Missing required environment variables: ITERABLE_JWT_SECRET"
         assert refused(USE_JWT_AUTH=word) == message
         settings = load_settings({**REQUIRED, "USE_JWT_AUTH": word, "ITERABLE_JWT_SECRET": "s"})
@@ -187,7 +189,7 @@ class TestWhatIsRequired:
         assert load_settings({**REQUIRED, "USE_JWT_AUTH": word}).authentication == "API Key"
 
     def test_sqlite_needs_no_server(self) -> None:
-        """With `DB_ENGINE=sqlite` the name of a file is enough."""
+        """With `DB_ENGINE=sqlite` the name of a file is sufficient."""
         values = {"DB_ENGINE": "SQLite", "DB_NAME": "x.db", "ITERABLE_API_KEY": "k"}
         settings = load_settings(values)
         assert (settings.db_engine, settings.db_name, settings.db_host) == ("sqlite", "x.db", ())
@@ -199,17 +201,17 @@ class TestWhatIsRequired:
 
     @pytest.mark.parametrize("name", sorted(set(REQUIRED) - {"DB_PASSWORD"}))
     def test_any_other_empty_variable_counts_as_not_set(self, name: str) -> None:
-        """An empty value, or one of spaces, is as good as none."""
+        """An empty value, or one of spaces, counts as missing."""
         values = read_variables({**REQUIRED, name: "  "}, None)
         with pytest.raises(ConfigurationError, match=f"^Missing .*: {name}$"):
             load_settings(values)
 
 
 class TestValues:
-    """How values are typed, and what is said of one that does not parse."""
+    """How values are typed, and the message for one that cannot be parsed."""
 
     def test_everything_is_typed(self) -> None:
-        """Text becomes numbers, paths, names of hosts; case does not matter in names."""
+        """Text becomes numbers, paths, host names; case does not matter in names."""
         settings = load_settings(
             {
                 **REQUIRED,
@@ -244,8 +246,8 @@ class TestValues:
         assert load_settings({**REQUIRED, "DB_HOST": text}).db_host == hosts
 
     @pytest.mark.parametrize("name", ["ITERABLE_JWT_SECRET", "DB_PASSWORD", "OUTPUT_DIR"])
-    def test_what_is_no_text_is_refused_and_not_shown(self, name: str) -> None:
-        """Bytes that are no UTF-8 would end a run in its middle."""
+    def test_bytes_that_are_not_text_are_refused_and_not_shown(self, name: str) -> None:
+        """Bytes that are not valid UTF-8 would end a run midway."""
         assert refused(**{name: "caf\udce9"}) == f"Not valid UTF-8: {name}"
 
     @pytest.mark.parametrize(
@@ -283,10 +285,10 @@ class TestValues:
             ("MAX_ATTEMPTS", "three", "a whole number from 1 to 20"),
         ],
     )
-    def test_a_value_that_does_not_parse_is_named_with_what_was_expected(
+    def test_an_invalid_value_is_named_with_the_expected_one(
         self, name: str, value: str, expected: str
     ) -> None:
-        """Variable, value and expectation stand in one line."""
+        """Variable, value and expectation are in one line."""
         assert refused(**{name: value}) == f"{name} is {value!r}, expected {expected}"
 
     @pytest.mark.parametrize(
@@ -308,14 +310,14 @@ class TestValues:
             ("MAX_ATTEMPTS", "20"),
         ],
     )
-    def test_a_value_at_its_bounds_is_taken(self, name: str, value: str) -> None:
-        """What an error says was expected is what is taken."""
+    def test_a_value_at_its_bounds_is_accepted(self, name: str, value: str) -> None:
+        """The bounds named in an error are accepted."""
         given = getattr(load_settings({**REQUIRED, name: value}), name.lower())
         shown = given.get_secret_value() if isinstance(given, SecretStr) else given
         assert shown == type(shown)(value)
 
-    def test_all_values_that_do_not_parse_are_named_in_one_line(self) -> None:
-        """No user mends them one run after the other."""
+    def test_all_invalid_values_are_named_in_one_line(self) -> None:
+        """They need not be fixed one run at a time."""
         message = refused(MAX_WORKERS="many", DB_PORT="none")
         assert re.findall(r"([A-Z_]+) is '(\w+)'", message) == [
             ("DB_PORT", "none"),
@@ -324,7 +326,7 @@ class TestValues:
         assert "\n" not in message
 
     @pytest.mark.parametrize("key", ["two words", "line\nbreak", "schlüssel", "tab\there"])
-    def test_a_key_that_no_header_can_carry_is_refused_unseen(self, key: str) -> None:
+    def test_a_key_that_no_header_can_contain_is_refused_and_not_shown(self, key: str) -> None:
         """The message names the variable; a secret's value is never shown."""
         message = refused(ITERABLE_API_KEY=key)
         assert message.startswith("ITERABLE_API_KEY is a value that is not shown, expected")
@@ -332,14 +334,14 @@ class TestValues:
         assert repr(key)[1:-1] not in message
 
     def test_settings_cannot_be_changed(self) -> None:
-        """They are read once; no user turns a knob in the middle of a run."""
+        """They are read once; nothing changes them during a run."""
         settings = load_settings(REQUIRED)
         with pytest.raises(ValidationError):
             setattr(settings, "db_port", 1)  # noqa: B010  mypy knows that it is frozen
 
 
 class TestBaseUrl:
-    """Only an origin, and plain http to this machine only."""
+    """Only an origin, and plain http only to this machine."""
 
     @pytest.mark.parametrize(
         ("given", "used"),
@@ -353,8 +355,8 @@ class TestBaseUrl:
             ("http://[::1]:8080", "http://[::1]:8080"),
         ],
     )
-    def test_an_origin_is_taken(self, given: str, used: str) -> None:
-        """TLS anywhere, http to loopback; a slash at the end is cut off."""
+    def test_an_origin_is_accepted(self, given: str, used: str) -> None:
+        """TLS anywhere, http to loopback; a trailing slash is removed."""
         settings = load_settings({**REQUIRED, "ITERABLE_API_BASE_URL": given})
         assert settings.iterable_api_base_url == used
 
@@ -383,13 +385,13 @@ class TestBaseUrl:
         ],
     )
     def test_what_is_not_an_origin_is_refused(self, url: str) -> None:
-        """A path would be sent twice, a query to no user, plain http in the open."""
+        """A path would be sent twice, a query is unused, plain http is not encrypted."""
         message = refused(ITERABLE_API_BASE_URL=url)
         assert message.startswith(f"ITERABLE_API_BASE_URL is {url!r}, expected an https address")
 
     @pytest.mark.parametrize("login", ["user:geheim", ":geheim", "geheim", ""])
-    def test_an_address_with_a_login_is_refused_unseen(self, login: str) -> None:
-        """What stands before an @ may be a password."""
+    def test_an_address_with_a_login_is_refused_and_not_shown(self, login: str) -> None:
+        """The part before an @ may be a password."""
         message = refused(ITERABLE_API_BASE_URL=f"https://{login}@api.iterable.com")
         assert "a value that is not shown" in message
         assert "geheim" not in message
@@ -400,26 +402,26 @@ class TestConnectionLimit:
 
     @pytest.mark.parametrize(("given", "limit"), [("auto", 64), ("AUTO", 64), ("7", 7)])
     def test_it_is_the_largest_number_of_workers(self, given: str, limit: int) -> None:
-        """It is asked for before the number of users is known."""
+        """It is needed before the number of users is known."""
         assert load_settings({**REQUIRED, "MAX_WORKERS": given}).connection_limit == limit
 
 
 class TestSecrets:
-    """Secrets are known to the mask and to no user else."""
+    """Only the mask knows the secrets."""
 
     def test_no_repr_shows_a_secret(self) -> None:
-        """Settings may stand in a log or a traceback."""
+        """Settings may appear in a log or a traceback."""
         values = {name: f"geheim-{name}" for name in SECRET_VARIABLES}
         settings = load_settings({**REQUIRED, **values})
         assert "geheim" not in f"{settings!r} {settings} {settings.model_dump()}"
 
-    def test_the_mask_is_told_all_secrets(self) -> None:
-        """Whatever is secret by its variable's name is in `secrets()`."""
+    def test_the_mask_knows_all_secrets(self) -> None:
+        """Every variable whose name marks it as secret is in `secrets()`."""
         values = {name: f"geheim-{name}" for name in SECRET_VARIABLES}
         assert set(load_settings({**REQUIRED, **values}).secrets()) == set(values.values())
 
     def test_a_secret_in_the_wrong_variable_is_not_shown(self) -> None:
-        """A key pasted into an address stays unseen when the address is refused."""
+        """A key pasted into an address is not shown when the address is rejected."""
         key = REQUIRED["ITERABLE_API_KEY"]
         message = refused(ITERABLE_API_BASE_URL=f"https://api.iterable.com?api_key={key}")
         assert message.startswith("ITERABLE_API_BASE_URL is ")
@@ -427,14 +429,14 @@ class TestSecrets:
 
 
 class TestEnvExample:
-    """`.env.example` and `Settings` say the same."""
+    """`.env.example` and `Settings` agree."""
 
     def test_it_lists_exactly_the_settings(self) -> None:
-        """Neither knows a variable that the other does not."""
+        """Both have the same variables."""
         assert sorted(dotenv_values(EXAMPLE)) == sorted(VARIABLES)
 
     def test_each_variable_has_a_comment(self) -> None:
-        """The line above each variable explains it; a heading does not."""
+        """The line above each variable explains it; a heading does not count."""
         lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
         bare = [
             line.partition("=")[0]
@@ -444,7 +446,7 @@ class TestEnvExample:
         assert bare == []
 
     def test_it_loads_and_shows_the_defaults(self) -> None:
-        """A copy of it is a whole configuration; optional values are the defaults."""
+        """A copy of it is a complete configuration; optional values are the defaults."""
         settings = load_settings(read_variables({}, EXAMPLE))
         defaults = {name: field.get_default() for name, field in Settings.model_fields.items()}
         optional = {name.lower() for name in VARIABLES} - {name.lower() for name in REQUIRED}

@@ -1,4 +1,4 @@
-"""An expected failure knows the program's exit code."""
+"""An expected failure has the program's exit code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_expected_failure_is_one_line_and_its_exit_code(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whichever it is, and wherever it comes from."""
+    """Whichever it is, and wherever it is raised."""
 
     def fail(*_: object) -> None:
         raise kind("what to do")
@@ -52,7 +52,7 @@ def test_an_expected_failure_is_one_line_and_its_exit_code(
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
-    """Each direct descendant with its exit code."""
+    """Each direct subclass with its exit code."""
     drawn = re.findall(r"── (\w+) +(\d+)  ([\w.]+): ", errors.__doc__ or "")
     kinds = [
         (kind.__name__, str(int(kind.exit_code)), kind.__module__.removeprefix("integration."))
@@ -62,5 +62,5 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
 
 
 def descendants() -> list[type[AppError]]:
-    """The errors that derive from the root, without those that derive from them."""
+    """The direct subclasses of the root error."""
     return AppError.__subclasses__()

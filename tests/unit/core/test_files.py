@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and private."""
+"""Files that are complete or absent, and private."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def file_size_limit(largest_bytes: int) -> Iterator[None]:
-    """What a full disk is to this process: no file can grow beyond this size."""
+    """Simulate a full disk: no file of this process can grow beyond this size."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, hard))
     try:
@@ -40,7 +40,7 @@ def file_size_limit(largest_bytes: int) -> Iterator[None]:
 
 @pytest.fixture(params=[0o000, 0o022, 0o077])
 def umask(request: pytest.FixtureRequest) -> Iterator[int]:
-    """The usual umasks, and the most careless."""
+    """The usual umasks, and the most permissive."""
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -52,7 +52,7 @@ def mode_of(path: Path) -> int:
 
 
 def write_half_and_raise(file: TextIO, failure: type[BaseException]) -> None:
-    """What a writer does whose rows break off."""
+    """A writer whose rows end with an error."""
     file.write("half")
     raise failure
 
@@ -61,7 +61,7 @@ class TestAtomicWrite:
     """A file gets its name when it is whole."""
 
     def test_the_name_appears_when_the_file_is_whole(self, tmp_path: Path) -> None:
-        """A reader never sees half a file under the final name."""
+        """A reader never sees a partial file under the final name."""
         path = tmp_path / "list.csv"
         with atomic_write(path) as file:
             file.write("half")
@@ -71,21 +71,21 @@ class TestAtomicWrite:
         assert [entry.name for entry in tmp_path.iterdir()] == ["list.csv"]
 
     def test_text_is_utf_8_and_newlines_stay(self, tmp_path: Path) -> None:
-        """CSV has CRLF, JSON has LF, everywhere."""
+        """CSV has CRLF, JSON has LF, on every platform."""
         path = tmp_path / "list.csv"
         with atomic_write(path) as file:
             file.write("ä🙂\r\nb\n")
         assert path.read_bytes() == "ä🙂\r\nb\n".encode()
 
     def test_only_the_owner_can_read_it_from_the_start(self, tmp_path: Path, umask: int) -> None:
-        """Files hold personal data: mode 0600, also while they are written."""
+        """Files contain personal data: mode 0600, even while they are written."""
         path = tmp_path / "list.csv"
         with atomic_write(path):
             assert mode_of(tmp_path / "list.csv.part") == 0o600
         assert mode_of(path) == 0o600
 
     def test_a_part_left_by_others_does_not_make_it_readable(self, tmp_path: Path) -> None:
-        """The mode is that of the new file, whatever lay there before."""
+        """The mode is that of the new file, whatever existed before."""
         left = tmp_path / "list.csv.part"
         left.write_text("left by a process that was killed")
         left.chmod(0o644)
@@ -95,7 +95,7 @@ class TestAtomicWrite:
         assert (tmp_path / "list.csv").read_text() == "new"
 
     def test_a_part_that_is_a_link_is_not_followed(self, tmp_path: Path) -> None:
-        """In a folder that others may write to, a link must not lead to another file."""
+        """In a folder where others may write, a link must not lead to another file."""
         victim = tmp_path / "victim"
         victim.write_text("precious")
         (tmp_path / "list.csv.part").symlink_to(victim)
@@ -108,7 +108,7 @@ class TestAtomicWrite:
     def test_a_failure_leaves_the_old_file_and_no_part(
         self, tmp_path: Path, failure: type[BaseException]
     ) -> None:
-        """Nothing half-written stays, not even after Ctrl-C, and the failure is not hidden."""
+        """No partial file stays, even after Ctrl-C, and the failure is raised."""
         path = tmp_path / "list.csv"
         path.write_text("old")
         with pytest.raises(failure), atomic_write(path) as file:
@@ -125,7 +125,7 @@ class TestAtomicWrite:
         assert str(caught.value) == f"Cannot write {path}: {os.strerror(errno.EFBIG)}"
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_folder_that_is_not_there_is_one_line(self, tmp_path: Path) -> None:
+    def test_a_missing_folder_is_one_line(self, tmp_path: Path) -> None:
         """The line names the file and the reason."""
         path = tmp_path / "nowhere" / "list.csv"
         message = f"^Cannot write {path}: No such file or directory$"
@@ -133,7 +133,7 @@ class TestAtomicWrite:
             pytest.fail("the block must not be entered")
 
     def test_a_name_that_is_taken_by_a_folder_is_one_line(self, tmp_path: Path) -> None:
-        """The rename fails last, and leaves nothing either."""
+        """The rename fails last, and leaves nothing behind either."""
         path = tmp_path / "list.csv"
         path.mkdir()
         with pytest.raises(FileError, match=r"Is a directory$"), atomic_write(path) as file:
@@ -142,17 +142,17 @@ class TestAtomicWrite:
 
 
 class TestMakeWritableFolder:
-    """Found before the first call, where possible."""
+    """Detected before the first call, where possible."""
 
-    def test_it_is_made_with_its_parents_and_left_empty(self, tmp_path: Path) -> None:
-        """The probe vanishes; a second time is no error."""
+    def test_it_is_created_with_its_parents_and_left_empty(self, tmp_path: Path) -> None:
+        """The probe is deleted; calling it twice is not an error."""
         folder = tmp_path / "a" / "b"
         ensure_writable_folder(folder)
         ensure_writable_folder(folder)
         assert list(folder.iterdir()) == []
 
     def test_a_file_in_its_place_is_one_line(self, tmp_path: Path) -> None:
-        """The line says which setting to mend."""
+        """The line says which setting to fix."""
         folder = tmp_path / "taken"
         folder.touch()
         with pytest.raises(FileError) as caught:
@@ -163,18 +163,18 @@ class TestMakeWritableFolder:
 
     @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
     def test_a_folder_that_takes_no_files_is_refused(self) -> None:
-        """That a folder is there is not enough."""
+        """An existing folder is not sufficient."""
         with pytest.raises(FileError, match=r"^Cannot write in the folder /proc: .*OUTPUT_DIR$"):
             ensure_writable_folder(Path("/proc"))
 
     def test_a_full_disk_is_refused(self, tmp_path: Path) -> None:
-        """A file can be made on a full disk, but nothing be written into it."""
+        """On a full disk a file can be created, but nothing can be written to it."""
         with file_size_limit(0), pytest.raises(FileError, match="File too large; check OUTPUT"):
             ensure_writable_folder(tmp_path)
 
 
 class PatientClock:
-    """A clock that only sleeping moves; a sleep may end a little early."""
+    """A clock that only sleeping advances; a sleep may end a little early."""
 
     def __init__(self, start: datetime) -> None:
         self.now = start
@@ -189,8 +189,8 @@ class PatientClock:
         self.now += timedelta(seconds=max(seconds - 0.001, 0.001))
 
 
-class TestClaimedStamp:
-    """Two runs in one second do not take each other's names."""
+class TestReserveTimestamp:
+    """Two runs in one second do not use the same names."""
 
     NAMES = ("a_{}.csv", "b_{}.json")
     START = datetime(2026, 12, 31, 23, 59, 59, 250_000)  # noqa: DTZ001  local time
@@ -230,8 +230,10 @@ class TestClaimedStamp:
                 assert first < second == f"{clock():%Y%m%d_%H%M%S}"
         assert list(tmp_path.iterdir()) == []
 
-    def test_it_is_not_waited_for_without_end(self, tmp_path: Path, clock: PatientClock) -> None:
-        """A clock that was set back finds the names of an hour taken: one line says so."""
+    def test_the_wait_for_a_free_timestamp_is_limited(
+        self, tmp_path: Path, clock: PatientClock
+    ) -> None:
+        """After the clock was set back, the names of an hour may be taken: one line says so."""
         for number in range(3_600):
             moment = self.START + timedelta(seconds=number)
             (tmp_path / f"a_{moment:%Y%m%d_%H%M%S}.csv").touch()
@@ -252,10 +254,10 @@ class TestClaimedStamp:
 class TestDisplayPath:
     """A path as people write it."""
 
-    def test_what_lies_below_the_working_directory_is_named_from_there(
+    def test_a_path_below_the_working_directory_is_shown_relative_to_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Shorter, and as OUTPUT_DIR has it."""
+        """Shorter, and in the form of OUTPUT_DIR."""
         monkeypatch.chdir(tmp_path)
         assert display_path(tmp_path / "out" / "a.csv") == Path("out/a.csv")
         assert display_path(tmp_path.parent / "a.csv") == tmp_path.parent / "a.csv"
@@ -264,7 +266,7 @@ class TestDisplayPath:
     def test_without_a_working_directory_it_is_the_whole_path(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A run whose working directory was removed still says where its files are."""
+        """A run whose working directory was removed still reports where its files are."""
         folder = tmp_path / "gone"
         folder.mkdir()
         monkeypatch.chdir(folder)
@@ -272,21 +274,21 @@ class TestDisplayPath:
         assert display_path(folder / "a.csv") == folder / "a.csv"
 
     def test_bytes_that_are_not_utf_8_are_shown_as_escapes(self) -> None:
-        """What is display_path can be printed and written into the results file."""
+        """The displayed path can be printed and written into the results file."""
         assert display_path(Path("/tmp", os.fsdecode(b"caf\xe9"))) == Path("/tmp/caf\\xe9")
 
 
 class TestIsThere:
-    """What cannot be looked at is not taken for missing."""
+    """An inaccessible path does not count as missing."""
 
     def test_a_file_is_there_and_another_is_not(self, tmp_path: Path) -> None:
-        """A link to nothing is nothing."""
+        """A dangling link does not exist."""
         (tmp_path / "link").symlink_to(tmp_path / "nothing")
         assert is_there(tmp_path)
         assert not is_there(tmp_path / "nothing")
         assert not is_there(tmp_path / "link")
 
-    def test_what_cannot_be_known_is_said(self, tmp_path: Path) -> None:
+    def test_an_inaccessible_path_is_an_error(self, tmp_path: Path) -> None:
         """The line names the path and the reason."""
         (tmp_path / "file").touch()
         path = tmp_path / "file" / "name"
@@ -295,11 +297,11 @@ class TestIsThere:
 
 
 class TestOpenFiles:
-    """The limit of this process."""
+    """The limit of open files of this process."""
 
     @pytest.fixture
     def limit(self) -> Iterator[int]:
-        """What the system allows; the limit itself is low."""
+        """What the system allows; the current limit is low."""
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
         yield before[1]
@@ -312,7 +314,7 @@ class TestOpenFiles:
         raise_open_file_limit(300)
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (300, limit)
 
-    def test_more_than_the_system_allows_is_said(self, limit: int) -> None:
+    def test_more_than_the_system_allows_is_an_error(self, limit: int) -> None:
         """Before the first call, not in the middle of a run."""
         with pytest.raises(FileError, match=r"ulimit -n.*lower MAX_WORKERS"):
             raise_open_file_limit(limit + 1)
@@ -322,7 +324,7 @@ class TestOpenFiles:
 def test_a_file_system_that_cannot_sync_folders_is_written_to_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """There is nothing more that can be done for the file's name."""
+    """Nothing more can be done to make the file's name durable."""
     let_folders_fail(monkeypatch, number)
 
     with atomic_write(tmp_path / "results.json") as file:
@@ -334,7 +336,7 @@ def test_a_file_system_that_cannot_sync_folders_is_written_to_as_well(
 def test_a_folder_whose_disk_fails_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that fails is told of, whatever fails on it."""
+    """A failing disk is reported, whichever operation fails."""
     let_folders_fail(monkeypatch, errno.EIO)
 
     with (
@@ -345,7 +347,7 @@ def test_a_folder_whose_disk_fails_is_an_error(
 
 
 def let_folders_fail(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Let a folder's sync end in this error; files are synced as ever."""
+    """Make a folder's sync fail with this error; files are synced as usual."""
     sync = os.fsync
 
     def fsync(descriptor: int) -> None:

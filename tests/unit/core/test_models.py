@@ -1,4 +1,4 @@
-"""The values that travel between the modules."""
+"""The values that are passed between the modules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_page_view_has_the_columns_of_the_csv() -> None:
 def test_counts_add_up(
     successful: int, partial: int, total: int, not_attempted: int, unchanged: int
 ) -> None:
-    """No user is lost: the parts are the whole."""
+    """No user is lost: the parts add up to the total."""
     fared = Counts(
         successful=successful,
         partial_failures=partial,
@@ -52,21 +52,21 @@ def test_retries_add_up(by_status: dict[str, int]) -> None:
     assert Retries(tuple(by_status.items())).total == sum(by_status.values())
 
 
-def test_a_run_that_has_not_begun_has_nothing_to_count() -> None:
-    """Everything starts from zero."""
+def test_a_run_that_has_not_started_has_zero_counts() -> None:
+    """All counts start at zero."""
     assert (Counts().total_users, Retries().total, Retries().seconds_waited) == (0, 0, 0)
 
 
 def test_the_retries_of_two_parts_of_a_run_add_up() -> None:
-    """A run that was resumed tells of both its parts, status by status."""
+    """A resumed run reports both its parts, status by status."""
     first = Retries((("429", 1), ("503", 2)), 1.5)
     second = Retries((("503", 3), ("timeout", 4)), 2.25)
     assert first + second == Retries((("429", 1), ("503", 5), ("timeout", 4)), 3.75)
     assert first + Retries() == first
 
 
-def test_a_call_that_was_not_made_is_no_success_and_no_answer() -> None:
-    """Nothing was sent, so there is nothing to show."""
+def test_a_call_that_was_not_made_is_not_a_success_and_has_no_answer() -> None:
+    """Nothing was sent, so there is no response."""
     assert dataclasses.asdict(NOT_ATTEMPTED) == {
         "success": False,
         "response": None,
@@ -76,7 +76,7 @@ def test_a_call_that_was_not_made_is_no_success_and_no_answer() -> None:
     }
 
 
-def test_profile_goes_before_event() -> None:
+def test_the_profile_is_sent_before_the_event() -> None:
     """A user's calls are made in this order: an event does not create its user."""
     assert CALLS == ADA.calls == ("users_update", "events_track")
 
@@ -99,7 +99,7 @@ def test_each_call_has_its_body() -> None:
     ],
 )
 def test_the_key_is_refused_by_401_and_403(status: int | None, refused: bool) -> None:
-    """No other answer means that all other users would be refused too."""
+    """No other answer means that all other users would be rejected too."""
     result = CallResult(False, {"code": "Forbidden"}, status, 1, "client_error")
     assert (result.key_refused, result.blocked) == (refused, False)
 
@@ -107,7 +107,7 @@ def test_the_key_is_refused_by_401_and_403(status: int | None, refused: bool) ->
 @pytest.mark.parametrize("response", [None, "<html>", {}, {"code": 403}, ["Forbidden"]])
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_without_iterables_code_is_not_the_keys(status: int, response: object) -> None:
-    """A firewall in between refused one request."""
+    """A firewall in between rejected one request."""
     result = CallResult(False, response, status, 1, "client_error")
     assert (result.key_refused, result.blocked) == (False, True)
 
@@ -135,7 +135,7 @@ def test_retries_are_exhausted_when_more_of_them_might_have_helped(
 
 @pytest.mark.parametrize("value", [ADA, Counts(), Retries()])
 def test_values_do_not_change(value: object) -> None:
-    """They go from thread to thread."""
+    """They are shared between threads."""
     field = dataclasses.fields(value)[0].name  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(value, field, 2)
@@ -153,7 +153,7 @@ def test_values_do_not_change(value: object) -> None:
     ],
 )
 def test_the_code_is_iterables_or_none(response: object, code: str | None) -> None:
-    """An answer may be anything; a code is a text."""
+    """An answer may be any JSON; a code is a string."""
     result = CallResult(
         success=False, response=response, status_code=401, attempts=1, error="client_error"
     )

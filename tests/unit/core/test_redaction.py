@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from integration.core.redaction import MASK, MIN_SECRET, SecretMask
 
-# A star in a secret could join with the mask's own.
+# A star in a secret could be confused with the mask's own.
 secrets = st.text(min_size=MIN_SECRET).filter(lambda secret: "*" not in secret)
 PASSWORD = "pä$s/w \"ö'rd\\\n"
 
 
 def written(secret: str) -> dict[str, str]:
-    """How the secret may stand in a text."""
+    """The forms in which the secret may appear in a text."""
     return {
         "plain": secret,
         "JSON": json.dumps(secret)[1:-1],
@@ -35,7 +35,7 @@ def written(secret: str) -> dict[str, str]:
 @given(secret=secrets, before=st.text(), after=st.text())
 @example(secret=PASSWORD, before="", after="")
 def test_no_secret_survives_in_any_form(secret: str, before: str, after: str) -> None:
-    """Whatever a secret is made of and stands among, no way of writing it is left."""
+    """Whatever a secret consists of and is surrounded by, no form of it remains."""
     mask = SecretMask([secret])
     for name, form in written(secret).items():
         assert form not in mask(f"{before}{form}{after}"), name
@@ -43,7 +43,7 @@ def test_no_secret_survives_in_any_form(secret: str, before: str, after: str) ->
 
 @pytest.mark.parametrize("secret", [PASSWORD, "four", 'it\'s "so" = <a&b>', "\x9b\x00\u2028!"])
 def test_a_secret_is_masked_from_its_first_to_its_last_character(secret: str) -> None:
-    """Not even a part of it stays; four characters are long enough for a secret."""
+    """Not even a part of it remains; four characters are long enough for a secret."""
     mask = SecretMask([secret])
     masked = {name: mask(f"({form})") for name, form in written(secret).items()}
     assert masked == dict.fromkeys(masked, "(***)")
@@ -51,18 +51,18 @@ def test_a_secret_is_masked_from_its_first_to_its_last_character(secret: str) ->
 
 @given(st.lists(secrets, min_size=2, max_size=4))
 def test_of_several_secrets_none_survives(given_secrets: list[str]) -> None:
-    """One secret that is the start or a part of another does not protect it."""
+    """A secret that is the start or a part of another does not hide it from the mask."""
     masked = SecretMask(given_secrets)(" ".join(given_secrets))
     assert not [secret for secret in given_secrets if secret in masked]
 
 
 def test_a_secret_within_another_leaves_no_rest() -> None:
-    """The longest is masked first, so that its end does not stay."""
+    """The longest is masked first, so that its end does not remain."""
     assert SecretMask(["pass", "pass-phrase"])("is pass-phrase") == f"is {MASK}"
 
 
 @pytest.mark.parametrize("secret", ["", "a", "abc"])
-def test_a_short_value_is_no_secret(secret: str) -> None:
+def test_a_short_value_is_not_a_secret(secret: str) -> None:
     """Masking an empty or very short password would make every text unreadable."""
     text = f"a{secret}bc of cabbages"
     assert SecretMask([secret])(text) == text
@@ -76,28 +76,28 @@ def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["{}", "Authorization: Bearer {}", '{{"token":"{}"}}', "b'{}'"])
 def test_a_token_is_masked_without_being_known(text: str) -> None:
-    """Tokens are made per user; each is known by its form."""
+    """Tokens are created per user; each is recognized by its form."""
     token = jwt.encode({"email": "ada@example.com"}, "a-secret-of-thirty-two-bytes-or-so")
     assert SecretMask()(text.format(token)) == text.format(MASK)
 
 
 def test_a_secret_of_the_environment_that_is_not_utf_8_is_masked() -> None:
-    """Bytes that are no UTF-8 come as surrogates, which no URL and no file can carry."""
+    """Bytes that are not valid UTF-8 become surrogates, which no URL and no file can contain."""
     secret = b"geheim-\xe4-\xff".decode("utf-8", "surrogateescape")
     assert SecretMask([secret])(f"is {secret}, {secret!r}") == f"is {MASK}, '{MASK}'"
 
 
 def test_the_mask_itself_shows_nothing() -> None:
-    """It may stand in a traceback or a log."""
+    """It may appear in a traceback or a log."""
     assert repr(SecretMask(["geheim"])) == "SecretMask()"
 
 
 def test_a_login_in_a_url_is_masked() -> None:
-    """A proxy's password is no setting of this program, and a secret all the same."""
+    """A proxy's password is not a setting of this program, but a secret all the same."""
     assert SecretMask()("via http://bob:s3cret word@proxy:99") == "via http://***@proxy:99"
 
 
 @pytest.mark.parametrize("secret", ["geheim&<1>", 'it\'s "so"'])
 def test_a_secret_in_html_is_masked(secret: str) -> None:
-    """A proxy's error page writes it so."""
+    """The form used by a proxy's error page."""
     assert SecretMask([secret])(f"<p>{html.escape(secret)}</p>") == f"<p>{MASK}</p>"
