@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure the program and print a table, with a JSON beside it."""
+"""`python -m benchmarks`: measure the program, print a table and write a JSON file."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def measured(case: Case, options: argparse.Namespace, source: Source) -> Line:
     runs = []
     for number in range(1, options.runs + 1):
         show([f"{case.name}: {case.title}, {users:,} users, run {number} of {options.runs} ..."])
-        # Beside the results and not in /tmp, which may be memory: the journal is part of it.
+        # Next to the results and not in /tmp, which may be memory: the journal is part of it.
         with tempfile.TemporaryDirectory(dir=options.output_dir.resolve()) as folder:
             runs.append(measure(case, users, source, Path(folder)))
     return Line(case, runs, judged=users == case.users)
@@ -124,7 +124,7 @@ def all_targets_met(lines: Sequence[Line]) -> bool:
 
 
 def show(lines: Sequence[str]) -> None:
-    """Print at once, without buffering."""
+    """Print immediately, without buffering."""
     print("\n".join(lines), flush=True)
 
 

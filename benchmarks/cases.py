@@ -17,7 +17,7 @@ MEMORY_LIMIT_BYTES = 150_000_000
 
 
 class Target(NamedTuple):
-    """A figure in words, and whether all cases' figures (by case name) reach it."""
+    """A figure in words, and whether all cases' figures (by case name) meet it."""
 
     text: str
     is_met: Callable[[Mapping[str, Figures]], bool]
@@ -42,7 +42,7 @@ class Case:
     target: Target | None = None
 
     def scaled(self, users: int | None) -> int:
-        """How many users to send when `users` are wanted; a loop stays short, since it is slow."""
+        """How many users to send if `users` is given; a loop stays short, since it is slow."""
         return min(users or self.users, self.users if not self.is_program else sys.maxsize)
 
 

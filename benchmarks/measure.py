@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MAIN = ROOT / "main.py"
 STOPWATCH = Path(__file__).with_name("stopwatch.py")
 LATENCY_SECONDS = 0.05
-# What stands for "no limit" on the program's side.
+# The program's value for "no limit".
 ANY_SHARE = 1_000_000
 MAX_RUN_SECONDS = 1_800
 
@@ -37,9 +37,9 @@ class Figures:
     """The cost of a run of `users` users.
 
     `delivery_seconds` is the time from the first to the last write call, as the sandbox saw
-    them come in; `seconds` is the process from its start to its exit. `busy_elsewhere` is the
-    share of the machine that others used than the program, its database and the sandbox;
-    None where the system does not tell.
+    them arrive; `seconds` is the process from its start to its exit. `busy_elsewhere` is the
+    share of the machine used by processes other than the program, its database and the sandbox;
+    None where the system does not report it.
     """
 
     users: int
@@ -150,7 +150,7 @@ def _timed(arguments: Sequence[str], variables: Mapping[str, str], folder: Path)
         try:
             process.wait(MAX_RUN_SECONDS)
         except BaseException:
-            # The stopwatch and what it measures are a group of their own.
+            # The stopwatch and the process that it measures are a separate process group.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise

@@ -5,7 +5,7 @@ python -m benchmarks.one_call
     requests.post       a new connection and a new session for each call
     Session.post        keep-alive; cookies, hooks, redirects and the environment each time
     the same, no env    `trust_env = False`
-    Transport.send      the program's: requests' HTTPAdapter, prepared by hand
+    Transport.send      the program's: requests' HTTPAdapter, used directly
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HEADERS = {"Api-Key": DEFAULT_API_KEY, "Content-Type": "application/json"}
 
 
 def main(calls: int = CALLS) -> int:
-    """Measure each way in turn, several times, and print the medians."""
+    """Measure each client in turn, several times, and print the medians."""
     with SandboxProcess() as sandbox, requests.Session() as session, requests.Session() as bare:
         bare.trust_env = False
         url = sandbox.url + PATH

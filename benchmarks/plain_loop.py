@@ -1,8 +1,8 @@
-"""What a user would write instead: two `requests.post` for each user, one after the other.
+"""The simple alternative: two `requests.post` for each user, one after the other.
 
     python -m benchmarks.plain_loop URL USERS [--session]
 
-It knows no retry, no limit, no journal; it counts what worked.
+It has no retries, no rate limit and no journal; it counts the successes.
 """
 
 from __future__ import annotations

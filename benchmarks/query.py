@@ -23,7 +23,7 @@ CUSTOMERS = 500_000
 VIEWS_PER_CUSTOMER = 10
 QUERY = load_query(ROOT / "phase2_queries.sql", 2)
 SHIPPED = "idx_page_views_user_page_time"
-# The shipped one and what one would try instead: columns of page_views.
+# The shipped one and plausible alternatives: columns of page_views.
 INDEXES = (
     ("user_id", "page", "event_time"),
     ("user_id", "event_time", "page"),
@@ -47,7 +47,7 @@ class IndexFigures:
 
 
 def measure_indexes(server: MySQLServer, customers: int = CUSTOMERS) -> list[IndexFigures]:
-    """Make the database, and run Query 2 with each index in turn; the shipped one is first."""
+    """Create the database, and run Query 2 with each index in turn; the shipped one is first."""
     name = server.new_database()
     try:
         _fill(server, name, customers)
@@ -64,7 +64,7 @@ def measure_indexes(server: MySQLServer, customers: int = CUSTOMERS) -> list[Ind
 
 
 def lines(figures: Sequence[IndexFigures]) -> list[str]:
-    """The table: each index beside the shipped one, and whether the target is met."""
+    """The table: each index compared with the shipped one, and whether the target is met."""
     shipped, best = figures[0], min(figures, key=lambda one: one.seconds)
     rows: list[tuple[str, ...]] = [("index of page_views", "seconds", "ratio", "full scan")]
     rows += [
@@ -99,7 +99,7 @@ def reads_all_views(plan: Iterable[Mapping[str, object]]) -> bool:
 
 def _fill(server: MySQLServer, name: str, customers: int) -> None:
     load_schema(server, name)
-    # Two primes scatter page and time evenly, and the same way each time.
+    # Two primes scatter page and time evenly and reproducibly.
     scattered = "(people.n * 7919 + views.n * 104729)"
     server.run(
         "INSERT INTO customers (id, email, first_name, last_name, plan_type, candidate)"
@@ -126,7 +126,7 @@ def _numbers_below(count: int) -> str:
 def _replace_indexes(
     server: MySQLServer, name: str, there: Sequence[str], columns: Sequence[str]
 ) -> list[str]:
-    """Drop the secondary indexes and make another; returns the names of those there are now."""
+    """Drop the secondary indexes and create another; returns the names of the current ones."""
     wanted = {"candidate": ", ".join(columns)}
     if columns[0] != "user_id":
         wanted["of_the_foreign_key"] = "user_id"

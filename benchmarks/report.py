@@ -29,7 +29,7 @@ LEGEND = (
 
 @dataclass(frozen=True)
 class Line:
-    """A case's runs; `judged` where they have the size that the target speaks of."""
+    """A case's runs; `judged` if they have the size that the target applies to."""
 
     case: Case
     runs: Sequence[Figures]
@@ -37,7 +37,7 @@ class Line:
 
     @property
     def figures(self) -> Figures:
-        """The runs' medians, each figure for itself; problems and noise of all of them."""
+        """The medians of the runs, for each figure; problems and noise of all of them."""
         values: dict[str, Any] = {}
         for field in fields(Figures):
             per_run = [getattr(run, field.name) for run in self.runs]
@@ -51,12 +51,12 @@ class Line:
 
     @property
     def spread(self) -> float:
-        """How far the runs are apart, as a share of their median."""
+        """The range of the runs, as a share of their median."""
         rates = [run.run_rate for run in self.runs]
         return (max(rates) - min(rates)) / median(rates)
 
     def met(self, all_figures: Mapping[str, Figures]) -> bool | None:
-        """Whether the target was reached; None where there is no target."""
+        """Whether the target was met; None without a target."""
         if not self.judged or self.case.target is None:
             return None
         return not self.figures.problems and self.case.target.is_met(all_figures)
@@ -75,7 +75,7 @@ def table(lines: Sequence[Line]) -> list[str]:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as their longest cell; those of numbers to the right."""
+    """Columns as wide as their longest cell, with numbers right aligned."""
     columns = [_column(cells) for cells in zip(*rows, strict=True)]
     return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
@@ -155,7 +155,7 @@ COMPARED = {
 
 
 def comparison(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """New over old, case by case, and what differs in machine and versions."""
+    """New divided by old, case by case, and the differences in machine and versions."""
     rows: list[tuple[str, ...]] = [("case", *COMPARED, "429s")]
     for name, case in new["cases"].items():
         if name not in old["cases"]:

@@ -33,13 +33,13 @@ _VIEWS = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where the customers come from; without a `server` from an SQLite file per run."""
+    """Where the customers come from: a `server`, or without one an SQLite file per run."""
 
     server: MySQLServer | None
     name: str
 
     def cpu_seconds(self) -> float:
-        """CPU time that the server used so far; reading a file is the program's own."""
+        """CPU time that the server has used so far; reading a file counts as the program's."""
         process = self.server.process if self.server else None
         return process_seconds(process.pid) if process else 0.0
 
@@ -70,7 +70,7 @@ def open_source(wanted: str) -> Iterator[Source]:
     """The chosen kind of database; `auto` is a server where one is installed.
 
     Raises:
-        NoServerError: `mysql` is wanted and there is none.
+        NoServerError: `mysql` is requested but not available.
     """
     with ExitStack() as cleanup:
         server = None
@@ -94,7 +94,7 @@ def load_schema(server: MySQLServer, name: str) -> None:
 
 
 def fill_mysql(server: MySQLServer, name: str, count: int) -> None:
-    """`count` customers with a view each, and the statistics that the optimizer goes by."""
+    """`count` customers with a view each, and updated optimizer statistics."""
     load_schema(server, name)
     with server.connected(name) as connection, connection.cursor() as cursor:
         connection.autocommit = False

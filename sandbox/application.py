@@ -37,7 +37,7 @@ _NOT_JSON = object()
 
 @dataclass(slots=True)
 class Request:
-    """An HTTP request. `body_bytes` is its length even where the body was not kept."""
+    """An HTTP request. `body_bytes` is its length even if the body was not kept."""
 
     method: str
     path: str
@@ -85,7 +85,7 @@ class Application:
         self.record.connections_opened += 1
 
     def handle(self, request: Request) -> Reply:
-        """Answer a request to the API, or fail it as told."""
+        """Answer a request to the API, or fail it as the faults say."""
         if request.method == "POST" and request.path in WRITES:
             return self._write(request, WRITES[request.path])
         read = read_at(request.path, request.query) if request.method == "GET" else None
@@ -160,7 +160,7 @@ class Application:
 
 
 def rate_limited(options: SandboxOptions, endpoint: Endpoint, seconds: float) -> Answer:
-    """Answer a call beyond its limit, `seconds` before it would have been within."""
+    """Answer a call beyond its limit, `seconds` before it would have been within the limit."""
     whole_seconds = math.ceil(seconds)
     headers = (("Retry-After", str(whole_seconds)),) if options.retry_after else ()
     params = None
@@ -194,7 +194,7 @@ def _email_in(content: object) -> str | None:
 
 
 def _item_count(content: object) -> int | None:
-    """Return how many records a call holds; None where that was not looked at."""
+    """Return how many records a call holds; None if they were not read."""
     if not isinstance(content, dict):
         return None
     items = content.get("users", content.get("events"))
@@ -202,7 +202,7 @@ def _item_count(content: object) -> int | None:
 
 
 def _headers_ok(request: Request, options: SandboxOptions) -> bool:
-    """Tell whether the key is in its header, and only there, and the body is JSON by name."""
+    """Return whether the key is only in its header, and the content type is JSON."""
     return (
         request.api_key == options.api_key
         and request.content_type.partition(";")[0].strip() == "application/json"

@@ -2,7 +2,7 @@
 
     python -m sandbox.database demo.db
 
-makes one to use with `DB_ENGINE=sqlite` and `DB_NAME=demo.db`.
+creates one to use with `DB_ENGINE=sqlite` and `DB_NAME=demo.db`.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ class Events:
         return "notFoundEmails"
 
     def _with_known_fields(self, event: Event, item: dict[str, Any], dropped: set[str]) -> Event:
-        """Leave out the fields that the project, or the event, does not want created."""
+        """Remove the fields that may not be created, by the project's or the event's setting."""
         allowed: AbstractSet[str] | None = self.project_fields or None
         if item.get("createNewFields") is False:
             schema = self.schemas.get(event.event_name)

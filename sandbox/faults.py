@@ -1,4 +1,4 @@
-"""Faults on demand: an ordered script first, then random ones from a seeded generator."""
+"""Faults on request: an ordered script first, then random ones from a seeded generator."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Fault:
     """One line of the script: what happens to the next `times` calls that match.
 
     `email` matches single calls only. `applied` says whether the call takes effect all
-    the same; unless told, it does for reset_after, close_after and slow.
+    the same; by default, it does for reset_after, close_after and slow.
     """
 
     kind: Kind
@@ -84,7 +84,7 @@ class Fault:
         return f"status:{self.status or 500}" if self.kind == "status" else self.kind
 
     def matches(self, endpoint: Endpoint, email: str | None) -> bool:
-        """Tell whether a call matches."""
+        """Return whether the fault applies to a call."""
         return self.endpoint in {"*", endpoint.value} and self.email in {None, email}
 
 
@@ -140,7 +140,7 @@ class Faults:
     def next_for(
         self, endpoint: Endpoint, email: str | None, *, is_write: bool = False
     ) -> Fault | None:
-        """Return the fault that hits a call, and use it up."""
+        """Return the fault that applies to a call, and use it up."""
         for index, (fault, left) in enumerate(self._script):
             if fault.matches(endpoint, email):
                 self._script[index : index + 1] = [(fault, left - 1)] if left > 1 else []

@@ -66,7 +66,7 @@ class HttpConnection(asyncio.Protocol):
         self._may_write.set()
 
     def pause_writing(self) -> None:
-        """Make a stream wait for its reader."""
+        """Pause a stream until its reader catches up."""
         self._may_write.clear()
 
     def resume_writing(self) -> None:
@@ -98,7 +98,7 @@ class HttpConnection(asyncio.Protocol):
             self._headers[name] = value
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body; what is too large is counted and not kept."""
+        """Take a part of the body; what exceeds the limit is counted but not kept."""
         self._body_bytes += len(body)
         if self._body_bytes <= MAX_BODY_BYTES:
             self._body.append(body)

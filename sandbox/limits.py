@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# A caller who comes exactly when told must not fail for a rounding error.
+# A caller that retries exactly at the given time must not fail because of a rounding error.
 _ROUNDING = 1e-9
 
 
@@ -10,7 +10,7 @@ class TokenBucket:
     """Lets calls through at a steady rate, and a few ahead of it.
 
     A bucket holds one token and what `burst_seconds` are worth on top: at 5 calls/s
-    and 0.1 s that is 1.5, so a call may come 0.1 s early but never two at once.
+    and 0.1 s that is 1.5, so a call may come 0.1 s early but never two simultaneously.
     """
 
     __slots__ = ("_capacity", "_rate", "_tokens", "_updated")

@@ -1,4 +1,4 @@
-"""Addresses that make the sandbox misbehave: known by how their local part begins."""
+"""Addresses that make the sandbox misbehave, recognized by the start of their local part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MISMATCH = types_mismatched({"signupDate": mismatch("string", "date", "GGG", "u
 
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """What happens to the calls of one kind of address; None where nothing does.
+    """What happens to the calls of one kind of address; None means nothing.
 
     `profile` and `event` answer single calls, `bulk` a whole bulk call. `profile_list`
     and `event_list` name the list of `failedUpdates` that holds the address after a bulk call.

@@ -1,6 +1,6 @@
 """A private MySQL or MariaDB server for the tests and the benchmarks.
 
-It lives in a temporary folder and on a free port of this machine, as long as it is wanted.
+It uses a temporary folder and a free port of this machine, and stops with its context.
 
     NoServerError    no server program is installed, or it fails to start
 """
@@ -126,7 +126,7 @@ def private_server(*options: str) -> Iterator[MySQLServer]:
     program = find_server()
     if program is None:
         raise NoServerError(NONE_INSTALLED)
-    # Not a folder of the caller's: a socket's path must be shorter than 108 bytes.
+    # Not a folder of the caller: a socket's path must be shorter than 108 bytes.
     with tempfile.TemporaryDirectory(prefix="db-") as name:
         folder = Path(name)
         try:
@@ -150,7 +150,7 @@ def _find_program(*names: str) -> str | None:
 
 
 def is_mariadb(program: str) -> bool:
-    """Debian's mysqld is MariaDB: ask, the name says nothing."""
+    """Whether it is MariaDB, as Debian's mysqld is: only its version says so."""
     answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
     return "mariadb" in answer.stdout.lower()
 
@@ -194,7 +194,7 @@ def make_data_folder(program: str, folder: Path) -> None:
 
 
 def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
-    """Start the server; its first statement makes an account that can sign in over TCP."""
+    """Start the server; its first statement creates an account that can sign in over TCP."""
     password = secrets.token_hex(16)
     init_file = folder / "init.sql"
     init_file.write_text(
@@ -210,7 +210,7 @@ def _start(program: str, folder: Path, options: Sequence[str]) -> MySQLServer:
             _wait_until_it_answers(server, folder / LOG)
         except BaseException as error:
             server.stop()
-            # Between the choice and the server's start the port is anybody's.
+            # Another program may take the port before the server listens on it.
             if tries_left and PORT_IS_TAKEN in str(error):
                 continue
             raise
@@ -265,7 +265,7 @@ def _wait_until_it_answers(server: MySQLServer, log: Path) -> None:
         if server.process.poll() is not None:
             break
         try:
-            # Whoever else may have the port need not answer at all.
+            # Another program that has taken the port need not answer at all.
             with server.connected(connection_timeout=MAX_ANSWER_SECONDS):
                 return
         except mysql.connector.Error:

@@ -61,7 +61,7 @@ class SandboxProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            # Ctrl-C is for the run, which ends this process when its calls are over.
+            # Ctrl-C is for the run, which ends this process after its calls have finished.
             start_new_session=True,
         )
         assert self._process.stdout
@@ -112,7 +112,7 @@ class SandboxProcess:
         self._call("faults", list(script))
 
     def rates(self, rates: Mapping[str, float], seed: int = 1) -> None:
-        """Let write calls fail at random, e.g. `{"status:503": 0.05}`."""
+        """Make write calls fail at random, e.g. `{"status:503": 0.05}`."""
         self._call("faults", {"rates": dict(rates), "seed": seed})
 
     def configure(self, **options: object) -> None:
@@ -128,7 +128,7 @@ class SandboxProcess:
         self._call(f"users/{quote(email, safe='')}", dict(data_fields))
 
     def cpu_seconds(self) -> float:
-        """Return the CPU time that the server used so far."""
+        """Return the CPU time that the server has used so far."""
         return float(self.stats()["cpu_seconds"])
 
     def _call(self, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON

@@ -25,7 +25,7 @@ class Project:
         self.configure(options)
 
     def configure(self, options: SandboxOptions) -> None:
-        """Take over the options that say what the project stores."""
+        """Apply the options that decide what the project stores."""
         self.users.project_fields = frozenset(options.project_fields)
         self.events.project_fields = frozenset(options.project_fields)
         self.events.disallowed = frozenset(options.disallowed_events)
@@ -53,12 +53,12 @@ class Project:
 
     @property
     def duplicate_users_in_call(self) -> int:
-        """How often a bulk call held a user that it already held."""
+        """How often a bulk call contained a user more than once."""
         return self.users.duplicates_in_calls + self.events.duplicates_in_calls
 
 
 def events_limit(limit: str | None) -> int:
-    """Return how many events a read wants: 30 unless told, at most 200."""
+    """Return how many events a read asks for: 30 by default, at most 200."""
     if limit is None or not limit.isdecimal():
         return DEFAULT_EVENTS_READ
     return max(1, min(MAX_EVENTS_READ, int(limit)))

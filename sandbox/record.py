@@ -10,7 +10,7 @@ MAX_CALLS_KEPT = 10_000
 
 
 class Call(NamedTuple):
-    """One write call. Times are seconds: monotonic for distances, unix for people."""
+    """One write call. Times are seconds: monotonic for durations, unix for display."""
 
     endpoint: str
     email: str | None

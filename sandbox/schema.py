@@ -1,4 +1,4 @@
-"""The types of a project's fields: fixed by the first value that each was ever given."""
+"""The types of a project's fields: each is fixed by the field's first value."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class Users:
     def _known_fields(
         self, data: dict[str, Any], body: dict[str, Any], dropped: set[str]
     ) -> dict[str, Any]:
-        """Leave out the fields that the project, or the call, does not want created."""
+        """Remove the fields that may not be created, by the project's or the call's setting."""
         allowed: AbstractSet[str] | None = self.project_fields or None
         if body.get("createNewFields") is False:
             allowed = self.schema.types.keys()
@@ -111,7 +111,7 @@ class Users:
         self.by_email[profile.email] = StoredUser(packed(merged), old.updates + 1)
 
     def overwrite(self, email: str, data: dict[str, Any]) -> None:
-        """Change fields behind the caller's back: no checks, and not counted as an update."""
+        """Change fields without a call: no checks, and not counted as an update."""
         old = self.by_email.get(email, StoredUser(b"{}", 0))
         merged = merge(unpacked(old.data), data, nested=False)
         self.by_email[email] = StoredUser(packed(merged), old.updates)

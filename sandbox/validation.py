@@ -18,12 +18,12 @@ _ITEM_FLAGS = ("mergeNestedObjects", "preferUserId", "createNewFields")
 
 
 def is_valid_email(email: str) -> bool:
-    """Tell whether Iterable would take a (lower case) address."""
+    """Return whether Iterable would accept a (lower case) address."""
     return len(email) <= MAX_EMAIL_LENGTH and _EMAIL.fullmatch(email) is not None
 
 
 def is_valid_event_id(event_id: str) -> bool:
-    """Tell whether an event id holds only letters, digits and hyphens, at most 512."""
+    """Return whether an event id consists of letters, digits and hyphens, at most 512."""
     return len(event_id) <= MAX_EVENT_ID_BYTES and _EVENT_ID.fullmatch(event_id) is not None
 
 
@@ -56,7 +56,7 @@ def email_of(item: dict[str, Any], path: str, where: str) -> str:
 
 
 def data_fields_of(item: dict[str, Any], path: str, where: str) -> dict[str, Any]:
-    """Return a record's `dataFields`, after a look at its flags."""
+    """Return a record's `dataFields`, after checking its flags."""
     for flag in _ITEM_FLAGS:
         if flag in item and not isinstance(item[flag], bool):
             raise RefusedError(bad_json(path, {f"{where}.{flag}": "Boolean value expected"}))
@@ -79,7 +79,7 @@ def event_name_of(item: dict[str, Any], path: str, where: str) -> str:
 
 
 def event_id_of(item: dict[str, Any], path: str, where: str) -> str | None:
-    """Return an event's id, or None when Iterable has to make one."""
+    """Return an event's id, or None when Iterable has to create one."""
     event_id = item.get("id")
     if event_id is None:
         return None

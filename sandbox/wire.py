@@ -31,7 +31,7 @@ class After(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes to send, when, and what follows. Without bytes and KEEP: never an answer."""
+    """Bytes to send, when, and what happens next. Without bytes and KEEP: never an answer."""
 
     payload: bytes
     after: After = After.KEEP
@@ -84,7 +84,7 @@ def spoiled_reply(
 
     Args:
         fault: what goes wrong.
-        answer: what would have been said (only right when the fault is applied).
+        answer: the correct answer (meaningful only when the call is applied).
         secrets: the request's Api-Key and Authorization headers.
         reply: the undamaged reply.
     """
@@ -115,7 +115,7 @@ _SILENT = {
 
 
 def _false_answer(fault: Fault, secrets: tuple[str, str]) -> Answer:
-    """Return the well-formed HTTP answer that a fault gives instead of the right one."""
+    """Return the well-formed HTTP answer that a fault gives instead of the correct one."""
     headers = tuple(fault.headers.items())
     if fault.kind == "garbage":
         return Answer(fault.status or 200, b"{\x00\xff not json", headers=headers)

@@ -1,4 +1,4 @@
-"""Blocking calls in a thread of their own."""
+"""Blocking calls in a separate thread."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def nothing() -> None:
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
-    """Give the other thread its time."""
+    """Give the other thread some time."""
     give_up = time.monotonic() + 30
     while not condition() and time.monotonic() < give_up:
         time.sleep(0.01)
     return condition()
 
 
-def test_a_call_runs_in_the_other_thread_and_its_result_comes_back() -> None:
-    """The same thread makes all of them: drivers are not made for several."""
+def test_a_call_runs_in_the_other_thread_and_returns_its_result() -> None:
+    """One thread makes all of them: drivers are not safe for several."""
     thread = CallThread("calls")
     names = [thread.run(lambda: threading.current_thread().name) for _ in range(2)]
     thread.finish(nothing)
     assert names == ["calls", "calls"]
 
 
-def test_what_a_call_raises_is_raised_here() -> None:
-    """And the next call is made all the same."""
+def test_an_exception_of_a_call_is_raised_in_the_calling_thread() -> None:
+    """The next call is still made."""
     thread = CallThread("calls")
     with pytest.raises(ZeroDivisionError):
         thread.run(lambda: 1 // 0)
@@ -46,8 +46,8 @@ def test_what_a_call_raises_is_raised_here() -> None:
     thread.finish(nothing)
 
 
-def test_a_call_that_takes_too_long_is_left_alone() -> None:
-    """The caller goes on; the calls after it wait for it, so that none meets it."""
+def test_a_call_that_takes_too_long_is_abandoned() -> None:
+    """The caller continues; later calls wait for it, so that no two overlap."""
     thread = CallThread("calls")
     release = threading.Event()
     done: list[str] = []
@@ -66,7 +66,7 @@ def test_a_call_that_takes_too_long_is_left_alone() -> None:
 
 
 def test_the_thread_ends_with_its_last_call() -> None:
-    """Nothing is left of it."""
+    """Nothing of it remains."""
     thread = CallThread("a thread of this test")
     (runner,) = [each for each in threading.enumerate() if each.name == "a thread of this test"]
     thread.finish(nothing)
@@ -74,8 +74,8 @@ def test_the_thread_ends_with_its_last_call() -> None:
     assert not runner.is_alive()
 
 
-def test_a_thread_that_waits_keeps_nothing_alive() -> None:
-    """What the last call used can be let go of."""
+def test_a_waiting_thread_keeps_no_object_alive() -> None:
+    """The objects of the last call can be garbage collected."""
 
     class Thing:
         def use(self) -> None:

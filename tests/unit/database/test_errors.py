@@ -41,7 +41,7 @@ FACTS = {"host": "db1:3306", "user": "reader", "name": "shop"}
 def test_a_failed_connection_says_what_to_check(
     number: int, kind: type[Exception], words: str
 ) -> None:
-    """Each error number has its class (again or not) and its advice."""
+    """Each error number has its class (retried or not) and its advice."""
     error = connect_error(number, "the driver's\nown words", **FACTS)
     assert type(error) is kind
     assert words in str(error)
@@ -66,14 +66,14 @@ def test_a_failed_connection_says_what_to_check(
     ],
 )
 def test_a_failed_query_says_what_to_check(number: int, kind: type[Exception], words: str) -> None:
-    """SQL that is wrong and a connection that is gone are told apart."""
+    """Wrong SQL and a lost connection are different errors."""
     error = query_error(number, "the driver's\nown words", **FACTS)
     assert type(error) is kind
     assert words in str(error)
     assert "\n" not in str(error)
 
 
-def test_braces_in_the_drivers_words_do_no_harm() -> None:
-    """A driver's message is shown, never taken for a template."""
+def test_braces_in_a_drivers_message_are_harmless() -> None:
+    """A driver's message is shown, never used as a template."""
     error = connect_error(2026, "bad {certificate} {0}", **FACTS)
     assert "bad {certificate} {0}" in str(error)

@@ -28,7 +28,7 @@ TEXT_COLUMNS = PageView._fields[1:-1]
 
 
 def row_with(column: str, value: object) -> tuple[object, ...]:
-    """A row as it should be, but for one value."""
+    """A valid row, except for one value."""
     return tuple({**ROW._asdict(), column: value}.values())
 
 
@@ -66,24 +66,24 @@ def test_a_wrong_type_names_the_column(column: str, value: object, words: str) -
 
 @pytest.mark.parametrize("column", TEXT_COLUMNS)
 def test_null_is_a_value_of_every_text_column(column: str) -> None:
-    """NULL is sent as null, and an email that is missing is that user's failure."""
+    """NULL is sent as null, and a missing email is that user's failure."""
     row = row_with(column, None)
     assert list(page_views([row])) == [row]
 
 
 @pytest.mark.parametrize("customer", [7, 2**63, "A-7", "12345678901234567890123"])
 def test_an_id_is_an_integer_or_text(customer: object) -> None:
-    """And stays what it is."""
+    """It is not converted."""
     assert wrong_type(row_with("id", customer)) is None
 
 
 def test_an_email_that_is_a_number_is_that_users_failure() -> None:
-    """In SQLite a single row may have it; the others are sent."""
+    """In SQLite a single row may have one; the others are sent."""
     assert wrong_type(row_with("email", 12345)) is None
 
 
-def test_other_columns_are_named_beside_those_that_are_needed() -> None:
-    """A query that was edited says what is missing."""
+def test_the_actual_and_the_required_columns_are_named() -> None:
+    """The message for an edited query says what is missing."""
     assert wrong_columns(PageView._fields) is None
     assert "returns the columns one, two; it must return id, email" in str(
         wrong_columns(("one", "two"))

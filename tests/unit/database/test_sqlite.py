@@ -72,12 +72,12 @@ def test_query_2_reads_the_three_customers_from_sqlite(
 def test_a_limit_bounds_the_rows_of_sqlite(
     settings: DatabaseSettings, limit: int | None, ids: list[int]
 ) -> None:
-    """At most `limit` rows come, the first ones."""
+    """At most `limit` rows are read, the first ones."""
     assert _ids(settings, limit) == ids
 
 
 def test_comments_in_the_query_are_translated_with_it(settings: DatabaseSettings) -> None:
-    """They stay in the statement that is read from the file."""
+    """They are part of the statement that is read from the file."""
     comments = " -- all; pro\n# it's them; all\n/* ; of them */\n"
     query = QUERY_2.replace("FROM ranked_views", f"FROM ranked_views{comments}")
     with DatabaseConnection.from_settings(settings) as database:
@@ -97,14 +97,14 @@ def test_seven_days_count_from_midnight_in_sqlite_too(
     """The first second of the seventh day back counts, the one before does not."""
     found: list[int | str] = []
     day = None
-    # Once more if a day ended meanwhile.
+    # Try again if midnight passed in between.
     while day != (day := datetime.now(UTC).date()):
         _run(settings, f"UPDATE page_views SET event_time = {moment} WHERE id = 16")
         found = _ids(settings)
     assert found == ids
 
 
-def test_a_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_and_not_created(tmp_path: Path) -> None:
     """A wrong DB_NAME does not leave an empty database behind."""
     file = tmp_path / "gone.db"
     settings = DatabaseSettings("sqlite", (), 0, "", "", str(file))
@@ -113,8 +113,8 @@ def test_a_missing_file_is_refused_and_not_made(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    """A file of another kind is said so when connecting, before the query."""
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path) -> None:
+    """A file of another kind is reported when connecting, before the query."""
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but long enough to be looked at as one" * 20)
     settings = DatabaseSettings("sqlite", (), 0, "", "", str(file))
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_sqlite_file_is_only_read(settings: DatabaseSettings) -> None:
-    """A statement that writes is refused, as in MySQL."""
+    """A statement that writes is rejected, as in MySQL."""
     with (
         DatabaseConnection.from_settings(settings) as database,
         pytest.raises(QueryFailed, match="readonly"),
@@ -132,8 +132,8 @@ def test_the_sqlite_file_is_only_read(settings: DatabaseSettings) -> None:
     assert _ids(settings) == [1, 2, 3]
 
 
-def test_missing_tables_name_the_command_that_makes_them(settings: DatabaseSettings) -> None:
-    """A database without the tables says how to get them."""
+def test_missing_tables_name_the_command_that_creates_them(settings: DatabaseSettings) -> None:
+    """The message for a database without the tables says how to create them."""
     _run(settings, "DROP TABLE page_views")
     with (
         DatabaseConnection.from_settings(settings) as database,
@@ -142,8 +142,8 @@ def test_missing_tables_name_the_command_that_makes_them(settings: DatabaseSetti
         next(database.stream_page_views(QUERY_2))
 
 
-def test_a_time_that_is_none_is_a_failed_query(settings: DatabaseSettings) -> None:
-    """SQLite stores any text as a time; one that is none ends the run in one line."""
+def test_an_invalid_time_is_a_failed_query(settings: DatabaseSettings) -> None:
+    """SQLite stores any text as a time; an invalid one ends the run with one line."""
     _run(settings, "UPDATE page_views SET event_time = 'tomorrow' WHERE id = 1")
     with (
         DatabaseConnection.from_settings(settings) as database,
@@ -154,7 +154,7 @@ def test_a_time_that_is_none_is_a_failed_query(settings: DatabaseSettings) -> No
 
 @pytest.mark.parametrize("query", ["SELECT 1 AS one", "SELECT event_time FROM page_views"])
 def test_other_columns_are_a_failed_query(settings: DatabaseSettings, query: str) -> None:
-    """A query that was edited to return other columns is said so."""
+    """A query that was edited to return other columns is reported."""
     with (
         DatabaseConnection.from_settings(settings) as database,
         pytest.raises(QueryFailed, match="it must return id, email"),
@@ -163,7 +163,7 @@ def test_other_columns_are_a_failed_query(settings: DatabaseSettings, query: str
 
 
 def test_sql_that_cannot_be_parsed_is_a_failed_query(settings: DatabaseSettings) -> None:
-    """A broken query is one line, whichever program finds it broken."""
+    """A broken query is one line, whichever component detects it."""
     with (
         DatabaseConnection.from_settings(settings) as database,
         pytest.raises(QueryFailed, match="cannot be translated") as caught,
@@ -173,7 +173,7 @@ def test_sql_that_cannot_be_parsed_is_a_failed_query(settings: DatabaseSettings)
 
 
 def test_hosts_and_password_are_not_needed(settings: DatabaseSettings) -> None:
-    """For SQLite only the name counts."""
+    """For SQLite only the name is used."""
     other = dataclasses.replace(settings, hosts=("nowhere.invalid",), password="x")
     assert _ids(other) == [1, 2, 3]
 
@@ -202,5 +202,5 @@ def test_hosts_and_password_are_not_needed(settings: DatabaseSettings) -> None:
     ],
 )
 def test_mysql_is_translated_for_sqlite(mysql: str, sqlite: list[str]) -> None:
-    """What the two SQL files use has its counterpart, or none and is left out."""
+    """Everything the two SQL files use has an equivalent, or can be omitted."""
     assert to_sqlite(mysql) == sqlite

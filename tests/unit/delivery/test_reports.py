@@ -1,4 +1,4 @@
-"""What a run leaves behind: CSV, results JSON, summary."""
+"""The output of a run: CSV, results JSON, summary."""
 
 from __future__ import annotations
 
@@ -65,13 +65,13 @@ outcomes = st.builds(
 
 
 def read_csv(path: Path) -> list[list[str]]:
-    """The cells that a reader of the file sees."""
+    """The cells as a reader of the file sees them."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.reader(file))
 
 
 def as_read(value: object) -> str:
-    """What the documentation promises of a cell: the raw value but for the apostrophe."""
+    """The documented content of a cell: the raw value, except for the apostrophe."""
     text = "" if value is None else str(value)
     return f"'{text}" if isinstance(value, str) and text[:1] in [*FORMULA_STARTS] else text
 
@@ -84,7 +84,7 @@ def results_of(path: Path, given_outcomes: list[UserOutcome]) -> dict[str, Any]:
 
 
 def test_the_files_have_the_documented_names() -> None:
-    """A stamp stands in the place of the braces."""
+    """The braces are replaced by a timestamp."""
     assert (CSV_NAME, RESULTS_NAME) == ("query_results_{}.csv", "integration_results_{}.json")
 
 
@@ -92,13 +92,13 @@ class TestCsv:
     """The list of users."""
 
     def test_the_header_is_the_documented_one(self, tmp_path: Path) -> None:
-        """It is there without users too; lines end as RFC 4180 has it."""
+        """It is written even without users; lines end as in RFC 4180."""
         assert write_csv(tmp_path / "list.csv", []) == 0
         assert (tmp_path / "list.csv").read_bytes() == f"{HEADER_LINE}\r\n".encode()
 
     @given(rows)
     def test_a_reader_gets_the_raw_values_back(self, given_rows: list[list[object]]) -> None:
-        """Whatever the cells hold: quotes, commas, line breaks, emoji; NULL is empty."""
+        """Whatever the cells contain: quotes, commas, line breaks, emoji; NULL is empty."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "list.csv"
             count = write_csv(path, map(csv_line, given_rows))
@@ -108,22 +108,22 @@ class TestCsv:
         assert count == len(given_rows)
 
     @pytest.mark.parametrize("start", FORMULA_STARTS)
-    def test_what_a_spreadsheet_would_run_gets_an_apostrophe(self, start: str) -> None:
+    def test_a_value_that_a_spreadsheet_would_execute_gets_an_apostrophe(self, start: str) -> None:
         """OWASP, "CSV Injection"."""
         assert escape_formula(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
 
     @pytest.mark.parametrize("value", ["a=b", "'=1", "", " x", "ö", None, -1, 3.5])
-    def test_anything_else_stays_as_it_is(self, value: object) -> None:
-        """A number is no formula, and a sign in the middle neither."""
+    def test_any_other_value_is_unchanged(self, value: object) -> None:
+        """A number is not a formula, nor is text with a sign in the middle."""
         assert escape_formula(value) is value
 
     def test_only_the_owner_can_read_it(self, tmp_path: Path) -> None:
-        """The list holds personal data."""
+        """The list contains personal data."""
         write_csv(tmp_path / "list.csv", [])
         assert stat.S_IMODE((tmp_path / "list.csv").stat().st_mode) == 0o600
 
-    def test_rows_that_break_off_leave_no_file(self, tmp_path: Path) -> None:
-        """Nothing is half-exported."""
+    def test_interrupted_rows_leave_no_file(self, tmp_path: Path) -> None:
+        """There is no partial export."""
 
         def broken() -> Iterator[str]:
             yield csv_line([1] * 11)
@@ -182,8 +182,8 @@ class TestResults:
         assert list(results["records"][0]) == list(expected["records"][0])  # type: ignore[index]
 
     @given(st.lists(outcomes, max_size=4))
-    def test_any_users_make_valid_json(self, given_outcomes: list[UserOutcome]) -> None:
-        """None, one or many, and whatever their emails hold."""
+    def test_any_users_give_valid_json(self, given_outcomes: list[UserOutcome]) -> None:
+        """None, one or many, and whatever their emails contain."""
         with tempfile.TemporaryDirectory() as folder:
             records = results_of(Path(folder) / "results.json", given_outcomes)["records"]
         assert [
@@ -200,12 +200,12 @@ class TestResults:
         ]
 
     def test_only_the_owner_can_read_it(self, tmp_path: Path) -> None:
-        """It holds personal data."""
+        """It contains personal data."""
         results_of(tmp_path / "results.json", [])
         assert stat.S_IMODE((tmp_path / "results.json").stat().st_mode) == 0o600
 
     def test_a_file_that_cannot_be_written_is_one_line(self, tmp_path: Path) -> None:
-        """It becomes the error that names the file."""
+        """The error names the file."""
         with pytest.raises(FileError, match=r"^Cannot write .*nowhere/results\.json: "):
             write_results(tmp_path / "nowhere" / "results.json", RUN, COUNTS, [])
 
@@ -223,7 +223,7 @@ class TestSummary:
     """The end of a run's log."""
 
     def test_it_has_the_documented_lines(self) -> None:
-        """Word by word; what did not happen is not mentioned."""
+        """Word for word; counts of zero are not mentioned."""
         rule = "=" * 70
         assert summary_lines(RUN, Counts(successful=2, partial_failures=1)) == [
             rule,
@@ -239,7 +239,7 @@ class TestSummary:
             rule,
         ]
 
-    def test_it_says_who_was_left_out_and_why(self) -> None:
+    def test_it_counts_skipped_users_by_reason(self) -> None:
         """The parts add up to the total in the summary, too."""
         lines = summary_lines(STOPPED, COUNTS)
         assert lines[7:9] == ["Not attempted: 1", "Unchanged: 5"]

@@ -1,4 +1,4 @@
-"""Reading back, with a clock that makes the waits short."""
+"""Verification, with a fake clock for the waits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVENT: dict[str, Any] = orjson.loads(USER.event)
 
 
 class Answers:
-    """An Iterable whose asynchronous processing ends after some looks."""
+    """An Iterable whose asynchronous processing finishes after a number of reads."""
 
     def __init__(self, looks_until_processed: int, error: str | None = None) -> None:
         self.looks = 0
@@ -60,7 +60,7 @@ class Answers:
 
 
 class Clock:
-    """Time that passes by waiting."""
+    """Time that advances only by waiting."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -82,15 +82,15 @@ def findings(answers: Answers, clock: Clock, delivered_at: datetime) -> list[tup
     return [finding.differences for finding in reader.verify([user])]
 
 
-def test_a_user_who_is_not_processed_yet_is_looked_at_again() -> None:
-    """Within a minute of the delivery, a missing profile may still come."""
+def test_a_user_who_is_not_processed_yet_is_checked_again() -> None:
+    """Within a minute of the delivery, a missing profile may still appear."""
     answers, clock = Answers(looks_until_processed=3), Clock()
 
     assert findings(answers, clock, delivered_at=NOW) == [()]
     assert answers.looks == 4
 
 
-def test_after_a_minute_a_difference_is_one() -> None:
+def test_after_a_minute_a_difference_is_final() -> None:
     """Iterable has had its time: no further wait."""
     answers, clock = Answers(looks_until_processed=1000), Clock()
 
@@ -98,8 +98,8 @@ def test_after_a_minute_a_difference_is_one() -> None:
     assert clock.now - NOW == timedelta(seconds=60)
 
 
-def test_a_clock_that_was_set_back_does_not_make_it_wait_for_ever() -> None:
-    """By the clock the delivery is still to come; a minute of looking is enough."""
+def test_a_clock_that_was_set_back_does_not_make_it_wait_forever() -> None:
+    """By the clock the delivery is in the future; a minute of checking is enough."""
     answers, clock = Answers(looks_until_processed=1000), Clock()
 
     assert len(findings(answers, clock, delivered_at=NOW + timedelta(days=1))) == 1
@@ -107,7 +107,7 @@ def test_a_clock_that_was_set_back_does_not_make_it_wait_for_ever() -> None:
 
 
 def test_a_delivery_of_yesterday_is_not_waited_for() -> None:
-    """One look is enough."""
+    """One check is enough."""
     answers, clock = Answers(looks_until_processed=1000), Clock()
 
     assert len(findings(answers, clock, delivered_at=NOW - timedelta(days=1))) == 1
@@ -143,7 +143,7 @@ def changed(fields: dict[str, Any], **more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_profile_is_compared_field_by_field(answer: object, differences: Sequence[str]) -> None:
-    """Only what was sent counts."""
+    """Only fields that were sent are compared."""
     assert profile_differences(USER.profile, answer) == differences
 
 
@@ -171,12 +171,12 @@ FLAT = {"eventName": "page_view", "createdAt": "2026-01-13 14:30:45 +00:00", **E
     ],
 )
 def test_an_event_is_found_by_its_id_or_time(answer: object, differences: Sequence[str]) -> None:
-    """Among others of the same user, with fields nested or beside Iterable's own."""
+    """Among others of the same user, with fields nested or next to Iterable's own."""
     assert event_differences(USER.event, answer) == differences
 
 
 def newer_events(count: int, created_at: Callable[[int], object]) -> list[dict[str, Any]]:
-    """Other events of the user, the newest first, with `createdAt` as the answer writes it."""
+    """Other events of the user, newest first, with `createdAt` as the answer writes it."""
     return [OTHER | {"createdAt": created_at(EVENT["createdAt"] + n)} for n in range(count, 0, -1)]
 
 
@@ -189,10 +189,10 @@ OLDER = OTHER | {"createdAt": as_text(EVENT["createdAt"] - 1)}
 
 
 @pytest.mark.parametrize("created_at", [int, float, lambda s: s * 1000, as_text, lambda _: None])
-def test_an_event_behind_200_newer_ones_is_out_of_reach(
+def test_an_event_older_than_200_others_cannot_be_checked(
     created_at: Callable[[int], object],
 ) -> None:
-    """Whatever way the answer writes its times, or if it writes none."""
+    """In whatever format the answer writes its times, or if it has none."""
     assert is_out_of_reach(USER.event, {"events": newer_events(200, created_at)})
 
 
@@ -206,15 +206,15 @@ def test_an_event_behind_200_newer_ones_is_out_of_reach(
     ],
     ids=["fewer", "one older", "one older, as a number", "the event itself"],
 )
-def test_an_event_that_would_be_among_the_newest_is_within_reach(
+def test_an_event_that_would_be_among_the_newest_can_be_checked(
     events: list[dict[str, Any]],
 ) -> None:
-    """With less than 200, or an older one among them, the answer would hold it."""
+    """With fewer than 200, or an older one among them, the answer would contain it."""
     assert not is_out_of_reach(USER.event, {"events": events})
 
 
-def test_giving_up_looks_at_no_further_user() -> None:
-    """Who closes the findings waits for the looks under way, and not for hundreds more."""
+def test_after_giving_up_no_further_user_is_checked() -> None:
+    """Closing the findings waits for the reads in flight, but not for hundreds more."""
     answers = Answers(0, error="timeout")
     users = [DeliveredUser(f"user{n}@example.com", b"{}", b"{}", NOW) for n in range(500)]
     may_go_on = threading.Event()
@@ -229,7 +229,7 @@ def test_giving_up_looks_at_no_further_user() -> None:
     findings = UserReader(answers, lambda _: False).verify(users)
     for _ in range(20):
         next(findings)
-    # The looks under way end when the findings are being closed.
+    # The reads in flight finish while the findings are being closed.
     threading.Timer(0.5, may_go_on.set).start()
     findings.close()
 
@@ -237,7 +237,7 @@ def test_giving_up_looks_at_no_further_user() -> None:
 
 
 def test_some_users_are_a_random_choice_of_the_delivered(tmp_path: Path) -> None:
-    """Fifty of 199, others each time: the first ones alone would say little of the rest."""
+    """Fifty of 199, different each time: the first ones alone would not be representative."""
     with Journal(tmp_path / "journal.db") as journal:
         run = completed_run(
             journal, [page_view(n) for n in range(1, 201)], failed=[(200, "events_track")]

@@ -1,4 +1,4 @@
-"""How a request proves who sends it."""
+"""The credentials of a request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NOW = 1_768_314_645
 
 
 def claims_of(headers: dict[str, str]) -> dict[str, object]:
-    """The checked claims of the token in these headers."""
+    """The verified claims of the token in these headers."""
     scheme, token = headers["Authorization"].split()
     assert scheme == "Bearer"
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
@@ -38,7 +38,7 @@ def test_an_api_key_is_the_same_for_all_users(email: str | None) -> None:
     assert ApiKeyAuthentication(KEY).headers(email) == {"Api-Key": KEY}
 
 
-def test_a_jwt_stands_beside_the_key() -> None:
+def test_a_jwt_is_sent_in_addition_to_the_key() -> None:
     """A JWT key is still a key: Iterable answers 401 to a token alone."""
     headers = JwtAuthentication(KEY, SECRET).headers("ada@example.com")
     assert headers["Api-Key"] == KEY
@@ -56,8 +56,10 @@ def test_a_token_has_the_documented_claims() -> None:
     }
 
 
-def test_a_token_is_told_of_and_not_shown(caplog: pytest.LogCaptureFixture) -> None:
-    """At DEBUG, where the calls are."""
+def test_the_creation_of_a_token_is_logged_without_the_token(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged at DEBUG, like the calls."""
     caplog.set_level(logging.DEBUG)
     JwtAuthentication(KEY, SECRET).headers("ada@example.com")
     assert caplog.record_tuples == [
@@ -66,7 +68,7 @@ def test_a_token_is_told_of_and_not_shown(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_each_request_gets_a_token_for_its_user_and_time() -> None:
-    """None is used for another user or past its time, however long a retry waits."""
+    """No token is used for another user or after its expiry, however long a retry waits."""
     moments = iter([NOW, NOW, NOW + 7200])
     authentication = JwtAuthentication(KEY, SECRET, clock=lambda: next(moments))
     tokens = [claims_of(authentication.headers(email)) for email in ("a@x.io", "b@x.io", "a@x.io")]
@@ -78,7 +80,7 @@ def test_each_request_gets_a_token_for_its_user_and_time() -> None:
 
 
 def test_the_clock_is_the_systems() -> None:
-    """A token made now is valid now: PyJWT checks its times."""
+    """A token created now is valid now: PyJWT checks its times."""
     before = int(time.time())
     token = JwtAuthentication(KEY, SECRET).headers("ada@example.com")["Authorization"].split()[1]
     claims = jwt.decode(token, SECRET, algorithms=["HS256"])
@@ -89,7 +91,7 @@ def test_the_clock_is_the_systems() -> None:
     "authentication", [ApiKeyAuthentication(KEY), JwtAuthentication(KEY, SECRET)]
 )
 def test_no_repr_shows_a_secret(authentication: Authentication) -> None:
-    """It may stand in a traceback."""
+    """It may appear in a traceback."""
     assert KEY not in repr(authentication)
     assert SECRET not in repr(authentication)
 
@@ -106,7 +108,7 @@ def test_no_repr_shows_a_secret(authentication: Authentication) -> None:
     ],
     ids=["PEM", "ssh", "Latin-1"],
 )
-def test_what_can_be_no_secret_is_refused_at_once(secret: str, reason: str) -> None:
+def test_an_invalid_secret_is_refused_immediately(secret: str, reason: str) -> None:
     """Before the first call, with the reason and without the secret."""
     with pytest.raises(SecretError, match=f"^{reason}") as caught:
         JwtAuthentication(KEY, secret)

@@ -39,14 +39,14 @@ def people(count: int) -> list[PendingUser]:
 
 
 def all_batches(users: Sequence[PendingUser]) -> list[list[PendingUser]]:
-    """The batches that a run would make of these users."""
+    """The batches that a run would create for these users."""
     waiting, held_back = iter(users), list[PendingUser]()
     return list(iter(lambda: next_batch(waiting, held_back), []))
 
 
 @pytest.mark.parametrize(("call", "name"), [("users_update", "users"), ("events_track", "events")])
 def test_a_bulk_body_holds_the_items_of_the_single_calls(call: Call, name: str) -> None:
-    """Both modes send the same, byte for byte."""
+    """Both modes send the same items, byte for byte."""
     users = people(3)
 
     body = orjson.loads(bulk_body(call, users))
@@ -60,7 +60,7 @@ def test_a_batch_ends_at_a_thousand_users() -> None:
 
 
 def test_a_batch_ends_before_it_is_too_large() -> None:
-    """4,000,000 bytes as sent, of the larger body, are the limit."""
+    """The larger body is limited to 4,000,000 bytes, as sent."""
     users = [
         PendingUser(number, f"u{number}@example.com", b"p" * 10, b"e" * 9_000)
         for number in range(1000)
@@ -74,8 +74,8 @@ def test_a_batch_ends_before_it_is_too_large() -> None:
     assert sum(map(len, batches)) == 1000
 
 
-def test_a_user_larger_than_a_call_goes_alone() -> None:
-    """It will be refused, and no user with it."""
+def test_a_user_larger_than_a_call_is_sent_alone() -> None:
+    """It will be rejected, but no other user with it."""
     huge = PendingUser(2, "huge@example.com", b"p", b"e" * 5_000_000)
 
     batches = all_batches([pending_user(1), huge, pending_user(3)])
@@ -88,7 +88,7 @@ emails = st.lists(st.sampled_from(["a@x.de", "A@X.de", "b@x.de", "B@x.de", "c@x.
 
 @given(emails)
 def test_each_email_is_in_a_call_once_and_no_user_is_lost(addresses: list[str]) -> None:
-    """Two users who differ by case only could not be told apart in an answer."""
+    """Two users that differ only by case could not be distinguished in an answer."""
     users = [pending_user(number, email) for number, email in enumerate(addresses, start=1)]
 
     batches = all_batches(users)
@@ -109,8 +109,8 @@ LISTS = [
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_a_named_failure_is_its_users_and_no_user_elses(name: str) -> None:
-    """An email in capitals comes back in lower case and is still found."""
+def test_a_named_failure_belongs_to_its_user_only(name: str) -> None:
+    """An email in capitals comes back in lower case and is still recognized."""
     users = [pending_user(1), pending_user(2, "Grace.HOPPER@Example.com"), pending_user(3)]
     answer = answered(
         successCount=2, failCount=1, failedUpdates={name: ["grace.hopper@example.com"]}
@@ -128,7 +128,7 @@ def test_a_named_failure_is_its_users_and_no_user_elses(name: str) -> None:
 
 
 def test_the_deprecated_list_of_invalid_emails_is_read_too() -> None:
-    """An older answer names failures at its top level."""
+    """An older answer lists failures at its top level."""
     answer = answered(successCount=1, failCount=1, invalidEmails=["user1@example.com"])
 
     failed, delivered = split_bulk_result("users_update", people(2), answer)
@@ -140,7 +140,7 @@ def test_the_deprecated_list_of_invalid_emails_is_read_too() -> None:
 
 
 def test_a_disallowed_event_name_fails_every_event() -> None:
-    """The name is refused, not a user."""
+    """The name is rejected, not a user."""
     answer = answered(successCount=0, failCount=0, disallowedEventNames=["page_view"])
 
     (share,) = split_bulk_result("events_track", people(3), answer)
@@ -151,7 +151,7 @@ def test_a_disallowed_event_name_fails_every_event() -> None:
 
 
 def test_an_answer_that_counts_more_failures_than_it_names_is_not_believed() -> None:
-    """Those who may be meant are asked about again in smaller calls."""
+    """The users that may be affected are sent again in smaller calls."""
     answer = answered(
         successCount=3, failCount=2, failedUpdates={"invalidEmails": ["user1@example.com"]}
     )
@@ -163,7 +163,7 @@ def test_an_answer_that_counts_more_failures_than_it_names_is_not_believed() -> 
 
 
 def test_an_answer_that_does_not_count_all_users_is_not_believed() -> None:
-    """Neither stored nor failed, it says: those are asked about again."""
+    """Users that it counts neither as stored nor as failed are sent again."""
     (share,) = split_bulk_result("users_update", people(4), answered(successCount=1, failCount=0))
 
     assert (len(share.users), share.result) == (4, None)
@@ -172,7 +172,7 @@ def test_an_answer_that_does_not_count_all_users_is_not_believed() -> None:
 @pytest.mark.parametrize("users", [1, 4])
 @pytest.mark.parametrize("count", [5, -1, True, False, 4.0, "4", None, [4], 1e300])
 def test_a_count_that_cannot_be_right_is_not_believed(count: object, users: int) -> None:
-    """More than were sent, or no count at all: all of them are asked about again."""
+    """More than were sent, or no count at all: all of them are sent again."""
     for answer in (answered(successCount=count), answered(successCount=users, failCount=count)):
         (share,) = split_bulk_result("users_update", people(users), answer)
 
@@ -192,7 +192,7 @@ def test_lists_that_are_no_lists_are_not_believed(lists: object) -> None:
 
 
 def test_named_failures_stand_beside_a_count_that_cannot_be_right() -> None:
-    """What an answer says in so many words is believed."""
+    """Failures that an answer names explicitly are believed."""
     answer = answered(successCount=9, failedUpdates={"invalidEmails": ["user1@example.com"]})
 
     named, unknown = split_bulk_result("users_update", people(5), answer)
@@ -202,7 +202,7 @@ def test_named_failures_stand_beside_a_count_that_cannot_be_right() -> None:
 
 
 def test_one_user_with_an_unnamed_failure_has_failed() -> None:
-    """Alone in a call, there is no user else to blame."""
+    """Alone in a call, no other user can be the cause."""
     (share,) = split_bulk_result("users_update", people(1), answered(successCount=0, failCount=1))
 
     assert share.result is not None
@@ -220,7 +220,7 @@ def test_one_user_with_an_unnamed_failure_has_failed() -> None:
     ids=lambda answer: str(answer.response),
 )
 def test_a_call_refused_for_one_record_says_nothing_of_the_others(answer: CallResult) -> None:
-    """They come back without a result; a single user keeps the refusal."""
+    """They have no result yet; a single user keeps the rejection."""
     (share,) = split_bulk_result("users_update", people(5), answer)
 
     assert (len(share.users), share.result) == (5, None)
@@ -231,7 +231,7 @@ def test_a_call_refused_for_one_record_says_nothing_of_the_others(answer: CallRe
 @pytest.mark.parametrize("users", [1, 5])
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_call_refused_by_a_firewall_says_nothing_of_any_user(status: int, users: int) -> None:
-    """It may refuse one record, or bulk calls as such: single calls will tell."""
+    """It may reject one record, or bulk calls in general: single calls will show."""
     page = CallResult(False, "<html>", status, 1, "client_error")
 
     (share,) = split_bulk_result("users_update", people(users), page)
@@ -248,8 +248,8 @@ def test_a_call_refused_by_a_firewall_says_nothing_of_any_user(status: int, user
     ],
     ids=["refused", "down", "silent"],
 )
-def test_another_failure_is_everybodys(answer: CallResult) -> None:
-    """It says nothing about a record."""
+def test_any_other_failure_is_the_outcome_of_every_user(answer: CallResult) -> None:
+    """It is not about a single record."""
     (share,) = split_bulk_result("users_update", people(5), answer)
 
     assert (len(share.users), share.result) == (5, answer)
@@ -266,8 +266,8 @@ keys = st.sampled_from(
 
 
 @given(st.dictionaries(keys, json_values), st.sampled_from(["users_update", "events_track"]))
-def test_whatever_the_answer_each_user_is_in_one_share(answer: dict[str, Any], call: Call) -> None:
-    """Strange answers lose no user and count no user twice."""
+def test_whatever_the_answer_each_user_is_in_one_group(answer: dict[str, Any], call: Call) -> None:
+    """Unexpected answers lose no user and count no user twice."""
     users = people(6)
 
     shares = split_bulk_result(call, users, answered(**answer))
@@ -277,14 +277,14 @@ def test_whatever_the_answer_each_user_is_in_one_share(answer: dict[str, Any], c
 
 
 def test_dropped_fields_are_listed_once() -> None:
-    """In order, without repeats; an answer without them has none."""
+    """In order, without duplicates; an answer without them has none."""
     assert filtered_out_fields(answered(filteredOutFields=["b", "a"])) == ["a", "b"]
     assert filtered_out_fields(answered(400, "client_error", code="BadParams")) == []
 
 
 @pytest.mark.parametrize("code", [["BadJsonBody"], {"BadJsonBody": 1}, 7])
-def test_a_code_that_is_no_text_is_everybodys_failure(code: object) -> None:
-    """Whatever a proxy answers in Iterable's place, the run goes on."""
+def test_a_code_that_is_not_a_string_fails_every_user(code: object) -> None:
+    """Whatever a proxy answers instead of Iterable, the run continues."""
     answer = answered(400, "client_error", code=code)
 
     (share,) = split_bulk_result("users_update", people(3), answer)
@@ -292,8 +292,8 @@ def test_a_code_that_is_no_text_is_everybodys_failure(code: object) -> None:
     assert (share.result, len(share.users)) == (answer, 3)
 
 
-def test_a_batch_of_one_begins_with_whom_the_last_one_held_back() -> None:
-    """When bulk is refused in the middle, no user who was taken already is lost."""
+def test_a_batch_of_one_starts_with_the_user_left_over_from_the_last_one() -> None:
+    """If bulk is rejected midway, no user that was already read is lost."""
     first, second, third = people(3)
     waiting, held_back = iter([second, third]), [first]
 

@@ -1,4 +1,4 @@
-"""Which bulk calls are made after a refusal, and what that costs, against a model of Iterable."""
+"""Which bulk calls follow a rejection, and their cost, against a model of Iterable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROFILE: Call = "users_update"
 
 
 class Model:
-    """Iterable refuses each bulk call that holds one of the bad users."""
+    """Rejects each bulk call that contains one of the bad users, as Iterable does."""
 
     def __init__(self, bad: AbstractSet[int], call: Call = PROFILE) -> None:
         self._bad = bad
@@ -39,11 +39,11 @@ class Model:
 
     @property
     def cost(self) -> float:
-        """All calls, in single calls."""
+        """The cost of all calls, in single calls."""
         return len(self.bulk_calls) * self._budget.cost + self.single_calls
 
     def send(self, users: Sequence[PendingUser]) -> None:
-        """Send a batch to its end."""
+        """Send a batch completely."""
         for share in send_in_pieces(users, self._send_once, self._budget):
             self.single_calls += 0 if share.result else len(share.users)
             for user in share.users:
@@ -61,7 +61,7 @@ def people(places: range) -> list[PendingUser]:
 
 
 def sent(users: int, bad: Collection[int], call: Call = PROFILE) -> Model:
-    """A run of so many users in batches, some of them bad."""
+    """A run of this many users in batches, some of them bad."""
     model = Model(frozenset(bad), call)
     for start in range(0, users, MAX_ITEMS):
         model.send(people(range(start, min(start + MAX_ITEMS, users))))
@@ -82,7 +82,7 @@ patterns = st.one_of(
 def test_bulk_never_costs_more_than_a_fifth_above_single_calls(
     users: int, bad: set[int], call: Call
 ) -> None:
-    """Whoever is bad: at most 1.2 times, or the one call that shows it; everyone in one share."""
+    """Whichever users are bad: at most 1.2 times, or one call more; each is in one group."""
     model = sent(users, bad, call)
 
     assert model.cost <= max(1.2 * users, users + cost_in_single_calls(call))
@@ -91,7 +91,7 @@ def test_bulk_never_costs_more_than_a_fifth_above_single_calls(
 
 @pytest.mark.parametrize("users", [500, 999, 1000, 1001, 5000])
 def test_a_run_of_bad_profiles_costs_at_most_a_fifth_more(users: int) -> None:
-    """From 500 users on there is no exception for the first call."""
+    """From 500 users on the first call is no exception."""
     assert sent(users, range(users)).cost <= 1.2 * users
 
 
@@ -101,7 +101,7 @@ def test_a_bulk_call_costs_the_time_of_the_single_calls_that_the_limits_allow_in
 
 
 def test_good_users_need_one_call_for_each_batch() -> None:
-    """Nothing is tried singly."""
+    """No user is sent singly."""
     assert sent(2500, ()).bulk_calls == [1000, 1000, 500]
 
 
@@ -109,17 +109,17 @@ def test_good_users_need_one_call_for_each_batch() -> None:
     ("culprit", "bulk_calls", "single_calls"),
     [(900, [1000, 500, 250], 250), (600, [1000, 500, 250, 250], 250), (100, [1000, 500], 1000)],
 )
-def test_the_half_that_holds_the_culprit_is_split_without_being_called(
+def test_the_half_with_the_bad_user_is_split_without_being_called(
     culprit: int, bulk_calls: list[int], single_calls: int
 ) -> None:
-    """That it would be refused follows from the other half's success."""
+    """The success of the other half implies that it would be rejected."""
     model = sent(1000, [culprit])
 
     assert (model.bulk_calls, model.single_calls) == (bulk_calls, single_calls)
 
 
 def test_what_earlier_batches_saved_pays_for_a_longer_search() -> None:
-    """A culprit in the first half is searched for too; small pieces are not worth a call."""
+    """A bad user in the first half is isolated too; small pieces are not worth a call."""
     model = sent(4000, [3100])
 
     assert model.bulk_calls == [1000, 1000, 1000, 1000, 500, 500, 250, 250]
@@ -127,27 +127,27 @@ def test_what_earlier_batches_saved_pays_for_a_longer_search() -> None:
 
 
 def test_two_halves_that_are_both_refused_are_not_split_further() -> None:
-    """There are many culprits, however much was saved before."""
+    """There are many bad users, however much was saved before."""
     model = sent(4000, range(3000, 4000))
 
     assert model.bulk_calls == [1000, 1000, 1000, 1000, 500, 500]
     assert model.single_calls == 1000
 
 
-def test_when_nothing_is_left_to_spend_a_batch_is_not_called_at_all() -> None:
-    """The rest of a run of bad users goes singly."""
+def test_without_a_budget_a_batch_is_not_called_at_all() -> None:
+    """The rest of a run of bad users is sent singly."""
     model = sent(1400, range(1400))
 
     assert (model.bulk_calls, model.single_calls) == ([1000, 500], 1400)
 
 
 def test_a_piece_is_worth_splitting_when_that_is_cheaper_on_average() -> None:
-    """One call for the first half, in half of the cases one for the other, then singles."""
+    """One call for the first half, in half of the cases one for the other, then single calls."""
     assert [is_worth_splitting(users, 100) for users in (250, 300, 301)] == [False, False, True]
 
 
 def test_the_first_user_of_a_run_costs_nothing() -> None:
-    """It goes alone in either mode, and the batch after it may still be halved once."""
+    """It is sent alone in either mode, and the batch after it may still be halved once."""
     model = Model(frozenset(range(1000)))
 
     model.send(people(range(1000, 1001)))

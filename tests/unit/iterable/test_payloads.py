@@ -106,7 +106,7 @@ def test_created_at_is_the_views_time_in_whole_seconds(view: PageView) -> None:
 
 @given(views)
 def test_the_event_id_is_the_uuid_of_customer_page_and_time(view: PageView) -> None:
-    """The fast way gives what the standard library's UUIDv5 gives."""
+    """The fast implementation matches the standard library's UUIDv5."""
     name = f"{view.id}|{(view.email or '').lower()}|{view.page}|{view.event_time:%F %T}"
     assert event_id(view) == str(uuid.uuid5(EVENT_NAMESPACE, name))
 
@@ -115,7 +115,7 @@ def test_the_event_id_is_the_uuid_of_customer_page_and_time(view: PageView) -> N
 def test_views_of_other_customers_pages_or_times_have_other_ids(
     view: PageView, more: int, page: str
 ) -> None:
-    """Iterable would take them for one event, and keep the last only."""
+    """Otherwise Iterable would treat them as one event, and keep only the last."""
     assume(page != str(view.page))
     others = [
         view._replace(id=f"{view.id}{more}"),
@@ -127,8 +127,10 @@ def test_views_of_other_customers_pages_or_times_have_other_ids(
 
 
 @given(views, views)
-def test_what_is_no_part_of_the_view_does_not_change_its_id(one: PageView, other: PageView) -> None:
-    """A new name or another case of the email must not make a second event."""
+def test_a_field_that_is_not_part_of_the_view_does_not_change_its_id(
+    one: PageView, other: PageView
+) -> None:
+    """A new name or another case of the email must not create a second event."""
     renamed = one._replace(
         first_name=other.first_name,
         plan_type=other.plan_type,
@@ -146,13 +148,13 @@ def test_the_email_is_compared_without_case() -> None:
 
 
 def test_the_namespace_never_changes() -> None:
-    """Another one would send every event that was ever sent a second time."""
+    """A different one would send every past event a second time."""
     assert str(EVENT_NAMESPACE) == "8c0e4a52-6b1f-5d1c-9a53-2f4f0c1a7be1"
 
 
 @given(st.datetimes(min_value=datetime(1, 1, 1)))  # noqa: DTZ001
 def test_a_timestamp_is_nineteen_characters(moment: datetime) -> None:
-    """Year to second, with zeros; a fraction is cut off, not rounded."""
+    """Year to second, zero-padded; a fraction is truncated, not rounded."""
     text = timestamp_text(moment)
     assert datetime.fromisoformat(text) == moment.replace(microsecond=0)
     assert len(text) == 19
@@ -171,12 +173,12 @@ def test_a_timestamp_is_nineteen_characters(moment: datetime) -> None:
         ("a" * 244 + "@example.com", "not sent: the email is longer than 255 characters"),
     ],
 )
-def test_an_email_without_a_chance_has_a_reason(email: object, reason: str) -> None:
-    """The reason is what the results file says of a user who is not sent."""
+def test_an_undeliverable_email_has_a_reason(email: object, reason: str) -> None:
+    """The results file gives this reason for a user that is not sent."""
     assert undeliverable_reason(email) == reason
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "ÄDA+x@exämple", "a" * 243 + "@example.com"])
-def test_an_email_with_a_chance_is_sent(email: str) -> None:
-    """Iterable is the judge of everything else; 255 characters are not too many."""
+def test_a_plausible_email_is_sent(email: str) -> None:
+    """Iterable decides about everything else; 255 characters are allowed."""
     assert undeliverable_reason(email) is None

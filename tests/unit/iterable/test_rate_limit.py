@@ -1,4 +1,4 @@
-"""The pace as arithmetic, and the limiter on a clock of the test's own."""
+"""The pace as arithmetic, and the limiter on a fake clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ seconds = st.floats(0, 1000)
 
 
 class Clock:
-    """Time that passes only when someone sleeps."""
+    """Time that passes only by sleeping."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -47,8 +47,8 @@ def test_calls_are_paced_and_do_not_burst() -> None:
     assert max(gaps) <= 0.021
 
 
-def test_idle_time_is_not_saved_up() -> None:
-    """After a pause there is no burst but the little that a late thread may catch up."""
+def test_idle_time_does_not_accumulate() -> None:
+    """After a pause there is no burst, except the little that a late thread may catch up."""
     clock = Clock()
     limiter = limiter_on(clock, 100 / SAFETY)
     limiter.wait_for_turn()
@@ -61,8 +61,8 @@ def test_idle_time_is_not_saved_up() -> None:
     assert clock.now - start >= 0.95
 
 
-def test_a_refusal_halves_the_rate_once_for_all_calls_under_way() -> None:
-    """64 calls in flight that are all refused are one refusal."""
+def test_a_refusal_halves_the_rate_once_for_all_calls_in_flight() -> None:
+    """64 rejected calls that were in flight simultaneously count as one rejection."""
     clock = Clock()
     limiter = limiter_on(clock, 100 / SAFETY)
     sent = [limiter.wait_for_turn() for _ in range(5)]
@@ -73,8 +73,8 @@ def test_a_refusal_halves_the_rate_once_for_all_calls_under_way() -> None:
     assert limiter.calls_per_second == pytest.approx(50, rel=0.02)
 
 
-def test_a_hold_stops_all_users_for_as_long_as_was_asked() -> None:
-    """No user calls before `Retry-After` is over, not even who had a turn already."""
+def test_a_hold_pauses_all_calls_for_the_requested_time() -> None:
+    """There is no call before `Retry-After` is over, not even one that already had a turn."""
     clock = Clock()
     limiter = limiter_on(clock, 100)
     sent_at = limiter.wait_for_turn()
@@ -84,7 +84,7 @@ def test_a_hold_stops_all_users_for_as_long_as_was_asked() -> None:
 
 
 def test_a_hold_that_comes_while_waiting_counts_too() -> None:
-    """A call that sleeps until its turn looks again when it wakes up."""
+    """A call that sleeps until its turn checks again when it wakes up."""
     clock = Clock()
     limiter = limiter_on(clock, 1)
     limiter.wait_for_turn()
@@ -103,7 +103,7 @@ def test_a_hold_that_comes_while_waiting_counts_too() -> None:
 
 
 def test_a_hold_is_never_longer_than_a_minute() -> None:
-    """A server that asks for an hour does not hang the run."""
+    """A server that asks for an hour does not block the run."""
     clock = Clock()
     limiter = limiter_on(clock, 100)
     sent_at = limiter.wait_for_turn()
@@ -113,7 +113,7 @@ def test_a_hold_is_never_longer_than_a_minute() -> None:
 
 
 def test_a_stopping_run_waits_for_no_turn() -> None:
-    """Even a long queue lets go at once."""
+    """Even a long queue ends immediately."""
     clock = Clock()
     limiter = limiter_on(clock, 0.01, stopping=True)
     began = clock.now
@@ -123,8 +123,8 @@ def test_a_stopping_run_waits_for_no_turn() -> None:
     assert clock.now == began
 
 
-def test_a_cut_is_given_time_to_show_its_effect() -> None:
-    """Calls sent right after a cut are refused by what came before it: no second cut."""
+def test_a_cut_has_time_to_take_effect() -> None:
+    """Calls sent right after a cut are rejected because of earlier ones: no second cut."""
     pace = refused(Pace.at_ceiling(100, 0.0), sent_at=1.0, now=1.1)
 
     assert refused(pace, sent_at=1.2, now=1.3).rate == 50
@@ -132,8 +132,8 @@ def test_a_cut_is_given_time_to_show_its_effect() -> None:
 
 
 @given(rates, seconds, seconds)
-def test_the_pace_never_leaves_its_bounds(ceiling: float, before: float, after: float) -> None:
-    """Above zero and at most the ceiling, however often it is refused and recovers."""
+def test_the_pace_stays_within_its_bounds(ceiling: float, before: float, after: float) -> None:
+    """Above zero and at most the ceiling, however often it is cut and recovers."""
     pace = Pace.at_ceiling(ceiling, 0.0)
     now = 0.0
     for _ in range(20):
@@ -146,7 +146,7 @@ def test_the_pace_never_leaves_its_bounds(ceiling: float, before: float, after: 
 
 @given(st.floats(1, 1000), st.floats(0.05, 1.0))
 def test_the_rate_settles_near_the_servers(ceiling: float, share: float) -> None:
-    """Simulated at a server with a lower limit: mostly close below it, few refusals."""
+    """Simulated with a lower limit at the server: mostly just below it, few rejections."""
     limit = ceiling * share
     pace = Pace.at_ceiling(ceiling, 0.0)
     carried = refusals = 0.0
@@ -165,7 +165,7 @@ def test_the_rate_settles_near_the_servers(ceiling: float, share: float) -> None
 
 
 def test_the_ceiling_comes_back_when_the_server_allows_it() -> None:
-    """A limit that was very low for a while does not slow the rest of a long run."""
+    """A temporarily very low limit does not slow the rest of a long run."""
     pace = Pace.at_ceiling(500, 0.0)
     for second in range(1, 7):
         pace = refused(pace, float(second), float(second))
@@ -177,8 +177,8 @@ def test_the_ceiling_comes_back_when_the_server_allows_it() -> None:
     assert pace.rate == 500
 
 
-def test_a_turn_after_the_deadline_is_neither_waited_for_nor_taken() -> None:
-    """Who cannot wait that long knows at once, and leaves the turn to the next in line."""
+def test_a_turn_after_the_deadline_is_not_taken() -> None:
+    """A call that cannot wait that long ends immediately, and the next one gets the turn."""
     clock = Clock()
     limiter = limiter_on(clock, 1 / SAFETY)
     began = limiter.wait_for_turn()
@@ -190,7 +190,7 @@ def test_a_turn_after_the_deadline_is_neither_waited_for_nor_taken() -> None:
 
 
 def test_a_hold_that_comes_while_waiting_may_pass_the_deadline() -> None:
-    """The turn came in time, but by then no user could call before the deadline."""
+    """The turn was in time, but then every call was paused past the deadline."""
     clock = Clock()
     limiter = limiter_on(clock, 1 / SAFETY)
     began = limiter.wait_for_turn()
