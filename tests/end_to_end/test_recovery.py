@@ -493,7 +493,7 @@ def test_users_that_can_never_be_sent_are_not_retried(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """--status counts them with the reason; once they are fixed, a new run sends them."""
-    execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id <= 2")
+    execute(tmp_path, "UPDATE customers SET email = 'no-at-sign' WHERE id <= 2")
     execute(tmp_path, "UPDATE customers SET email = NULL WHERE id = 3")
     assert run(tmp_path, variables).exit_code == 1
     before = len(sandbox.calls())
@@ -517,7 +517,7 @@ def test_a_signal_after_the_last_call_leaves_the_run_complete(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """Users that can never be sent leave nothing to resume."""
-    execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id = 1")
+    execute(tmp_path, "UPDATE customers SET email = 'no-at-sign' WHERE id = 1")
     last = {"endpoint": "events/track", "email": EMAILS[-1]}
     sandbox.faults([{**last, "kind": "slow", "delay_seconds": 3}])
     process = start(tmp_path, variables)
@@ -534,7 +534,7 @@ def test_a_dry_run_counts_only_users_that_would_be_sent(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
     """Users that can never be sent are not counted."""
-    execute(tmp_path, "UPDATE customers SET email = 'nobody' WHERE id <= 2")
+    execute(tmp_path, "UPDATE customers SET email = 'no-at-sign' WHERE id <= 2")
 
     ran = run(tmp_path, variables, "--dry-run")
 

@@ -223,7 +223,7 @@ def test_users_that_cannot_be_loaded_leave_their_run_unchanged(journal: Journal)
 
 
 @pytest.mark.parametrize(
-    ("limit", "kind", "later_limit", "is_made_up_for"),
+    ("limit", "kind", "later_limit", "is_superseded"),
     [
         (None, "full", None, True),
         (None, "limited", 100, False),
@@ -238,7 +238,7 @@ def test_a_run_that_loads_as_many_users_supersedes_it(
     limit: int | None,
     kind: RunKind,
     later_limit: int | None,
-    is_made_up_for: bool,
+    is_superseded: bool,
 ) -> None:
     """Fewer users, or no user of Query 2, do not supersede it."""
     header = replace(HEADER, run_id="unloaded", kind="limited" if limit else "full", limit=limit)
@@ -249,7 +249,7 @@ def test_a_run_that_loads_as_many_users_supersedes_it(
     journal.finish(2, "completed", None, "2026-01-13T14:30:46+00:00")
 
     backlog = unfinished(journal, OURS)
-    assert (backlog is None) == is_made_up_for
+    assert (backlog is None) == is_superseded
 
 
 def test_a_run_that_did_not_load_either_does_not_supersede_it(journal: Journal) -> None:

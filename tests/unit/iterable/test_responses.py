@@ -252,12 +252,12 @@ class TestRetryAfter:
     def test_rate_limit_reset_is_seconds_or_a_moment(
         self, reset: object, seconds: float | None
     ) -> None:
-        """Iterable's newer answers have it in `params`; nonsense asks for nothing."""
+        """Iterable's newer answers have it in `params`; an invalid value is ignored."""
         body = json.dumps({"code": "RateLimitExceeded", "params": {"rateLimitReset": reset}})
         assert retry_after(body.encode()) == seconds
 
-    def test_the_header_goes_before_the_body(self) -> None:
-        """The standard's word counts, if there is one."""
+    def test_the_header_takes_precedence_over_the_body(self) -> None:
+        """The standard header counts, if there is one."""
         body = b'{"params":{"rateLimitReset":5}}'
         assert retry_after(body, "2") == 2
         assert retry_after(body) == 5
@@ -275,8 +275,8 @@ class TestRetryAfter:
             "1 Jan 2026 1:1:1 -99999999999999",
         ],
     )
-    def test_nonsense_in_the_header_leaves_the_word_to_the_body(self, header: str) -> None:
-        """A header that means nothing counts as none."""
+    def test_an_invalid_header_is_ignored_in_favour_of_the_body(self, header: str) -> None:
+        """An invalid header counts as none."""
         body = b'{"params":{"rateLimitReset":5}}'
         assert retry_after(body, header) == 5
 
@@ -289,8 +289,8 @@ class TestRetryAfter:
         assert isinstance(clock_difference(header, NOW), str)
 
 
-def test_a_long_error_body_is_kept_in_short() -> None:
-    """It would otherwise stand in the journal once for every user of a bulk call."""
+def test_a_long_error_body_is_truncated() -> None:
+    """Otherwise it would be in the journal once for every user of a bulk call."""
     body = orjson.dumps({"code": "BadParams", "msg": "x" * 20_000, "params": ["y"] * 5_000})
 
     outcome = classified(HttpResponse(400, body), "counts")
@@ -304,7 +304,7 @@ def test_a_long_error_body_is_kept_in_short() -> None:
 def test_an_answer_of_any_depth_can_be_shown_and_written(
     status: int, start: bytes, end: bytes, depth: int
 ) -> None:
-    """Nested deeper than a result can hold, it is kept as a text that is no JSON is."""
+    """Nested deeper than a result can hold, it is kept as text, as if it were not JSON."""
     body = start * depth + b"1" + end * depth
 
     outcome = classified(HttpResponse(status, body), "object")
@@ -324,7 +324,7 @@ def test_an_answer_of_any_depth_can_be_shown_and_written(
     ],
 )
 def test_a_clock_that_is_wrong_is_told_by_how_much(seconds_ahead: int, complaint: str) -> None:
-    """A Date is of whole seconds and a moment old: a small difference says nothing."""
+    """A Date has whole seconds and is a moment old: a small difference is normal."""
     date = format_datetime(NOW + timedelta(seconds=seconds_ahead), usegmt=True)
     assert clock_difference(date, NOW) == complaint
 

@@ -1,4 +1,4 @@
-"""When a call is tried again, and after how long."""
+"""When a call is retried, and after how long."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_wait_doubles_up_to_a_minute(after_tries: int, seconds: float) -> No
 
 @pytest.mark.parametrize(("share", "seconds"), [(0, 2), (0.5, 2.25), (1, 2.5)])
 def test_jitter_adds_up_to_a_quarter(share: float, seconds: float) -> None:
-    """So that the callers who failed together do not come back together."""
+    """Callers that failed together must not come back together."""
     assert backoff_seconds(2, share) == seconds
 
 
@@ -48,7 +48,7 @@ def test_the_backoff_grows_whatever_the_jitter(after_tries: int, one: float, oth
 
 
 @given(tries, st.integers(min_value=1, max_value=20), shares)
-def test_a_failure_is_retried_until_the_tries_are_used_up(
+def test_a_failure_is_retried_until_the_attempts_are_used_up(
     so_far: int, max_attempts: int, share: float
 ) -> None:
     """`max_attempts` tries are made, with a backoff between them."""
@@ -60,7 +60,7 @@ def test_a_failure_is_retried_until_the_tries_are_used_up(
 def test_a_call_never_waits_more_than_a_minute_for_429s(
     asked: list[float | None], share: float
 ) -> None:
-    """Whatever a server asks for, again and again, the waits add up to 60 s at most."""
+    """Whatever a server asks for, repeatedly, the waits add up to 60 s at most."""
     waited = 0.0
     for number, seconds in enumerate(asked, start=1):
         wait = wait_after_rate_limit(RetryState(0, number, waited), seconds, share)
@@ -72,8 +72,8 @@ def test_a_call_never_waits_more_than_a_minute_for_429s(
 
 
 @given(shares)
-def test_a_server_that_always_answers_429_is_left_at_last(share: float) -> None:
-    """Even the shortest waits come to an end."""
+def test_a_call_that_always_gets_429_gives_up_eventually(share: float) -> None:
+    """Even the shortest waits reach the limit."""
     waited, calls = 0.0, 0
     while (
         wait := wait_after_rate_limit(RetryState(0, calls + 1, waited), 1e-9, share)
@@ -114,11 +114,11 @@ def test_a_429_is_no_try() -> None:
     assert so_far.attempts == 3
 
 
-def test_a_call_begins_without_tries_and_waits() -> None:
+def test_a_call_starts_with_no_attempts_and_no_waits() -> None:
     """The first failure is followed by the first wait."""
     assert RetryState() == RetryState(counted_attempts=0, rate_limits=0, seconds_waited=0)
 
 
 def test_the_retryable_statuses_are_the_documented_ones() -> None:
-    """429 has a rule of its own; no other 4xx is worth a second try."""
+    """429 has its own rule; no other 4xx is retried."""
     assert {408, 500, 502, 503, 504} == RETRYABLE_STATUSES

@@ -52,7 +52,7 @@ def seen(backlog: Backlog | None) -> tuple[int, int] | None:
 
 
 def found(backlog: Backlog | None) -> Backlog:
-    """A backlog that must be there."""
+    """A backlog that must exist."""
     assert backlog
     return backlog
 
@@ -64,7 +64,7 @@ class TestUnfinished:
     def test_the_newest_run_that_did_not_finish_is_found(
         self, journal: Journal, status: str
     ) -> None:
-        """Killed, stopped or interrupted: it can be gone on with."""
+        """Killed, stopped or interrupted: it can be resumed."""
         completed_run(journal, VIEWS)
         completed_run(journal, [*VIEWS, page_view(4)], reached=0, status="stopped")
         run = completed_run(journal, VIEWS, reached=1, status=status)
@@ -81,28 +81,32 @@ class TestUnfinished:
         assert undelivered(journal, OURS) is None
 
     def test_a_run_that_finished_is_not(self, journal: Journal) -> None:
-        """What it could not deliver is a failure, not work left undone."""
+        """A user that it could not deliver is a failure, not unfinished work."""
         completed_run(journal, VIEWS, failed=[(1, "events_track")])
         assert unfinished(journal, OURS) is None
 
     @pytest.mark.parametrize("kind", ["full", "limited", "retry"])
-    def test_later_runs_make_up_for_those_whom_they_have(
+    def test_later_runs_supersede_it_for_the_users_they_have(
         self, journal: Journal, kind: RunKind
     ) -> None:
-        """Their newer data is the last word, even if it failed; the others stay open."""
+        """Their newer data counts, even if it failed; the others stay pending."""
         run = completed_run(journal, VIEWS, reached=0, status="interrupted")
         completed_run(journal, VIEWS[:1], kind=kind)
         assert seen(unfinished(journal, OURS)) == (run, 2)
         completed_run(journal, VIEWS[1:], failed=[(1, "users_update")], kind=kind)
         assert unfinished(journal, OURS) is None
 
-    def test_who_left_the_list_before_the_next_run_stays_open(self, journal: Journal) -> None:
-        """Seven days are over, say: no later run knows them, so only this one can send them."""
+    def test_a_user_who_left_the_list_before_the_next_run_stays_pending(
+        self, journal: Journal
+    ) -> None:
+        """For example after seven days: no later run has them, so only this one can send them."""
         run = completed_run(journal, VIEWS, reached=2, status="running")
         completed_run(journal, VIEWS[:2])
         assert seen(unfinished(journal, OURS)) == (run, 1)
 
-    def test_whom_a_later_run_did_not_reach_is_the_later_ones(self, journal: Journal) -> None:
+    def test_users_that_a_later_run_did_not_reach_belong_to_the_later_run(
+        self, journal: Journal
+    ) -> None:
         """Newest first: then there is nothing left of the older run."""
         completed_run(journal, VIEWS, reached=0, status="interrupted")
         later = completed_run(journal, VIEWS, reached=1, status="interrupted")
@@ -110,7 +114,7 @@ class TestUnfinished:
         completed_run(journal, VIEWS[1:])
         assert unfinished(journal, OURS) is None
 
-    def test_one_that_died_after_its_last_call_lacks_its_results_file(
+    def test_a_run_that_crashed_after_its_last_call_lacks_its_results_file(
         self, journal: Journal
     ) -> None:
         """No user is pending, but --resume has a file to write, until a later whole run has one."""
@@ -121,23 +125,23 @@ class TestUnfinished:
         assert unfinished(journal, OURS) is None
 
     def test_its_retry_has_taken_over(self, journal: Journal) -> None:
-        """Going on with both would send every user twice."""
+        """Resuming both would send every user twice."""
         completed_run(journal, VIEWS, reached=0, status="interrupted")
         run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
         assert seen(unfinished(journal, OURS)) == (run, 3)
 
-    def test_those_whom_later_runs_have_are_left_to_them(self, journal: Journal) -> None:
-        """A run that is gone on with counts them as unchanged, and sends the others only."""
+    def test_users_that_later_runs_have_are_left_to_them(self, journal: Journal) -> None:
+        """A resumed run counts them as unchanged, and sends only the others."""
         run = completed_run(journal, VIEWS, reached=0, status="interrupted")
         completed_run(journal, VIEWS[:2])
         defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
         assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
         assert count_outcomes(journal, run).unchanged == 2
 
-    def test_whom_a_later_run_could_not_deliver_no_user_has_delivered(
+    def test_users_that_a_later_run_could_not_deliver_are_not_called_unchanged(
         self, journal: Journal
     ) -> None:
-        """Left to it, but not called unchanged: the results say that nothing was sent."""
+        """The later run supersedes it, but the results say that nothing was sent."""
         run = completed_run(journal, VIEWS, reached=0, status="interrupted")
         completed_run(journal, VIEWS[:2], failed=[(1, "events_track")], kind="limited")
         defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
@@ -155,10 +159,10 @@ class TestUnfinished:
 class TestUndelivered:
     """Users that a run could not deliver."""
 
-    def test_a_retry_takes_only_those_who_are_open_and_only_their_open_calls(
+    def test_a_retry_has_only_pending_users_and_only_their_pending_calls(
         self, journal: Journal
     ) -> None:
-        """What succeeded is not sent again, and stands in the new results as it was."""
+        """Delivered calls are not repeated, and are in the new results unchanged."""
         source = completed_run(journal, VIEWS, failed=[(1, "events_track"), (3, "users_update")])
 
         backlog = found(undelivered(journal, OURS))
@@ -174,10 +178,10 @@ class TestUndelivered:
         assert orjson.loads(first.users_update)["success"] is True
         assert orjson.loads(first.events_track)["error"] == "not_attempted"
 
-    def test_a_retry_leaves_out_who_can_never_be_sent(self, journal: Journal) -> None:
+    def test_a_retry_skips_users_that_can_never_be_sent(self, journal: Journal) -> None:
         """An invalid record fails in the run that found it, and in no retry of it."""
         source = completed_run(
-            journal, [page_view(1, "nobody"), *VIEWS[1:]], failed=[(3, "events_track")]
+            journal, [page_view(1, "no-at-sign"), *VIEWS[1:]], failed=[(3, "events_track")]
         )
 
         backlog = found(undelivered(journal, OURS))
@@ -192,18 +196,18 @@ class TestUndelivered:
         self, journal: Journal, status: str
     ) -> None:
         """Neither --resume nor --retry-failed would make a call."""
-        completed_run(journal, [page_view(1, "nobody"), page_view(2)], status=status)
+        completed_run(journal, [page_view(1, "no-at-sign"), page_view(2)], status=status)
         completed_run(journal, [])
         assert unfinished(journal, OURS) is None
         assert undelivered(journal, OURS) is None
         assert of_another_project(journal, "us:other") is None
 
-    def test_who_can_never_be_sent_is_counted_in_the_newest_run_that_has_them(
+    def test_users_that_can_never_be_sent_are_counted_in_the_latest_run_that_has_them(
         self, journal: Journal
     ) -> None:
-        """By reason; a later run in which the email is corrected takes over."""
+        """By reason; a later run with a corrected email supersedes it."""
         assert unsendable(journal, OURS) is None
-        completed_run(journal, [page_view(1, "nobody"), page_view(2, ""), page_view(3, "none")])
+        completed_run(journal, [page_view(1, "no-at-sign"), page_view(2, ""), page_view(3, "none")])
         completed_run(journal, [page_view(1)])
         told = unsendable(journal, OURS)
         assert told
@@ -214,20 +218,20 @@ class TestUndelivered:
         )
         assert unsendable(journal, "us:other") is None
 
-    def test_a_resumed_run_does_not_call_unchanged_who_was_never_sendable(
+    def test_a_resumed_run_does_not_call_users_unchanged_that_it_could_never_send(
         self, journal: Journal
     ) -> None:
         """A later run delivered the corrected email; this one still failed."""
         run = completed_run(
-            journal, [page_view(1, "nobody"), *VIEWS[1:]], reached=0, status="interrupted"
+            journal, [page_view(1, "no-at-sign"), *VIEWS[1:]], reached=0, status="interrupted"
         )
         completed_run(journal, VIEWS[:2])
         defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
         counts = count_outcomes(journal, run)
         assert (counts.total_failures, counts.unchanged, counts.not_attempted) == (1, 1, 1)
 
-    def test_a_retry_calls_as_the_run_did(self, journal: Journal) -> None:
-        """For one user in a short time Iterable wants one kind of call."""
+    def test_a_retry_keeps_the_delivery_mode_of_its_run(self, journal: Journal) -> None:
+        """For one user within a short time Iterable recommends one kind of call."""
         source = completed_run(journal, VIEWS, failed=[(1, "events_track")])
         journal.set_mode(source, "bulk")
         run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
@@ -239,7 +243,7 @@ class TestUndelivered:
         completed_run(journal, VIEWS[:1], kind="limited")
         assert seen(undelivered(journal, OURS)) == (run, 1)
 
-    def test_a_later_call_to_the_same_user_is_the_last_word(self, journal: Journal) -> None:
+    def test_a_later_call_to_the_same_user_supersedes_the_failure(self, journal: Journal) -> None:
         """A retry of the older run would send older data."""
         completed_run(journal, VIEWS, failed=[(1, "events_track"), (3, "events_track")])
         completed_run(journal, VIEWS[:1], kind="limited")
@@ -248,41 +252,39 @@ class TestUndelivered:
 
         assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
 
-    def test_whom_a_later_run_has_is_left_to_it(self, journal: Journal) -> None:
-        """It died before: its call may have been under way, and if not, it has newer data."""
+    def test_users_of_a_later_run_are_left_to_it(self, journal: Journal) -> None:
+        """It crashed: its call may have been in flight, and if not, it has newer data."""
         completed_run(journal, VIEWS, failed=[(3, "events_track")])
         completed_run(journal, VIEWS[2:], reached=0, status="running")
         assert undelivered(journal, OURS) is None
 
-    def test_a_run_that_is_going_on_or_died_is_not_finished(self, journal: Journal) -> None:
-        """It is --resume's."""
+    def test_a_run_that_is_running_or_crashed_is_not_finished(self, journal: Journal) -> None:
+        """It is left to --resume."""
         completed_run(journal, VIEWS, failed=[(1, "events_track")], status="running")
         assert undelivered(journal, OURS) is None
 
 
 class TestProjects:
-    """What one Iterable project has not got is not sent to another."""
+    """Users pending for one Iterable project are not sent to another."""
 
     @pytest.mark.parametrize("theirs", ["us:other", "eu:key"])
-    def test_a_run_of_another_project_is_not_gone_on_with(
-        self, journal: Journal, theirs: str
-    ) -> None:
-        """It is named, for those who know the settings that it began with."""
+    def test_a_run_of_another_project_is_not_resumed(self, journal: Journal, theirs: str) -> None:
+        """It is named, for operators who know the settings that it started with."""
         run = completed_run(journal, VIEWS, reached=1, status="interrupted", project=theirs)
         assert unfinished(journal, OURS) is None
         assert undelivered(journal, OURS) is None
         assert seen(of_another_project(journal, OURS)) == (run, 2)
         assert of_another_project(journal, theirs) is None
 
-    def test_another_projects_later_run_makes_up_for_no_user(self, journal: Journal) -> None:
-        """It says nothing about what ours has."""
+    def test_another_projects_later_run_supersedes_nothing(self, journal: Journal) -> None:
+        """It does not show what our project has."""
         run = completed_run(journal, VIEWS, reached=1, status="interrupted")
         completed_run(journal, VIEWS, project="us:other")
         assert seen(unfinished(journal, OURS)) == (run, 2)
         assert seen(of_another_project(journal, "us:other")) == (run, 2)
 
-    def test_a_corrected_key_goes_on_with_what_the_wrong_one_began(self, journal: Journal) -> None:
-        """To the program it is another project, in which nothing was delivered yet."""
+    def test_a_corrected_key_resumes_the_run_of_the_wrong_one(self, journal: Journal) -> None:
+        """A different key means a different project, in which nothing has been delivered yet."""
         run = completed_run(journal, VIEWS, project="us:wrong", **REFUSED)
         assert seen(unfinished(journal, OURS)) == (run, 3)
         assert of_another_project(journal, OURS) is None
@@ -299,7 +301,7 @@ class TestProjects:
     def test_only_a_refused_key_is_a_wrong_one(
         self, journal: Journal, status: str, stop_reason: str | None
     ) -> None:
-        """Whatever else ended the run before it delivered anything, the key may be good."""
+        """If anything else ended the run before it delivered anything, the key may be right."""
         project = "us:other"
         run = completed_run(
             journal, VIEWS, reached=0, status=status, stop_reason=stop_reason, project=project
@@ -311,21 +313,23 @@ class TestProjects:
     def test_a_key_that_delivered_before_it_was_refused_is_not_changed(
         self, journal: Journal
     ) -> None:
-        """It was its project's; the other key may be another's."""
+        """It belongs to its project; the other key may belong to another."""
         run = completed_run(journal, VIEWS, project="us:other", **{**REFUSED, "reached": 1})
         assert unfinished(journal, OURS) is None
         assert seen(of_another_project(journal, OURS)) == (run, 2)
 
-    def test_a_whole_run_with_the_corrected_key_makes_up_for_it(self, journal: Journal) -> None:
-        """Also when the key is changed once more."""
+    def test_a_full_run_with_the_corrected_key_supersedes_it(self, journal: Journal) -> None:
+        """Even when the key is changed again."""
         completed_run(journal, VIEWS, project="us:wrong", **REFUSED)
         completed_run(journal, VIEWS)
         for key in (OURS, "us:next"):
             assert unfinished(journal, key) is None
             assert of_another_project(journal, key) is None
 
-    def test_a_wrong_address_is_made_up_for_at_the_right_one(self, journal: Journal) -> None:
-        """It took no user. Until then its run is named, and not sent to another address."""
+    def test_a_run_at_a_wrong_address_is_superseded_at_the_right_one(
+        self, journal: Journal
+    ) -> None:
+        """No user was sent. Until then its run is named, and not sent to another address."""
         run = completed_run(journal, VIEWS, reached=0, status="stopped", project="nowhere:key")
         assert unfinished(journal, OURS) is None
         assert seen(of_another_project(journal, OURS)) == (run, 3)
@@ -333,7 +337,7 @@ class TestProjects:
         assert of_another_project(journal, OURS) is None
 
     def test_unchanged_users_were_delivered_to_the_project_before(self, journal: Journal) -> None:
-        """So it is no wrong key that the run was begun with."""
+        """Therefore the key that the run started with was not wrong."""
         completed_run(journal, VIEWS)
         changed = [VIEWS[0]._replace(plan_type="free"), *VIEWS[1:]]
         run = completed_run(journal, changed, reached=0, status="stopped", incremental=True)

@@ -1,4 +1,4 @@
-"""The journal's file: brought up to date as a whole, or left as it was."""
+"""The journal's file is migrated completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_a_migration_that_fails_at_its_end_leaves_the_version_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One transaction: no column of the new version stays behind."""
+    """One transaction: no column of the new version remains."""
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path)) as database:
         database.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1")
@@ -40,14 +40,14 @@ def test_a_migration_that_fails_at_its_end_leaves_the_version_before_it(
 
 
 def sqlite_error(path: Path, statement: str) -> sqlite3.Error:
-    """What SQLite says of a statement that fails."""
+    """SQLite's error for a statement that fails."""
     with pytest.raises(sqlite3.Error) as caught, closing(sqlite3.connect(path)) as database:
         database.execute(statement)
     return caught.value
 
 
 def too_full(path: Path) -> sqlite3.Error:
-    """SQLite's word for a database that may not grow."""
+    """SQLite's error for a database that may not grow."""
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA max_page_count = 1")
         with pytest.raises(sqlite3.Error) as caught:

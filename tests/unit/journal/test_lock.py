@@ -63,14 +63,14 @@ def test_a_dry_run_sees_the_journal_and_leaves_nothing(
 
 
 def test_a_dry_run_before_any_run_begins_with_nothing(tmp_path: Path) -> None:
-    """And makes no journal."""
+    """It creates no journal."""
     with open_journal(tmp_path / "journal.db", dry_run=True) as journal:
         assert journal.begin(HEADER, [new_user(page_view(1))]) == 1
     assert list(tmp_path.iterdir()) == []
 
 
 class PatientClock:
-    """A clock that only sleeping moves; a sleep lasts a little longer than it was asked to."""
+    """A clock that only sleeping advances; a sleep lasts slightly longer than requested."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -87,7 +87,7 @@ class PatientClock:
 def test_the_lock_is_waited_for_no_longer_than_a_person_notices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second run ends at once, but not because of a look that --status takes at the lock."""
+    """A second run exits immediately, but a brief check by --status does not make it fail."""
     path = tmp_path / "journal.db"
     clock = PatientClock()
     with FileLock(f"{path}.lock"), monkeypatch.context() as patched:

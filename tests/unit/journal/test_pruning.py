@@ -34,7 +34,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def ran_days_ago(
     journal: Journal, days: float, views: list[PageView] = VIEWS, **how: object
 ) -> int:
-    """A run that began so many days before `NOW`, by the clock of that time."""
+    """A run that started so many days before `NOW`, by the clock of that time."""
     run = completed_run(journal, views, **how)  # type: ignore[arg-type]
     started = to_iso(NOW - timedelta(days=days))
     journal.execute("UPDATE runs SET started_at = ? WHERE run = ?", (started, run))
@@ -47,7 +47,7 @@ def kept(journal: Journal) -> list[int]:
 
 
 def test_old_runs_are_deleted_but_not_what_was_sent(journal: Journal) -> None:
-    """The file does not grow for ever, and --incremental goes on working."""
+    """The file does not grow forever, and --incremental keeps working."""
     ran_days_ago(journal, 40)
     ran_days_ago(journal, 32)
     ran_days_ago(journal, 29, VIEWS[:1])
@@ -63,7 +63,7 @@ def test_old_runs_are_deleted_but_not_what_was_sent(journal: Journal) -> None:
 
 @pytest.mark.parametrize("status", ["completed", "stopped", "interrupted"])
 def test_a_run_with_pending_users_is_kept(journal: Journal, status: str) -> None:
-    """Until a later run has them all, however those fared."""
+    """Until a later run has all of them, whatever their outcomes."""
     ran_days_ago(journal, 60, failed=[(1, "events_track")], status=status)
     ran_days_ago(journal, 0, VIEWS[1:])
     prune(journal, NOW, None)
@@ -74,8 +74,8 @@ def test_a_run_with_pending_users_is_kept(journal: Journal, status: str) -> None
     assert kept(journal) == [2, 3]
 
 
-def test_another_projects_later_run_says_nothing_of_pending_users(journal: Journal) -> None:
-    """What one project has not got is still to be sent there."""
+def test_another_projects_later_run_does_not_supersede_pending_users(journal: Journal) -> None:
+    """Users pending for one project must still be sent there."""
     ran_days_ago(journal, 60, reached=1, status="interrupted")
     ran_days_ago(journal, 0, project="eu:other")
     prune(journal, NOW, None)
@@ -96,14 +96,14 @@ def test_a_run_without_its_results_file_is_kept(journal: Journal) -> None:
 
 
 def test_the_chosen_run_is_kept(journal: Journal) -> None:
-    """Whatever it is."""
+    """Whichever it is."""
     chosen = ran_days_ago(journal, 60)
     ran_days_ago(journal, 0)
     assert prune(journal, NOW, chosen) == 0
 
 
 def test_a_clock_that_is_ahead_makes_no_run_old(journal: Journal) -> None:
-    """The run before the chosen one tells the time, too."""
+    """The run before the chosen one is used as a clock, too."""
     ran_days_ago(journal, 2)
     ran_days_ago(journal, 1)
     chosen = ran_days_ago(journal, -400)
@@ -111,7 +111,7 @@ def test_a_clock_that_is_ahead_makes_no_run_old(journal: Journal) -> None:
 
 
 def test_a_run_alone_is_never_old(journal: Journal) -> None:
-    """There is nothing but this one clock to tell."""
+    """There is only this one clock to compare with."""
     ran_days_ago(journal, 60)
     assert prune(journal, NOW, None) == 0
 
@@ -119,15 +119,15 @@ def test_a_run_alone_is_never_old(journal: Journal) -> None:
 def test_a_run_that_began_while_the_clock_was_behind_is_as_old_as_its_neighbours(
     journal: Journal,
 ) -> None:
-    """A machine that starts in 1970 until it has asked for the time."""
+    """For example a machine that starts in 1970 until it has synchronized its clock."""
     ran_days_ago(journal, 2)
     ran_days_ago(journal, 20_000)
     ran_days_ago(journal, 0)
     assert prune(journal, NOW, None) == 0
 
 
-def test_a_run_that_began_in_times_to_come_does_not_stop_pruning(journal: Journal) -> None:
-    """It stays until its time is over; the others go when theirs is."""
+def test_a_run_dated_in_the_future_does_not_stop_pruning(journal: Journal) -> None:
+    """It is kept until its time is over; the others are pruned when theirs is."""
     ran_days_ago(journal, -400)
     ran_days_ago(journal, 60)
     ran_days_ago(journal, 0)
@@ -135,7 +135,7 @@ def test_a_run_that_began_in_times_to_come_does_not_stop_pruning(journal: Journa
     assert kept(journal) == [1, 3]
 
 
-def test_the_newest_word_on_a_pending_user_is_kept(journal: Journal) -> None:
+def test_the_latest_run_of_a_pending_user_is_kept(journal: Journal) -> None:
     """User 1 failed and was sent newer data: without that run, a retry would send the older."""
     ran_days_ago(journal, 60, failed=[(1, "events_track"), (3, "events_track")])
     ran_days_ago(journal, 50, VIEWS[:1])
@@ -148,7 +148,7 @@ def test_the_newest_word_on_a_pending_user_is_kept(journal: Journal) -> None:
 
 
 def test_one_newer_run_for_a_pending_user_is_enough(journal: Journal) -> None:
-    """A user who is in every run does not keep them all."""
+    """A user that is in every run does not keep all of them."""
     ran_days_ago(journal, 60, failed=[(1, "events_track"), (3, "events_track")])
     ran_days_ago(journal, 50, VIEWS[:1])
     ran_days_ago(journal, 40, VIEWS[:1])
@@ -173,8 +173,8 @@ def test_what_an_unfinished_runs_delivered_users_were_sent_since_is_kept(journal
     assert last_sent(journal, HEADER.project, [1]) == before
 
 
-def test_a_wrong_keys_run_is_made_up_for_by_the_right_one(journal: Journal) -> None:
-    """It was no project's; any later run at the address counts."""
+def test_a_wrong_keys_run_is_superseded_by_the_right_one(journal: Journal) -> None:
+    """It belonged to no project; any later run at the address counts."""
     reason = "Iterable refused the API key: check ITERABLE_API_KEY"
     ran_days_ago(journal, 60, status="stopped", stop_reason=reason, project="us:wrong", reached=0)
     ran_days_ago(journal, 0, VIEWS[1:])
@@ -186,8 +186,8 @@ def test_a_wrong_keys_run_is_made_up_for_by_the_right_one(journal: Journal) -> N
     assert kept(journal) == [2, 3]
 
 
-def test_a_run_that_met_no_iterable_is_kept_for_its_own_project(journal: Journal) -> None:
-    """A later run with another key says nothing of it, delivered or not."""
+def test_a_run_that_never_reached_iterable_is_kept_for_its_own_project(journal: Journal) -> None:
+    """A later run with another key does not supersede it, delivered or not."""
     ran_days_ago(journal, 60, status="running", reached=0, project="us:other")
     journal.execute("UPDATE runs SET last_sent_recorded = 1")
     ran_days_ago(journal, 0)

@@ -1,4 +1,4 @@
-"""How earlier runs fared and what they sent, on real journals."""
+"""The outcomes of earlier runs and the data they sent, on real journals."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_what_was_delivered_is_unchanged_the_next_time(journal: Journal) -> None
 
 
 def test_a_changed_plan_and_a_new_view_are_sent(journal: Journal) -> None:
-    """Either makes the user one to be sent; the third stays unchanged."""
+    """Either change makes the user pending; the third stays unchanged."""
     completed_run(journal, VIEWS)
     changed = VIEWS[0]._replace(plan_type="enterprise")
     viewed = VIEWS[1]._replace(page="settings")
@@ -70,16 +70,16 @@ def test_a_changed_plan_and_a_new_view_are_sent(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_failed_call_leaves_nothing_known(journal: Journal, call: Call) -> None:
-    """Its answer may be lost: Iterable may have it or not, so the user is sent again."""
+def test_a_failed_call_erases_what_was_last_sent(journal: Journal, call: Call) -> None:
+    """Iterable may or may not have applied it, so the user is sent again."""
     completed_run(journal, VIEWS)
     completed_run(journal, VIEWS, failed=((2, call),))
 
     assert unchanged(journal, VIEWS) == 2
 
 
-def test_a_killed_run_leaves_nothing_known_of_those_it_did_not_reach(journal: Journal) -> None:
-    """A call may have been under way: A was sent, B maybe, then A is no longer certain."""
+def test_a_killed_run_erases_what_was_last_sent_to_users_it_did_not_reach(journal: Journal) -> None:
+    """A call may have been in flight: A was sent, then perhaps B, so A is no longer certain."""
     completed_run(journal, VIEWS)
     changed = [view._replace(first_name="B") for view in VIEWS]
     journal.begin(replace(HEADER, run_id="killed"), map(new_user, changed))
@@ -90,7 +90,7 @@ def test_a_killed_run_leaves_nothing_known_of_those_it_did_not_reach(journal: Jo
 
 
 def test_an_older_run_that_ends_later_does_not_change_what_is_known(journal: Journal) -> None:
-    """A customer was sent newer data since: should the old come back, it is sent again."""
+    """A customer was sent newer data since: if the old data returns, it is sent again."""
     older = completed_run(journal, VIEWS, reached=1, status="interrupted")
     completed_run(journal, [VIEWS[0]._replace(first_name="B")], kind="limited")
 
@@ -101,7 +101,7 @@ def test_an_older_run_that_ends_later_does_not_change_what_is_known(journal: Jou
 
 
 def test_another_project_has_been_sent_nothing(journal: Journal) -> None:
-    """A new key or address does not inherit what another one has."""
+    """A new key or address does not inherit what another one has sent."""
     completed_run(journal, VIEWS)
 
     assert set(last_sent(journal, "us:key", [1, 2, 3])) == {1, 2, 3}

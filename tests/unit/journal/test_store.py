@@ -56,15 +56,15 @@ def begin(journal: Journal, count: int) -> int:
 
 
 def test_a_run_keeps_its_users_in_the_order_of_the_query(journal: Journal) -> None:
-    """Over several pages, no user is missing or twice."""
+    """Over several pages, no user is missing or duplicated."""
     run = begin(journal, 2500)
 
     assert count_outcomes(journal, run).total_users == 2500
     assert [user.position for user in journal.pending(run)] == list(range(1, 2501))
 
 
-def test_a_run_whose_rows_break_off_was_never_there(journal: Journal) -> None:
-    """A lost database connection in mid-stream leaves nothing half-stored."""
+def test_a_run_whose_rows_are_interrupted_leaves_no_trace(journal: Journal) -> None:
+    """A database connection lost mid-stream leaves nothing half-stored."""
 
     def broken() -> Iterator[NewUser]:
         for number in range(1, 1500):
@@ -77,8 +77,8 @@ def test_a_run_whose_rows_break_off_was_never_there(journal: Journal) -> None:
     assert journal.begin(HEADER, []) == 1
 
 
-def test_what_was_flushed_is_there_after_a_crash(tmp_path: Path) -> None:
-    """A journal that was never closed is read by the next process as it was flushed."""
+def test_flushed_outcomes_survive_a_crash(tmp_path: Path) -> None:
+    """The next process reads a journal that was never closed as it was flushed."""
     crashed = Journal(tmp_path / "journal.db")
     run = begin(crashed, 2)
     crashed.record(run, [1], "users_update", OK, AT)
@@ -107,7 +107,7 @@ def test_only_calls_that_did_not_succeed_are_pending(journal: Journal) -> None:
 
 
 def test_counts_add_up_to_all_users(journal: Journal) -> None:
-    """Both calls, one call, none, not tried."""
+    """Both calls, one call, none, not attempted."""
     run = begin(journal, 5)
     journal.record(run, [1, 2], "users_update", OK, AT)
     journal.record(run, [1], "events_track", OK, AT)
@@ -152,7 +152,7 @@ def test_an_undeliverable_email_is_a_failure_from_the_start(journal: Journal) ->
 
 
 def test_the_csv_rows_are_the_rows_of_the_query(journal: Journal) -> None:
-    """What was streamed in comes out again, with the time as text."""
+    """The rows that were streamed in are returned, with the time as text."""
     view = page_view(7)._replace(first_name=None, last_name="Ω, 🚀")
     run = journal.begin(HEADER, map(new_user, [view]))
 
@@ -171,7 +171,7 @@ def test_a_user_without_an_answer_is_not_attempted(journal: Journal) -> None:
 
 
 def test_the_file_is_for_its_owner_only(tmp_path: Path, journal: Journal) -> None:
-    """It holds personal data; its WAL does too."""
+    """It contains personal data; so does its WAL."""
     begin(journal, 1)
 
     modes = {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
@@ -179,8 +179,8 @@ def test_the_file_is_for_its_owner_only(tmp_path: Path, journal: Journal) -> Non
     assert modes == {0o600}
 
 
-def test_a_damaged_journal_is_set_aside_as_it_is(tmp_path: Path) -> None:
-    """One line that says where it went; its bytes are kept, a second one beside the first."""
+def test_a_damaged_journal_is_set_aside_unchanged(tmp_path: Path) -> None:
+    """One line says where it was moved; it is unchanged, and a second one gets another name."""
     path = tmp_path / "journal.db"
     for number in (1, 2):
         damaged = SQLITE_HEADER + b"garbage" * 1000 * number
@@ -196,7 +196,7 @@ def test_a_damaged_journal_is_set_aside_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
-    """An older program does not touch what it does not understand."""
+    """An older program does not touch a format that it does not know."""
     path = tmp_path / "journal.db"
     Journal(path).close()
     with closing(sqlite3.connect(path)) as database:
@@ -207,8 +207,8 @@ def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
     assert path.exists()
 
 
-def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    """Its runs and users are there afterwards, and what was delivered is known as last sent."""
+def test_a_journal_of_the_first_version_is_migrated(tmp_path: Path) -> None:
+    """It keeps its runs and users, and delivered data is recorded as last sent."""
     path = tmp_path / "journal.db"
     view = page_view(1)
     with closing(sqlite3.connect(path)) as database, database:
@@ -238,8 +238,8 @@ def test_a_journal_of_the_first_version_is_brought_up_to_date(tmp_path: Path) ->
         }
 
 
-def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    """JOURNAL_FILE that names the customers' own SQLite file, say."""
+def test_a_database_of_another_program_is_left_unchanged(tmp_path: Path) -> None:
+    """For example when JOURNAL_FILE names the customers' own SQLite file."""
     path = tmp_path / "customers.sqlite"
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE customers (id INTEGER)")
@@ -251,8 +251,8 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    """A wrong JOURNAL_FILE says so."""
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """A wrong JOURNAL_FILE is reported."""
     with pytest.raises(JournalError, match="JOURNAL_FILE"):
         Journal(tmp_path / "missing" / "journal.db")
 
@@ -269,7 +269,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_value_that_cannot_be_sent_names_its_customer(
     journal: Journal, bad: dict[str, Any]
 ) -> None:
-    """Other people's tables have other types: one line, and no run is begun."""
+    """Customers' own tables may have other types: one line, and no run is started."""
     view = page_view(1)._replace(**bad)
 
     with pytest.raises(RecordError, match=r"[Cc]ustomer"):
@@ -279,7 +279,7 @@ def test_a_value_that_cannot_be_sent_names_its_customer(
 
 
 def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None:
-    """The others are sent; the CSV has what the database has."""
+    """The others are sent; the CSV has the database's value."""
     numbered = page_view(1)._replace(email=cast("str", 12345))  # from a column of type INT
 
     run = journal.begin(HEADER, map(new_user, [numbered, page_view(2)]))
@@ -290,10 +290,10 @@ def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None
     assert next(journal.csv_lines(run)).startswith("1,12345,Ada,")
 
 
-def test_a_journal_that_is_just_being_made_by_another_process_is_waited_for(
+def test_a_journal_that_another_process_is_creating_is_waited_for(
     tmp_path: Path,
 ) -> None:
-    """--status at the moment of the very first run: no damage, nothing set aside."""
+    """--status at the moment of the very first run: no damage, nothing is set aside."""
     path = tmp_path / "journal.db"
     with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as first:
         first.execute("PRAGMA journal_mode = WAL")
