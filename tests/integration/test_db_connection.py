@@ -416,7 +416,7 @@ def test_a_rogue_server_gets_no_file_of_this_machine(
                 continue
             peer.send(OK)
 
-    with fake_mysql(UNUSED_HOST, 0, answer_with_a_wish) as fake:
+    with fake_mysql(UNUSED_HOST, 0, answer_with_a_file_request) as fake:
         settings = DatabaseSettings("mysql", (UNUSED_HOST,), fake.port, "reader", "secret", "shop")
         with DatabaseConnection.from_settings(settings) as database, pytest.raises(DatabaseError):
             next(database.stream_page_views(query.format(secret)))
