@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import logging
 import time
-from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from integration.core.hosts import parse_hosts
 from integration.database.errors import (
@@ -25,14 +24,12 @@ from integration.database.errors import (
     QueryFailed,
 )
 from integration.database.query_file import load_query
-from integration.database.row_check import page_views, wrong_columns
+from integration.database.row_check import page_view_rows, wrong_columns
 from integration.database.settings import DatabaseSettings, Engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
-
-    from integration.core.models import PageView
 
 __all__ = [
     "DatabaseConnection",
@@ -190,12 +187,17 @@ class DatabaseConnection:
                 logger.warning("%s. Trying the next host", error)
         return MySQLSession(self._settings, last_host, self._connect_timeout_seconds)
 
-    def stream_page_views(self, query: str, limit: int | None = None) -> Iterator[PageView]:
-        """Run Query 2 and yield its rows as the server sends them.
+    def stream_page_views(
+        self, query: str, limit: int | None = None
+    ) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """Run Query 2 and yield its rows in batches, as the server sends them.
 
         Args:
             query: A MySQL query that returns the columns of `PageView`.
             limit: Maximum number of rows, in addition to any LIMIT in the query.
+
+        Yields:
+            Tuples with the values of a `PageView`.
 
         Raises:
             QueryFailed: the query cannot be run, or returns other columns or types.
@@ -206,10 +208,13 @@ class DatabaseConnection:
         if problem:
             raise QueryFailed(problem)
         count = 0
-        views = chain.from_iterable(map(page_views, session.batches()))
-        for page_view in islice(views, limit):
-            count += 1
-            yield page_view
+        for batch in session.batches():
+            rows = batch if limit is None else batch[: limit - count]
+            count += len(rows)
+            if rows:
+                yield page_view_rows(rows)
+            if count == limit:
+                break
         logger.info("Query executed successfully, returned %d rows", count)
 
     def execute_query(self, sql: str) -> list[dict[str, object]]:

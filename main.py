@@ -44,6 +44,7 @@ from integration.delivery.dispatcher import Delivery, choose_workers
 from integration.delivery.dry_run import show_payloads
 from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
+from integration.delivery.new_users import pending_user
 from integration.delivery.progress import DeliveryProgress
 from integration.delivery.reports import write_csv
 from integration.delivery.run_files import RunFiles
@@ -156,13 +157,13 @@ def make_client(settings: "Settings", stop: Stop) -> IterableClient:
     )
 
 
-def export_csv(journal: "Journal", run: int) -> None:
-    """Step 4.5: write the run's users to the CSV, unless a resumed run has written it."""
+def export_csv(journal: "Journal", run: int, files: RunFiles) -> None:
+    """Step 4.5: give the CSV its name; for users of an earlier run, write it from the journal."""
     path = Path(read_run(journal, run).csv_file)
-    if is_there(path):
+    if files.csv is None and is_there(path):
         logger.info("The CSV already exists: %s", display_path(path))
         return
-    count = write_csv(path, journal.csv_lines(run))
+    count = files.csv.finish() if files.csv else write_csv(path, journal.rows(run))
     logger.info("Exported %d records to CSV: %s", count, display_path(path))
 
 
@@ -184,7 +185,7 @@ def deliver(
         mode=decide_mode(options, journal, run),
     )
     try:
-        delivery.deliver(journal.pending(run))
+        delivery.deliver(map(pending_user, journal.pending(run)))
         journal.set_mode(run, delivery.mode)
     finally:
         progress.close()
@@ -260,7 +261,7 @@ def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> Exi
         logger.info("Using %s authentication", settings.authentication.replace("Key", "key"))
         logger.info("Iterable API client initialized")
         logger.info("[STEP 4.5] Exporting query results to CSV...")
-        export_csv(journal, run)
+        export_csv(journal, run, files)
         logger.info("[STEP 5] Processing user records...")
         signals.let_calls_finish()
         if options.dry_run:

@@ -84,7 +84,7 @@ def count_delivered(path: Path) -> int:
     """The users of a journal whose calls both succeeded."""
     with closing(sqlite3.connect(path)) as database:
         row = database.execute(
-            "SELECT COUNT(*) FROM outcomes"
+            "SELECT COALESCE(SUM(last - first + 1), 0) FROM outcomes"
             " WHERE users_update_status IN (1, 2) AND events_track_status IN (1, 2)"
         ).fetchone()
     return int(row[0])

@@ -11,7 +11,7 @@ import resource
 import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # One attempt per second: half a minute.
 MAX_TIMESTAMPS_TRIED = 30
+# Fewer system calls than with Python's default.
+BUFFER_BYTES = 262_144
 # The file system cannot sync folders, or the folder is not readable.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EACCES}
 
@@ -32,33 +34,68 @@ class FileError(AppError):
     exit_code = ExitCode.CONFIGURATION
 
 
-@contextmanager
-def atomic_write(path: Path) -> Iterator[TextIO]:
-    """Write a text file under a temporary name and rename it to `path` when the block succeeds.
+class AtomicFile:
+    """A text file that is written under a temporary name until it is complete.
 
-    The content is synced to disk before the rename, the rename before the block ends. If the
-    block raises, the file is deleted. UTF-8; newlines are not translated.
+    UTF-8; newlines are not translated. Every method may raise FileError; then `discard` it.
+
+    Args:
+        path: the name that it gets in the end.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = _part_path(path)
+        with _write_errors(path):
+            # Never write into, or follow, a leftover of a killed run or a symlink placed there.
+            self._part.unlink(missing_ok=True)
+            descriptor = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        self._file = os.fdopen(descriptor, "wb", BUFFER_BYTES)
+
+    def write(self, text: str) -> None:
+        """Append text."""
+        with _write_errors(self._path):
+            self._file.write(text.encode())
+
+    def finish(self) -> None:
+        """Sync the content to the disk, give the file its name, and sync that."""
+        with _write_errors(self._path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            self._part.replace(self._path)
+            sync_folder(self._path.parent)
+
+    def discard(self) -> None:
+        """Delete the unfinished file."""
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self._part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileError(f"Cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[AtomicFile]:
+    """A file that gets its name when the block succeeds, and is deleted when it raises.
 
     Raises:
         FileError: the file cannot be written; nothing is left behind.
     """
-    temporary = _part_path(path)
+    file = AtomicFile(path)
     try:
-        # Never write into, or follow, a leftover of a killed run or a symlink placed there.
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                yield file
-                file.flush()
-                os.fsync(descriptor)
-            temporary.replace(path)
-            sync_folder(path.parent)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise FileError(f"Cannot write {path}: {error.strerror or error}") from error
+        yield file
+        file.finish()
+    except BaseException:
+        file.discard()
+        raise
 
 
 def is_there(path: Path) -> bool:

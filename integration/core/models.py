@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
 ErrorKind = Literal[
@@ -48,8 +49,8 @@ TRANSIENT_ERRORS: frozenset[ErrorKind] = frozenset(
 class PageView(NamedTuple):
     """One row of Query 2: a customer and their latest qualifying page view.
 
-    The fields are the query's columns and the CSV's header, in that order.
-    `event_time` is UTC without a zone, as the session's `time_zone` makes it.
+    The fields are the query's columns and the CSV's header, in that order. `event_time` is
+    `YYYY-MM-DD HH:MM:SS` in UTC.
     """
 
     id: int | str
@@ -62,7 +63,7 @@ class PageView(NamedTuple):
     device: str | None
     browser: str | None
     location: str | None
-    event_time: datetime
+    event_time: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,22 +113,30 @@ class NewUser(NamedTuple):
     """A user of a run before it is stored.
 
     Attributes:
-        profile: the JSON body of `users/update`.
-        event: the JSON body of `events/track`.
-        csv_line: the user's line of the CSV, with its line break.
+        row: the JSON that the payloads and the CSV line are made from, without line breaks.
         rejection: why the user cannot be sent, or None.
     """
 
     customer_id: int | str
     email: str | None
-    profile: bytes
-    event: bytes
-    csv_line: str
+    row: bytes
     rejection: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PendingUser:
+class StoredUser(NamedTuple):
+    """A user of a run as the journal has it.
+
+    Attributes:
+        row: the decoded JSON of the user's `NewUser.row`.
+        calls: those that have not succeeded yet.
+    """
+
+    position: int
+    row: Any
+    calls: tuple[Call, ...]
+
+
+class PendingUser(NamedTuple):
     """A user of a run with calls that still have to be made.
 
     Attributes:
@@ -242,10 +251,18 @@ class Run(NewRun):
         return (self.stop_reason or "").startswith(KEY_REFUSED)
 
 
-class UserOutcome(NamedTuple):
-    """A user of a finished run; both results are JSON text, as the journal stores them."""
+class OutcomeGroup(NamedTuple):
+    """Consecutive users of a run with the same outcome.
 
-    email: str | None
+    Attributes:
+        rows: the decoded JSON of each user's row.
+        at: when the last call was over, or None.
+        users_update: the result as JSON text, as the results file shows it.
+        events_track: the same for the event.
+        success: whether both calls succeeded.
+    """
+
+    rows: Sequence[Any]
     at: str | None
     users_update: str
     events_track: str

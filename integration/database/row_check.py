@@ -5,15 +5,16 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from types import NoneType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from integration.core.models import PageView
 from integration.database.errors import QueryFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 MAX_SHOWN = 40  # characters
+_TIME_CHARACTERS = len("YYYY-MM-DD HH:MM:SS")
 _TEXT = ("text", (str, NoneType))
 _EXPECTED: dict[str, tuple[str, tuple[type, ...]]] = {
     **dict.fromkeys(PageView._fields, _TEXT),
@@ -63,8 +64,8 @@ def wrong_type(row: Sequence[object]) -> str | None:
     return None
 
 
-def page_views(rows: Sequence[tuple[object, ...]]) -> Iterator[PageView]:
-    """Convert rows to `PageView`s.
+def page_view_rows(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows with the values of a `PageView`: the time as text, without fractions of a second.
 
     Raises:
         QueryFailed: a value has an unsupported type.
@@ -73,4 +74,4 @@ def page_views(rows: Sequence[tuple[object, ...]]) -> Iterator[PageView]:
     columns = zip(_ALLOWED, zip(*rows, strict=True), strict=False)
     if not all(types.issuperset(map(type, values)) for types, values in columns):
         raise QueryFailed(next(filter(None, map(wrong_type, rows))))
-    return map(PageView._make, rows)
+    return [(*row[:-1], str(row[-1])[:_TIME_CHARACTERS]) for row in rows]

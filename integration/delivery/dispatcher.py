@@ -97,6 +97,7 @@ class Delivery:
         self._in_flight = 0
         self._batches_in_flight = 0
         self._flush_due = 0.0
+        self._first_is_over = False
 
     @property
     def mode(self) -> Mode:
@@ -109,16 +110,8 @@ class Delivery:
         Raises:
             JournalError: an outcome cannot be written; calls in flight are not waited for.
         """
-        remaining = iter(users)
         try:
-            # The first user is sent alone: a wrong key or a new field is met once, and not by
-            # every worker; concurrent first uses of a new field race at Iterable. If a firewall
-            # refuses that user, the next one shows whether it refuses all.
-            for first in remaining:
-                self._run_batches(iter([[first]]))
-                if self._stop.requested() or not self._client.consecutive_blocked_users():
-                    break
-            self._run_batches(self._batches(remaining))
+            self._run_batches(self._batches(iter(users)))
         finally:
             for _ in self._threads:
                 self._work.put(None)
@@ -136,7 +129,7 @@ class Delivery:
             if self._stop.requested():
                 more = False
                 self._single_work.clear()
-            if self._single_work and self._in_flight < self._workers:
+            if self._single_work and self._in_flight < self._width:
                 self._submit(self._single_work.popleft())
             elif more and self._has_room_for_batch():
                 batch = next(batches, None)
@@ -155,7 +148,17 @@ class Delivery:
     def _has_room_for_batch(self) -> bool:
         if self.mode == "bulk" and self._batches_in_flight >= MAX_BULK_CALLS:
             return False
-        return self._in_flight < self._workers
+        return self._in_flight < self._width
+
+    @property
+    def _width(self) -> int:
+        """How much work may be in flight: the first user or batch is sent alone.
+
+        A wrong key or a new field is met once, and not by every worker; concurrent first uses of
+        a new field race at Iterable. If a firewall refuses that user, the next one shows whether
+        it refuses all.
+        """
+        return self._workers if self._first_is_over else 1
 
     def _submit(self, work: Work) -> None:
         if self._in_flight >= len(self._threads):
@@ -211,13 +214,15 @@ class Delivery:
         elif isinstance(report, WorkDone):
             self._in_flight -= 1
             self._batches_in_flight -= report.work.in_bulk
+            if report.outcomes and not self._client.consecutive_blocked_users():
+                self._first_is_over = True
             self._progress.advance(report.users, report.outcomes)
         else:
             self._record(report)
 
     def _record(self, done: CallDone) -> None:
         positions = [user.position for user in done.users]
-        self._journal.record(self._run, positions, done.call, done.result, done.at)
+        self._journal.record(positions, done.call, done.result, done.at)
         if self._client.consecutive_failures() >= MAX_UNREACHABLE_CALLS:
             self._stop.request(unavailable(self._client.last_failure()))
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from integration.core.models import SMALL_RUN_USERS
+from integration.delivery.new_users import pending_user
 
 if TYPE_CHECKING:
     from integration.core.shutdown import Stop
@@ -16,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 def show_payloads(journal: Journal, run: int, stop: Stop) -> None:
     """Log what would be sent; on the console, for the first users only."""
-    for user in journal.pending(run):
+    for user in map(pending_user, journal.pending(run)):
         if stop.requested():
             return
         level = logging.INFO if user.position <= SMALL_RUN_USERS else logging.DEBUG

@@ -1,41 +1,73 @@
-"""From a row of Query 2 to a user that the journal can store and the delivery can send. Pure."""
+"""From the rows of Query 2 to users that the journal stores, and back to what is sent. Pure.
+
+RecordError    exit 69: a row cannot be sent; the message is one line that names the row
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from integration.core.csv_lines import csv_line
-from integration.core.models import NewUser
-from integration.iterable.payloads import (
-    RecordError,
-    event_payload,
-    profile_payload,
-    timestamp_text,
-    undeliverable_reason,
-)
+import orjson
+
+from integration.core.errors import AppError
+from integration.core.exit_codes import ExitCode
+from integration.core.models import DeliveredUser, NewUser, PageView, PendingUser, StoredUser
+from integration.iterable.payloads import payloads, undeliverable_reason
 
 if TYPE_CHECKING:
-    from integration.core.models import PageView
+    from collections.abc import Sequence
+    from datetime import datetime
+
+MAX_INTEGER = 2**63 - 1
 
 
-def new_user(view: PageView) -> NewUser:
-    """The user of this row, with the reason if it cannot be sent.
+class RecordError(AppError):
+    """A row of Query 2 cannot be sent; the message is one line that names the row."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
+def new_users(rows: Sequence[tuple[Any, ...]]) -> list[NewUser]:
+    """The users of these rows, which have the values of a `PageView`.
 
     Raises:
         RecordError: a value has a type that no user could be sent with.
     """
-    if not isinstance(view.id, (int, str)):
-        raise _unusable(view, f"id is {type(view.id).__name__}")
+    ids = [row[0] for row in rows]
+    emails = [row[1] for row in rows]
+    lines = map(_row_json, rows)
+    return list(map(NewUser, ids, emails, lines, map(undeliverable_reason, emails)))
+
+
+def _row_json(row: tuple[Any, ...]) -> bytes:
     try:
-        profile, event = profile_payload(view), event_payload(view)
-    except (TypeError, OverflowError) as error:
-        raise _unusable(view, str(error)) from error
-    line = csv_line((*view[:-1], timestamp_text(view.event_time)))
-    return NewUser(view.id, view.email, profile, event, line, undeliverable_reason(view.email))
+        return orjson.dumps(row)
+    except orjson.JSONEncodeError as error:
+        if isinstance(row[0], int) and abs(row[0]) > MAX_INTEGER:
+            return _row_json((str(row[0]), *row[1:]))  # JSON has no integers of more than 64 bits
+        raise RecordError(
+            f"Customer {row[0]!r} has a value of a type that cannot be sent ({error}):"
+            " compare the tables with database_setup.sql"
+        ) from error
 
 
-def _unusable(view: PageView, problem: str) -> RecordError:
-    return RecordError(
-        f"Customer {view.id!r} has a value of a type that cannot be sent ({problem}):"
-        " compare the tables with database_setup.sql"
-    )
+def pending_user(user: StoredUser) -> PendingUser:
+    """The user as it is sent."""
+    if isinstance(user.row, dict):  # stored by version 1.0, which stored what is sent
+        profile, event = user.row["profile"], user.row["event"]
+        bodies = orjson.dumps(profile), orjson.dumps(event)
+        return PendingUser(user.position, profile["email"], *bodies, user.calls)
+    view = PageView._make(user.row)
+    return PendingUser(user.position, view.email or "", *payloads(view), user.calls)
+
+
+def delivered_user(row: Any, delivered_at: datetime) -> DeliveredUser:  # noqa: ANN401  decoded JSON
+    """The user of a stored row as it was sent."""
+    user = pending_user(StoredUser(0, row, ()))
+    return DeliveredUser(user.email, user.profile, user.event, delivered_at)
+
+
+def email_of(row: Any) -> str | None:  # noqa: ANN401  decoded JSON
+    """The email of a stored row."""
+    email = row["profile"]["email"] if isinstance(row, dict) else row[1]
+    return None if email is None else str(email)

@@ -2,41 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.core.csv_lines import csv_line
-from integration.core.files import atomic_write
+from integration.core.csv_lines import csv_line, csv_text
+from integration.core.files import AtomicFile, atomic_write
 from integration.core.models import PageView
+from integration.delivery.new_users import email_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from integration.core.models import Counts, Run, UserOutcome
+    from integration.core.models import Counts, OutcomeGroup, Run
 
 CSV_NAME = "query_results_{}.csv"
 RESULTS_NAME = "integration_results_{}.json"
 CSV_HEADER = PageView._fields
 
 
-def write_csv(path: Path, lines: Iterable[str]) -> int:
-    """Write the list of users (UTF-8) and return their number.
+class CsvExport:
+    """The CSV of a run while it is written: it gets its name when it is finished.
+
+    Raises:
+        FileError: by any method, the file cannot be written; none is left after `discard`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = AtomicFile(path)
+        self._file.write(csv_line(CSV_HEADER))
+        self._count = 0
+
+    def write(self, rows: Sequence[Sequence[object]]) -> None:
+        """Add rows with the values of a `PageView`."""
+        self._file.write(csv_text(rows))
+        self._count += len(rows)
+
+    def write_stored(self, rows: Sequence[Any]) -> None:
+        """Add rows as the journal has them."""
+        if not isinstance(rows[0], dict):
+            self.write(rows)
+            return
+        # Stored by version 1.0, with the lines of the CSV.
+        self._file.write("".join(row["csv_line"] for row in rows))
+        self._count += len(rows)
+
+    def finish(self) -> int:
+        """Complete the file and return the number of its users."""
+        self._file.finish()
+        return self._count
+
+    def discard(self) -> None:
+        """Delete the unfinished file."""
+        self._file.discard()
+
+
+def write_csv(path: Path, groups: Iterable[Sequence[Any]]) -> int:
+    """Write the list of users (UTF-8) from the journal's rows and return their number.
 
     Raises:
         FileError: the file cannot be written; none is left.
     """
-    count = 0
-    with atomic_write(path) as file:
-        file.write(csv_line(CSV_HEADER))
-        for line in lines:
-            file.write(line)
-            count += 1
-    return count
+    export = CsvExport(path)
+    try:
+        for rows in groups:
+            export.write_stored(rows)
+        return export.finish()
+    except BaseException:
+        export.discard()
+        raise
 
 
-def write_results(path: Path, run: Run, counts: Counts, outcomes: Iterable[UserOutcome]) -> None:
+def write_results(path: Path, run: Run, counts: Counts, groups: Iterable[OutcomeGroup]) -> None:
     """Write the results file as a stream: the run, then a line for each user.
 
     Raises:
@@ -45,10 +83,10 @@ def write_results(path: Path, run: Run, counts: Counts, outcomes: Iterable[UserO
     head = orjson.dumps(results_head(run, counts), option=orjson.OPT_INDENT_2).decode()
     with atomic_write(path) as file:
         file.write(f'{head[:-2]},\n  "records": [')
-        separator = "\n    "
-        for outcome in outcomes:
-            file.write(f"{separator}{_record_json(outcome)}")
-            separator = ",\n    "
+        separator = ""
+        for group in groups:
+            file.write(separator + ",".join(_record_lines(group)))
+            separator = ","
         file.write("\n  ]\n}\n")
 
 
@@ -104,10 +142,12 @@ def _line_if_any(label: str, count: int) -> list[str]:
     return [f"{label}: {count}"] if count else []
 
 
-def _record_json(outcome: UserOutcome) -> str:
-    email, at = orjson.dumps(outcome.email).decode(), orjson.dumps(outcome.at).decode()
-    success = "true" if outcome.success else "false"
-    return (
-        f'{{"email":{email},"timestamp":{at},"users_update":{outcome.users_update},'
-        f'"events_track":{outcome.events_track},"overall_success":{success}}}'
+def _record_lines(group: OutcomeGroup) -> list[str]:
+    at = orjson.dumps(group.at).decode()
+    success = "true" if group.success else "false"
+    outcome = (
+        f'"timestamp":{at},"users_update":{group.users_update},'
+        f'"events_track":{group.events_track},"overall_success":{success}}}'
     )
+    emails = [orjson.dumps(email_of(row)).decode() for row in group.rows]
+    return [f'\n    {{"email":{email},{outcome}' for email in emails]

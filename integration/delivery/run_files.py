@@ -1,18 +1,16 @@
-"""The names of a run's CSV and results file, reserved until the run ends."""
+"""The names of a run's CSV and results file, and the CSV while the users are loaded."""
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import Self
 
 from integration.core.clock import local_now
 from integration.core.files import reserve_timestamp
-from integration.delivery.reports import CSV_NAME, RESULTS_NAME
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from integration.delivery.reports import CSV_NAME, RESULTS_NAME, CsvExport
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +28,13 @@ class RunFiles:
 
     Args:
         folder: where the files will be written.
+
+    Attributes:
+        csv: the CSV of the users that this run loads; None if it loads none.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.csv: CsvExport | None = None
         self._folder = folder
         self._reserved = ExitStack()
 
@@ -55,3 +57,13 @@ class RunFiles:
             reserve_timestamp(folder, names, local_now, time.sleep)
         )
         return FileNames(*(str(folder / name.format(stamp)) for name in names))
+
+    def begin_csv(self, csv_file: str) -> CsvExport:
+        """Begin the CSV; it is deleted at the end unless it is finished.
+
+        Raises:
+            FileError: it cannot be written.
+        """
+        self.csv = CsvExport(Path(csv_file))
+        self._reserved.callback(self.csv.discard)
+        return self.csv

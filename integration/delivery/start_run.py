@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import uuid
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from integration.config.settings import ConfigurationError
 from integration.core.clock import utc_now, utc_now_iso
@@ -19,7 +20,7 @@ from integration.core.files import discard_part, ensure_writable_folder
 from integration.core.models import SMALL_RUN_USERS, NewRun
 from integration.database.query_file import load_query
 from integration.delivery.messages import other_project_message, unfinished_message
-from integration.delivery.new_users import new_user
+from integration.delivery.new_users import email_of, new_users
 from integration.journal.backlog import (
     defer_to_newer_runs,
     of_another_project,
@@ -34,10 +35,11 @@ from integration.journal.queries import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
-    from integration.core.models import PageView, Run, RunKind
+    from integration.core.models import NewUser, Run, RunKind
+    from integration.delivery.reports import CsvExport
     from integration.delivery.run_files import RunFiles
     from integration.journal.store import Journal
 
@@ -89,8 +91,10 @@ class PageViewSource(Protocol):
         /,
     ) -> None: ...
 
-    def stream_page_views(self, query: str, limit: int | None = None) -> Iterator[PageView]:
-        """The rows of a query that returns the columns of `PageView`."""
+    def stream_page_views(
+        self, query: str, limit: int | None = None
+    ) -> Iterator[Sequence[tuple[Any, ...]]]:
+        """The rows, in batches, of a query that returns the columns of `PageView`."""
         ...
 
 
@@ -119,14 +123,14 @@ def _choose_run(
     earlier = unfinished(journal, plan.project)
     if plan.resume:
         if earlier and not earlier.run.is_loaded:
-            return load_users(journal, _restarted_run(plan, earlier.run, files), database)
+            return load_users(journal, _restarted_run(plan, earlier.run, files), files, database)
         return resume_run(journal, plan.project)
     if earlier and not plan.dry_run:
         notice = unfinished_message(earlier)
         # A run that did not load has sent nothing: this one replaces it, and cron need not know.
         level = logging.WARNING if earlier.run.is_loaded else logging.INFO
         logger.log(level, "%s. --resume resumes it; starting a new run", notice)
-    return load_users(journal, _full_or_limited_run(plan, files), database)
+    return load_users(journal, _full_or_limited_run(plan, files), files, database)
 
 
 def resume_run(journal: Journal, project: str) -> int | None:
@@ -216,8 +220,8 @@ def _new_run(plan: RunPlan, kind: RunKind, files: RunFiles) -> NewRun:
     )
 
 
-def load_users(journal: Journal, run: NewRun, database: PageViewSource) -> int:
-    """Steps 2 and 3: stream Query 2 into the journal and close the database.
+def load_users(journal: Journal, run: NewRun, files: RunFiles, database: PageViewSource) -> int:
+    """Steps 2 and 3: stream Query 2 into the journal and the CSV, and close the database.
 
     The run is stored first, so that --resume finds it if it fails here.
     """
@@ -226,8 +230,9 @@ def load_users(journal: Journal, run: NewRun, database: PageViewSource) -> int:
     logger.info("[STEP 2] Connecting to database...")
     with database:
         logger.info("[STEP 3] Executing Phase 2 Query 2...")
-        views = database.stream_page_views(query, run.limit)
-        journal.load(number, run, map(new_user, views))
+        csv = files.begin_csv(run.csv_file)
+        batches = database.stream_page_views(query, run.limit)
+        journal.load(number, run, _exported_users(batches, csv))
     counts = count_outcomes(journal, number)
     if counts.total_users:
         logger.info("Found %d pro user(s) with recent engagement", counts.total_users)
@@ -240,8 +245,16 @@ def load_users(journal: Journal, run: NewRun, database: PageViewSource) -> int:
     return number
 
 
+def _exported_users(
+    batches: Iterable[Sequence[tuple[Any, ...]]], csv: CsvExport
+) -> Iterator[NewUser]:
+    for rows in batches:
+        csv.write(rows)
+        yield from new_users(rows)
+
+
 def log_rejected(journal: Journal, run: int, number: int) -> None:
     """Log the first users that cannot be sent, and how many there are."""
-    for email, reason in journal.rejected(run, SMALL_RUN_USERS):
-        logger.error("%s: %s", email, reason)
+    for row, reason in islice(journal.rejected(run), SMALL_RUN_USERS):
+        logger.error("%s: %s", email_of(row), reason)
     logger.error("%d row(s) of the query cannot be sent: see the results file", number)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain, count, islice
+from itertools import chain, count, islice, starmap
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from integration.core.clock import utc_now
@@ -22,6 +22,7 @@ from integration.delivery.comparison import (
     is_out_of_reach,
     profile_differences,
 )
+from integration.delivery.new_users import delivered_user
 from integration.iterable.request import MAX_EVENTS_READ
 from integration.journal.queries import delivered_users, newest_loaded_run
 
@@ -166,7 +167,7 @@ def verify(
     if run is None:
         logger.warning("Nothing to verify: there was no run yet")
         return ExitCode.SOME_FAILED
-    users = delivered_users(file, run.number, limit)
+    users = starmap(delivered_user, delivered_users(file, run.number, limit))
     first = next(users, None)
     if first is None:
         return _nothing_delivered(run)

@@ -7,6 +7,7 @@ in lower case, so each user is in a call only once. Limits and shapes: Iterable'
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from integration.core.models import CallResult
@@ -52,26 +53,42 @@ def next_batch(
 
     Args:
         users: the source.
-        held_back: receives a user that was taken but did not fit, for the next call.
+        held_back: receives the users that were taken but did not fit, last one first, for the
+            next call.
         limit: the maximum number of users.
     """
-    batch: list[PendingUser] = []
+    wanted = limit - len(held_back)
+    taken = [*reversed(held_back), *islice(users, max(wanted, 0))]
+    held_back.clear()
+    if len(taken) > limit or not _fit_together(taken):
+        kept = _fitting(taken[:limit])
+        held_back += reversed(taken[kept:])
+        del taken[kept:]
+    return taken
+
+
+def _fit_together(users: Sequence[PendingUser]) -> bool:
+    """Whether the users fit into one call."""
+    content = max(
+        sum([len(user.profile) for user in users]), sum([len(user.event) for user in users])
+    )
+    if content + len(users) + _ENVELOPE_BYTES > MAX_BYTES:
+        return len(users) <= 1
+    return len({user.email.casefold() for user in users}) == len(users)
+
+
+def _fitting(users: Sequence[PendingUser]) -> int:
+    """How many of the first users fit into one call: at least one."""
     emails: set[str] = set()
     profile_bytes = event_bytes = _ENVELOPE_BYTES
-    while len(batch) < limit:
-        user = held_back.pop() if held_back else next(users, None)
-        if user is None:
-            break
+    for count, user in enumerate(users):
         profile_bytes += len(user.profile) + 1
         event_bytes += len(user.event) + 1
         email = user.email.casefold()
-        too_large = max(profile_bytes, event_bytes) > MAX_BYTES
-        if batch and (too_large or email in emails):
-            held_back.append(user)
-            break
-        batch.append(user)
+        if count and (max(profile_bytes, event_bytes) > MAX_BYTES or email in emails):
+            return count
         emails.add(email)
-    return batch
+    return len(users)
 
 
 def split_bulk_result(

@@ -77,17 +77,12 @@ class BulkBudget:
         with self._lock:
             self._spending = replace(self._spending, users=self._spending.users + number)
 
-    def take_call(self, users: int) -> bool:
-        """Spend the cost of a bulk call; False if the budget does not allow it.
-
-        The first user of a run is sent alone in either mode, so that call is free.
-        """
+    def take_call(self) -> bool:
+        """Spend the cost of a bulk call; False if the budget does not allow it."""
         with self._lock:
             if not self._spending.allows(self.cost):
                 return False
-            is_first_user = users == 1 and not self._spending.refused
-            cost = 0 if is_first_user else self.cost
-            self._spending = replace(self._spending, spent=self._spending.spent + cost)
+            self._spending = replace(self._spending, spent=self._spending.spent + self.cost)
             return True
 
     def record(self, *, resolved: int, unresolved: int) -> None:
@@ -122,16 +117,16 @@ def send_in_pieces(
     """
     budget.add_users(len(users))
     suspects = users
-    if budget.take_call(len(users)):
+    if budget.take_call():
         suspects = yield from _send_piece(users, send_once, budget)
-    while is_worth_splitting(len(suspects), budget.cost) and budget.take_call(len(suspects) // 2):
+    while is_worth_splitting(len(suspects), budget.cost) and budget.take_call():
         first, second = _halves(suspects)
         first_unresolved = yield from _send_piece(first, send_once, budget)
         if not first_unresolved:
             suspects = second
             continue
         suspects = [*first_unresolved, *second]
-        if not budget.take_call(len(second)):
+        if not budget.take_call():
             break
         second_unresolved = yield from _send_piece(second, send_once, budget)
         suspects = [*first_unresolved, *second_unresolved]

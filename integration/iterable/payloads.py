@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from integration.core.errors import AppError
-from integration.core.exit_codes import ExitCode
-
 if TYPE_CHECKING:
     from integration.core.models import PageView
 
@@ -26,48 +23,46 @@ MAX_EMAIL = 255
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  the rows' times are UTC without a zone
 _SECOND = timedelta(seconds=1)
+# The first digit of a UUID's fourth group has the bits 10 in front.
+_VARIANTS = {digit: f"{int(digit, 16) & 0x3 | 0x8:x}" for digit in "0123456789abcdef"}
 
 
-class RecordError(AppError):
-    """A row of Query 2 cannot be sent; the message is one line that names the row."""
+_PROFILE = (
+    b'{"email":%b,"dataFields":{"first_name":%b,"last_name":%b,"plan_type":%b,'
+    b'"recent_page_view":true,"candidate":%b}}'
+)
+_EVENT = (
+    b'{"email":%b,"eventName":%b,"id":"%b","createdAt":%d,"dataFields":{"page":%b,"device":%b,'
+    b'"browser":%b,"location":%b,"timestamp":%b,"candidate":%b}}'
+)
+_EVENT_NAME_JSON = orjson.dumps(EVENT_NAME)
 
-    exit_code = ExitCode.UNAVAILABLE
 
+def payloads(view: PageView) -> tuple[bytes, bytes]:
+    """The bodies of `users/update` and `events/track`.
 
-def profile_payload(view: PageView) -> bytes:
-    """The body of `users/update`. NULL is sent as null: the database is the source of truth."""
-    return orjson.dumps(
-        {
-            "email": view.email,
-            "dataFields": {
-                "first_name": view.first_name,
-                "last_name": view.last_name,
-                "plan_type": view.plan_type,
-                "recent_page_view": True,
-                "candidate": view.candidate,
-            },
-        }
+    NULL is sent as null: the database is the source of truth. `createdAt` is the view's time in
+    unix seconds.
+    """
+    # Each value is encoded once, in a third of the time that two dicts would take.
+    _, email, first, last, plan, candidate, page, device, browser, location, time = map(
+        orjson.dumps, view
     )
-
-
-def event_payload(view: PageView) -> bytes:
-    """The body of `events/track`; `createdAt` is the view's time in unix seconds."""
-    return orjson.dumps(
-        {
-            "email": view.email,
-            "eventName": EVENT_NAME,
-            "id": event_id(view),
-            "createdAt": (view.event_time - _EPOCH) // _SECOND,
-            "dataFields": {
-                "page": view.page,
-                "device": view.device,
-                "browser": view.browser,
-                "location": view.location,
-                "timestamp": timestamp_text(view.event_time),
-                "candidate": view.candidate,
-            },
-        }
+    profile = _PROFILE % (email, first, last, plan, candidate)
+    created_at = (datetime.fromisoformat(view.event_time) - _EPOCH) // _SECOND
+    event = _EVENT % (
+        email,
+        _EVENT_NAME_JSON,
+        event_id(view).encode(),
+        created_at,
+        page,
+        device,
+        browser,
+        location,
+        time,
+        candidate,
     )
+    return profile, event
 
 
 def event_id(view: PageView) -> str:
@@ -76,22 +71,12 @@ def event_id(view: PageView) -> str:
     Iterable updates an event with a known id, so a retry never creates a second event. The id
     depends on the customer's id and email, because two databases may share one project.
     """
-    return _event_id(view.id, view.email, view.page, timestamp_text(view.event_time))
-
-
-def _event_id(customer_id: object, email: object, page: str | None, timestamp: str) -> str:
-    name = f"{customer_id}|{str(email or '').lower()}|{page}|{timestamp}"
-    # What uuid.uuid5 does (RFC 9562, section 5.5), in a third of the time.
-    digest = bytearray(_namespace_hash(name))
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def timestamp_text(moment: datetime) -> str:
-    """`YYYY-MM-DD HH:MM:SS`, as in the CSV and the event; fractions of a second are cut off."""
-    return str(moment)[:19]
+    name = f"{view.id}|{str(view.email or '').lower()}|{view.page}|{view.event_time}"
+    # What uuid.uuid5 does (RFC 9562, section 5.5), in a quarter of the time.
+    content = EVENT_NAMESPACE.bytes + name.encode()
+    digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
+    variant = _VARIANTS[digest[16]]
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
 def undeliverable_reason(email: object) -> str | None:
@@ -107,8 +92,3 @@ def undeliverable_reason(email: object) -> str | None:
     if len(email) > MAX_EMAIL:
         return f"not sent: the email is longer than {MAX_EMAIL} characters"
     return None
-
-
-def _namespace_hash(name: str) -> bytes:
-    content = EVENT_NAMESPACE.bytes + name.encode()
-    return hashlib.sha1(content, usedforsecurity=False).digest()[:16]

@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.models import CALLS
+from integration.journal.file import PAGE_SIZE
 from integration.journal.newer_runs import (
     DELIVERED_BY_NEWER_RUN,
     IN_ANOTHER_NEWER_RUN,
     IN_NEWER_RUN,
 )
+from integration.journal.outcomes import add_ranges, add_rows, packed_rows, update_outcomes
+from integration.journal.packing import unpack
 from integration.journal.queries import count_outcomes, read_run
+from integration.journal.ranges import OutcomeRange, Update, position_ranges
 from integration.journal.schema import (
     SUCCEEDED,
     SUPERSEDED_REASON,
@@ -142,24 +146,56 @@ def _had_a_wrong_key(file: JournalFile, run: Run) -> bool:
 
 def copy_pending_users(file: JournalFile, source: Backlog, target: int) -> None:
     """Copy the pending users of a run to a new one, with the calls that succeeded."""
-    values = {"run": source.run.number, "projects": source.projects, "target": target}
-    chosen = f"FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
+    run = source.run.number
+    file.execute("CREATE TEMP TABLE copied (position INTEGER PRIMARY KEY, source INTEGER UNIQUE)")
     file.execute(
-        "INSERT INTO users"
-        f" SELECT :target, position, customer_id, email, profile, event, csv_line {chosen}",
-        values,
+        "INSERT INTO copied (source)"
+        f" SELECT position FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
+        " ORDER BY position",
+        {"run": run, "projects": source.projects},
     )
-    succeeded = {call: f"{call}_status IN {_SUCCEEDED}" for call in CALLS}
+    file.execute(
+        "INSERT INTO users SELECT ?, c.position, u.customer_id, u.email_key, u.fingerprint"
+        " FROM copied c CROSS JOIN users u ON u.run = ? AND u.position = c.source",
+        (target, run),
+    )
+    _copy_rows(file, run, target)
+    _copy_successes(file, run, target)
+    file.execute("DROP TABLE copied")
+
+
+def _copy_rows(file: JournalFile, run: int, target: int) -> None:
+    copied: list[bytes] = []
+    first = 1
+    for start, end, content in packed_rows(file, run):
+        chosen = file.all("SELECT source FROM copied WHERE source BETWEEN ? AND ?", (start, end))
+        lines = file.unpacked(unpack, content) if chosen else []
+        copied += [lines[position - start] for (position,) in sorted(chosen)]
+        while len(copied) >= PAGE_SIZE:
+            add_rows(file, target, first, copied[:PAGE_SIZE])
+            del copied[:PAGE_SIZE]
+            first += PAGE_SIZE
+    if copied:
+        add_rows(file, target, first, copied)
+
+
+def _copy_successes(file: JournalFile, run: int, target: int) -> None:
+    """Copy the outcomes of calls that succeeded; the others are not attempted yet."""
+    succeeded = {call: f"o.{call}_status IN {_SUCCEEDED}" for call in CALLS}
     columns = ", ".join(
-        f"CASE WHEN {succeeded[call]} THEN {column} END"
+        f"CASE WHEN {succeeded[call]} THEN o.{column} END"
         for call in CALLS
         for column in (f"{call}_status", call)
     )
-    file.execute(
-        f"INSERT INTO outcomes SELECT :target, position, at, {columns} {chosen}"
-        f" AND ({' OR '.join(succeeded.values())})",
-        values,
+    query = (
+        "SELECT c.position, c.position,"
+        f" CASE WHEN {' OR '.join(succeeded.values())} THEN o.at END, {columns}"
+        " FROM copied c CROSS JOIN outcomes o ON o.run = :run AND o.first ="
+        " (SELECT MAX(first) FROM outcomes WHERE run = :run AND first <= c.source)"
+        " WHERE c.position > :position ORDER BY c.position LIMIT :limit"
     )
+    pages = file.pages(query, {"run": run})
+    add_ranges(file, target, map(OutcomeRange._make, pages))
 
 
 def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
@@ -167,7 +203,7 @@ def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
 
     They count as unchanged if a newer run delivered them, else as not attempted.
     """
-    values = {"run": backlog.run.number, "projects": backlog.projects, "at": at}
+    values = {"run": backlog.run.number, "projects": backlog.projects}
     results = {
         DELIVERED_BY_NEWER_RUN: (CallStatus.UNCHANGED, unchanged_json(SUPERSEDED_REASON)),
         # The users that are left.
@@ -175,12 +211,15 @@ def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
     }
     with file.transaction():
         for condition, (status, text) in results.items():
-            file.execute(
-                "INSERT OR REPLACE INTO outcomes"
-                " SELECT run, position, :at, :status, :text, :status, :text"
-                f" FROM pending_users WHERE run = :run AND {condition}",
-                {**values, "status": status, "text": text},
+            rows = file.pages(
+                f"SELECT position FROM pending_users WHERE run = :run AND {condition}"
+                " AND position > :position ORDER BY position LIMIT :limit",
+                values,
             )
+            ranges = position_ranges(position for (position,) in rows)
+            updates = [Update(first, last, None, at, status, text) for first, last in ranges]
+            for start in range(0, len(updates), PAGE_SIZE):
+                update_outcomes(file, backlog.run.number, updates[start : start + PAGE_SIZE])
 
 
 def _newest_first(file: JournalFile, condition: str, *values: str | None) -> Iterator[Run]:

@@ -5,24 +5,25 @@ JournalError    exit 78: the file cannot be used; the message says what to do
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
+import zlib
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import FileError, is_there, sync_folder
-from integration.journal.migrations import FUNCTIONS, MIGRATIONS, SCHEMA_VERSION
+from integration.journal.migrations import FUNCTIONS, SCHEMA_VERSION, migrate
 from integration.journal.schema import SQLITE_HEADER, advice, is_corruption
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+T = TypeVar("T")
+
 PAGE_SIZE = 1000
-FINGERPRINT_BYTES = 12
 
 
 class JournalError(AppError):
@@ -41,11 +42,6 @@ def journal_exists(path: Path) -> bool:
         return is_there(path)
     except FileError as error:
         raise JournalError(f"{error}; check JOURNAL_FILE and its folder") from error
-
-
-def fingerprint(payload: bytes) -> bytes:
-    """A short digest of a payload; collisions are negligible."""
-    return hashlib.blake2b(payload, digest_size=FINGERPRINT_BYTES).digest()
 
 
 def refuse_other_files(path: Path) -> None:
@@ -154,18 +150,26 @@ class JournalFile:
         with self._translated():
             return self._database.execute(sql, parameters).fetchall()
 
-    def pages(self, query: str, run: int) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query that takes run, last position and page size; position comes first.
+    def pages(
+        self, query: str, parameters: Mapping[str, object], limit: int = PAGE_SIZE
+    ) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query that also takes :position, the last one read, and :limit.
 
-        No cursor stays open between two pages, so that writing may go on meanwhile.
+        The position comes first. No cursor stays open between two pages, so that writing may go
+        on meanwhile.
         """
         position = 0
         while True:
-            rows = self.all(query, (run, position, PAGE_SIZE))
+            rows = self.all(query, {**parameters, "position": position, "limit": limit})
             yield from rows
-            if len(rows) < PAGE_SIZE:
+            if len(rows) < limit:
                 return
             position = rows[-1][0]
+
+    def unpacked(self, unpack: Callable[[bytes], list[T]], content: bytes) -> list[T]:
+        """Rows that were packed."""
+        with self._translated():
+            return unpack(content)
 
     @contextmanager
     def transaction(self, *, synced: bool = True) -> Iterator[None]:
@@ -204,7 +208,6 @@ class JournalFile:
         self._database.execute("PRAGMA synchronous = FULL")
         # The largest run's WAL would otherwise keep its size for good.
         self._database.execute("PRAGMA journal_size_limit = 16777216")
-        self._database.create_function("fingerprint", 1, fingerprint, deterministic=True)
         if version < SCHEMA_VERSION:
             self._migrate()
 
@@ -215,8 +218,7 @@ class JournalFile:
         self._database.execute("BEGIN IMMEDIATE")
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         for step in range(version, SCHEMA_VERSION):
-            for statement in MIGRATIONS[step].split(";"):
-                self._database.execute(statement)
+            migrate(self._database, step)
             self._database.execute(f"PRAGMA user_version = {step + 1}")
         self._database.execute("COMMIT")
 
@@ -239,5 +241,5 @@ class JournalFile:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, zlib.error) as error:
             raise JournalError(advice(self._path, error)) from error

@@ -6,15 +6,18 @@ an earlier one.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from typing import TYPE_CHECKING
+import zlib
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from integration.core.csv_lines import csv_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import sqlite3
+    from collections.abc import Callable, Sequence
 
 # Payloads and outcomes are separate tables: outcomes are small, and are rewritten and counted.
 _VERSION_1 = """
@@ -142,9 +145,154 @@ CREATE VIEW outcome_counts AS
     SELECT run, users_update_status, events_track_status, COUNT(*) AS users
     FROM outcomes GROUP BY run, users_update_status, events_track_status;
 """
-# From an empty file to version 1, from version 1 to version 2, …
-MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+# users: each user of a run, by position from 1 without gaps, with what finds it in other runs
+# packed_rows: the rows of consecutive users, compressed (see packing.py)
+# outcomes: ranges of positions that cover each user of a run exactly once (see ranges.py)
+# last_sent: projects by number, and one fingerprint of what is sent. What earlier versions kept
+# is dropped, so that the next incremental run sends all users once more.
+# The views are those of version 4; outcome_counts also tells which users are pending.
+_VERSION_5 = """
+DROP VIEW outcome_counts;
+DROP VIEW delivered_users;
+DROP VIEW loaded_users;
+DROP VIEW rejected_users;
+DROP VIEW pending_users;
+DROP VIEW user_outcomes;
+ALTER TABLE users RENAME TO users_4;
+ALTER TABLE outcomes RENAME TO outcomes_4;
+DROP TABLE last_sent;
+CREATE TABLE users (
+    run INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    customer_id NOT NULL,
+    email_key BLOB,
+    fingerprint BLOB,
+    PRIMARY KEY (run, position)
+) WITHOUT ROWID;
+CREATE TABLE packed_rows (
+    run INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    PRIMARY KEY (run, first)
+);
+CREATE TABLE outcomes (
+    run INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    at TEXT,
+    users_update_status INTEGER,
+    users_update TEXT,
+    events_track_status INTEGER,
+    events_track TEXT,
+    PRIMARY KEY (run, first)
+) WITHOUT ROWID;
+CREATE TABLE projects (
+    number INTEGER PRIMARY KEY,
+    project TEXT NOT NULL UNIQUE
+);
+CREATE TABLE last_sent (
+    project INTEGER NOT NULL,
+    customer_id NOT NULL,
+    fingerprint BLOB,
+    PRIMARY KEY (project, customer_id)
+) WITHOUT ROWID;
+CREATE VIEW user_outcomes AS
+    SELECT o.run, u.position, u.customer_id, u.email_key, u.fingerprint, o.at,
+        o.users_update_status, o.users_update, o.events_track_status, o.events_track
+    FROM outcomes o CROSS JOIN users u
+        ON u.run = o.run AND u.position BETWEEN o.first AND o.last;
+CREATE VIEW pending_users AS
+    SELECT * FROM user_outcomes
+    WHERE COALESCE(users_update_status, 0) = 0 OR COALESCE(events_track_status, 0) = 0;
+CREATE VIEW rejected_users AS
+    SELECT *, json_extract(users_update, '$.response') AS reason
+    FROM user_outcomes WHERE users_update_status = 4;
+CREATE VIEW loaded_users AS
+    SELECT u.run, u.position, r.project, u.customer_id, u.email_key
+    FROM runs r JOIN users u ON u.run = r.run
+    WHERE r.total_users > 0;
+CREATE VIEW delivered_users AS
+    SELECT o.*, r.project
+    FROM runs r JOIN user_outcomes o ON o.run = r.run
+    WHERE r.total_users > 0
+        AND o.users_update_status IN (1, 2) AND o.events_track_status IN (1, 2);
+CREATE VIEW outcome_counts AS
+    SELECT run, users_update_status, events_track_status, SUM(last - first + 1) AS users,
+        COALESCE(users_update_status, 0) = 0 OR COALESCE(events_track_status, 0) = 0 AS pending
+    FROM outcomes GROUP BY run, users_update_status, events_track_status;
+"""
+
+
+def _pack_users(database: sqlite3.Connection) -> None:
+    """Copy the users and outcomes of version 4, whose positions may have gaps."""
+    for (run,) in database.execute("SELECT run FROM runs ORDER BY run").fetchall():
+        rows = database.execute(
+            "SELECT customer_id, email, profile, event, csv_line, at, users_update_status,"
+            " users_update, events_track_status, events_track"
+            " FROM users_4 u LEFT JOIN outcomes_4 o ON o.run = u.run AND o.position = u.position"
+            " WHERE u.run = ? ORDER BY u.position",
+            (run,),
+        )
+        first = 1
+        while page := rows.fetchmany(_PAGE_SIZE):
+            _pack_page(database, run, first, page)
+            first += len(page)
+    for table in ("users_4", "outcomes_4"):
+        database.execute(f"DROP TABLE {table}")
+
+
+def _pack_page(
+    database: sqlite3.Connection, run: int, first: int, page: Sequence[tuple[Any, ...]]
+) -> None:
+    database.executemany(
+        "INSERT INTO users VALUES (?, ?, ?, ?, NULL)",
+        [
+            (run, position, customer_id, _email_key(email))
+            for position, (customer_id, email, *_) in enumerate(page, first)
+        ],
+    )
+    lines = [
+        b'{"profile":%b,"event":%b,"csv_line":%b}' % (profile, event, orjson.dumps(line))
+        for _, _, profile, event, line, *_ in page
+    ]
+    content = zlib.compress(b"\n".join(lines), 1)
+    database.execute(
+        "INSERT INTO packed_rows VALUES (?, ?, ?, ?)", (run, first, first + len(page) - 1, content)
+    )
+    database.executemany(
+        "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(run, position, position, *row[5:]) for position, row in enumerate(page, first)],
+    )
+
+
+def _email_key(email: str | None) -> bytes | None:
+    content = (email or "").lower().encode()
+    return hashlib.sha1(content, usedforsecurity=False).digest()[:8] if email else None
+
+
+# From an empty file to version 1, from version 1 to version 2, …: SQL statements and functions.
+MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] = (
+    (_VERSION_1,),
+    (_VERSION_2,),
+    (_VERSION_3,),
+    (_VERSION_4,),
+    (_VERSION_5, _pack_users),
+)
 SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def migrate(database: sqlite3.Connection, step: int) -> None:
+    """Take a step, counted from 0, in an open transaction."""
+    for part in MIGRATIONS[step]:
+        if isinstance(part, str):
+            for statement in part.split(";"):
+                database.execute(statement)
+        else:
+            part(database)
+
+
+_PAGE_SIZE = 1000
 
 _EVENT_NAMESPACE = uuid.UUID("8c0e4a52-6b1f-5d1c-9a53-2f4f0c1a7be1")
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 
 def _is_in(view: str, condition: str = "") -> str:
-    """SQL: whether a user, by customer_id or email, is in a run newer than :run for :projects."""
+    """SQL: whether a user, by customer or email, is in a run newer than :run for :projects."""
     newer = f"FROM {view} n WHERE n.run > :run AND n.project GLOB :projects{condition}"
     return (
         f"(customer_id IN (SELECT n.customer_id {newer})"
-        f" OR (COALESCE(email, '') != '' AND lower(email) IN (SELECT n.email_key {newer})))"
+        f" OR (email_key IS NOT NULL AND email_key IN (SELECT n.email_key {newer}"
+        " AND n.email_key IS NOT NULL)))"
     )
 
 

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.core.models import Counts, DeliveredUser, Retries, Run
+from integration.core.models import Counts, Retries, Run
 from integration.journal.newer_runs import IN_NEWER_RUN
-from integration.journal.schema import CallStatus, counts_of
+from integration.journal.outcomes import users_by_outcome
+from integration.journal.schema import SUCCEEDED, CallStatus, counts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from integration.journal.file import JournalFile
+    from integration.journal.ranges import OutcomeRange
 
 # The fields of a Run, and the columns that have other names.
 _RUN_FIELDS = (
@@ -75,17 +77,24 @@ def files_of_crashed_runs(file: JournalFile) -> list[str]:
     return [path for paths in rows for path in paths]
 
 
-def delivered_users(file: JournalFile, run: int, limit: int | None) -> Iterator[DeliveredUser]:
-    """Users of a run whose calls both succeeded: all of them, or `limit` chosen at random."""
+def delivered_users(
+    file: JournalFile, run: int, limit: int | None
+) -> Iterator[tuple[Any, datetime]]:
+    """Users of a run whose calls both succeeded: all of them, or `limit` chosen at random.
+
+    Yields:
+        The decoded row, and when the last call was over.
+    """
     chosen = None if limit is None else _random_positions(file, run, limit)
-    rows = file.pages(
-        "SELECT position, email, profile, event, at FROM delivered_users"
-        " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
-        run,
-    )
-    for position, email, profile, event, at in rows:
-        if chosen is None or position in chosen:
-            yield DeliveredUser(email, profile, event, datetime.fromisoformat(at))
+    for users, rows in users_by_outcome(file, run, _is_delivered):
+        delivered_at = datetime.fromisoformat(str(users.at))
+        for position, row in enumerate(rows, start=users.first):
+            if chosen is None or position in chosen:
+                yield row, delivered_at
+
+
+def _is_delivered(users: OutcomeRange) -> bool:
+    return {users.users_update_status, users.events_track_status} <= SUCCEEDED
 
 
 def _random_positions(file: JournalFile, run: int, limit: int) -> set[int]:
@@ -99,22 +108,24 @@ def _random_positions(file: JournalFile, run: int, limit: int) -> set[int]:
 def record_last_sent(file: JournalFile, run: int) -> None:
     """Store what each user of a run was last sent.
 
-    A rejected row changes nothing: Iterable still has what it had. A call that is not known to
-    have succeeded clears the entry, because Iterable may have the data or not.
+    Unchanged users and rejected rows change nothing: Iterable still has what it had. A call that
+    is not known to have succeeded clears the entry, because Iterable may have the data or not.
     """
+    project = read_run(file, run).project
     with file.transaction():
+        file.execute("INSERT OR IGNORE INTO projects (project) VALUES (?)", (project,))
         file.execute(
-            "INSERT INTO last_sent SELECT :projects, customer_id,"
-            " CASE WHEN users_update_status = :delivered THEN fingerprint(profile) END,"
-            " CASE WHEN events_track_status = :delivered THEN fingerprint(event) END"
+            "INSERT INTO last_sent"
+            " SELECT (SELECT number FROM projects WHERE project = :projects), customer_id,"
+            " CASE WHEN users_update_status = :delivered AND events_track_status = :delivered"
+            " THEN fingerprint END"
             " FROM user_outcomes WHERE run = :run"
             " AND COALESCE(users_update_status, :failed) NOT IN (:unchanged, :rejected)"
             f" AND NOT {IN_NEWER_RUN}"
-            " ON CONFLICT (project, customer_id)"
-            " DO UPDATE SET profile = excluded.profile, event = excluded.event",
+            " ON CONFLICT (project, customer_id) DO UPDATE SET fingerprint = excluded.fingerprint",
             {
                 "run": run,
-                "projects": read_run(file, run).project,
+                "projects": project,
                 "failed": CallStatus.FAILED,
                 "delivered": CallStatus.DELIVERED,
                 "unchanged": CallStatus.UNCHANGED,
@@ -132,14 +143,15 @@ def record_last_sent_of_crashed_runs(file: JournalFile) -> None:
 
 def last_sent(
     file: JournalFile, project: str, customer_ids: Sequence[int | str]
-) -> dict[int | str, tuple[bytes | None, bytes | None]]:
-    """The fingerprints of profile and event last delivered to these customers."""
+) -> dict[int | str, bytes | None]:
+    """The fingerprints of what was last delivered to these customers."""
     rows = file.all(
-        "SELECT customer_id, profile, event FROM last_sent WHERE project = ?"
+        "SELECT customer_id, fingerprint FROM last_sent"
+        " WHERE project = (SELECT number FROM projects WHERE project = ?)"
         " AND customer_id IN (SELECT value FROM json_each(?))",
         (project, orjson.dumps(customer_ids).decode()),
     )
-    return {customer_id: (profile, event) for customer_id, profile, event in rows}
+    return dict(rows)
 
 
 def _run(row: tuple[Any, ...]) -> Run:

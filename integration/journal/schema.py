@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import zlib
 from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import orjson
 
-from integration.core.models import CALLS, NOT_ATTEMPTED, CallResult, Counts
+from integration.core.models import NOT_ATTEMPTED, CallResult, Counts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+EMAIL_KEY_BYTES = 8
+FINGERPRINT_BYTES = 12
 # What every SQLite file begins with: https://www.sqlite.org/fileformat.html
 SQLITE_HEADER = b"SQLite format 3\0"
 # Primary result codes: https://www.sqlite.org/rescode.html
@@ -49,16 +53,6 @@ SECOND_ROWS = (
     " ON twice.customer_id = u.customer_id WHERE u.run = :run AND u.position > twice.first"
 )
 
-# Stores one call of one user: run, position, time, status, result.
-UPSERT = {
-    call: (
-        f"INSERT INTO outcomes (run, position, at, {call}_status, {call})"
-        f" VALUES (?, ?, ?, ?, ?) ON CONFLICT (run, position) DO UPDATE SET at = excluded.at,"
-        f" {call}_status = excluded.{call}_status, {call} = excluded.{call}"
-    )
-    for call in CALLS
-}
-
 
 def path_column(path: str) -> str | bytes:
     """A path as the journal keeps it: text, or bytes if it is not UTF-8. Reading: `os.fsdecode`."""
@@ -73,6 +67,23 @@ def stored_id(customer_id: int | str) -> int | str:
     """A customer's id as SQLite can hold it: a number of more than 64 bits as its digits."""
     fits = isinstance(customer_id, str) or -(2**63) <= customer_id < 2**63
     return customer_id if fits else str(customer_id)
+
+
+def email_key(email: str | None) -> bytes | None:
+    """What finds an email in the journal: a digest of it in lower case; None without an email.
+
+    Collisions are negligible: one among 18 quintillion pairs of different emails.
+    """
+    return _digest(str(email).lower().encode(), EMAIL_KEY_BYTES) if email else None
+
+
+def fingerprint(row: bytes) -> bytes:
+    """A short digest of a user's row; collisions are negligible."""
+    return _digest(row, FINGERPRINT_BYTES)
+
+
+def _digest(content: bytes, size: int) -> bytes:
+    return hashlib.sha1(content, usedforsecurity=False).digest()[:size]
 
 
 def result_json(result: CallResult) -> str:
@@ -135,8 +146,9 @@ def counts_of(groups: Iterable[tuple[int | None, int | None, int]], total: int) 
 
 
 def is_corruption(error: Exception) -> bool:
-    """Whether SQLite found that the file is not, or no longer, what it wrote."""
-    return _sqlite_code(error) in {_SQLITE_CORRUPT, _SQLITE_NOTADB}
+    """Whether the file is not, or no longer, what was written."""
+    is_damaged_content = isinstance(error, zlib.error)
+    return is_damaged_content or _sqlite_code(error) in {_SQLITE_CORRUPT, _SQLITE_NOTADB}
 
 
 def is_full_disk(error: Exception) -> bool:

@@ -8,29 +8,24 @@ of a run, and after every answer in batches.
 from __future__ import annotations
 
 import time
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from integration.core.clock import utc_now_iso
-from integration.core.models import CALLS, NOT_ATTEMPTED, PendingUser, Retries, UserOutcome
+from integration.core.models import CALLS, NOT_ATTEMPTED, OutcomeGroup, Retries, StoredUser
 from integration.journal.backlog import copy_pending_users
-from integration.journal.file import PAGE_SIZE, JournalError, JournalFile, fingerprint
-from integration.journal.queries import last_sent, record_last_sent
+from integration.journal.file import JournalError, JournalFile
+from integration.journal.loading import store_users
+from integration.journal.outcomes import update_outcomes, users_by_outcome
+from integration.journal.queries import record_last_sent
+from integration.journal.ranges import Update, position_ranges
 from integration.journal.schema import (
-    DELIVERED_BEFORE,
     PENDING,
-    SECOND_ROW,
-    SECOND_ROWS,
     SUCCEEDED,
-    UPSERT,
     CallStatus,
-    invalid_json,
     path_column,
     result_json,
-    stored_id,
-    unchanged_json,
 )
 
 if TYPE_CHECKING:
@@ -39,9 +34,7 @@ if TYPE_CHECKING:
 
     from integration.core.models import Call, CallResult, NewRun, NewUser, RunStatus
     from integration.journal.backlog import Backlog
-
-    # Users with their positions in the run.
-    _Numbered = Sequence[tuple[int, NewUser]]
+    from integration.journal.ranges import OutcomeRange
 
 __all__ = ["Journal", "JournalError"]
 
@@ -63,7 +56,7 @@ class Journal(JournalFile):
         super().__init__(path, copy_of)
         self._clock = clock
         self._sync_due = clock()
-        self._buffered: dict[Call, list[tuple[object, ...]]] = {call: [] for call in CALLS}
+        self._buffered: list[Update] = []
         self._earlier_retries = Retries()
 
     def begin(self, new_run: NewRun, users: Iterable[NewUser]) -> int:
@@ -95,18 +88,7 @@ class Journal(JournalFile):
         unchanged.
         """
         with self.transaction():
-            numbered = enumerate(users, start=1)
-            total = 0
-            while chunk := list(islice(numbered, PAGE_SIZE)):
-                self._add_users(run, chunk)
-                self._add_rejected(run, new_run.started_at, chunk)
-                if new_run.incremental:
-                    self._add_unchanged(run, new_run, chunk)
-                total += len(chunk)
-            self._add_second_rows(run, new_run.started_at)
-            self.execute(
-                "UPDATE runs SET total_users = ?, status = 'running' WHERE run = ?", (total, run)
-            )
+            store_users(self, run, new_run, users)
 
     def begin_retry(self, new_run: NewRun, source: Backlog) -> int:
         """Store a run of the users that another run left pending, in its mode."""
@@ -136,41 +118,46 @@ class Journal(JournalFile):
         with self.transaction():
             self.execute("UPDATE runs SET project = ? WHERE run = ?", (project, run))
 
-    def pending(self, run: int) -> Iterator[PendingUser]:
+    def pending(self, run: int) -> Iterator[StoredUser]:
         """The users with a call that is not known to have succeeded, in the query's order."""
-        for row in self.pages(
-            "SELECT position, email, profile, event, users_update_status, events_track_status"
-            " FROM pending_users WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
-            run,
-        ):
-            position, email, profile, event, *statuses = row
-            calls = [call for call, s in zip(CALLS, statuses, strict=True) if s in PENDING]
-            yield PendingUser(position, email, profile, event, tuple(calls))
+        for users, rows in users_by_outcome(self, run, _pending_calls):
+            calls = _pending_calls(users)
+            for position, row in enumerate(rows, start=users.first):
+                yield StoredUser(position, row, calls)
 
     def pending_users(self, run: int) -> int:
         """The number of users that `pending` yields."""
-        (number,) = self.one("SELECT COUNT(*) FROM pending_users WHERE run = ?", (run,))
+        (number,) = self.one(
+            "SELECT COALESCE(SUM(users), 0) FROM outcome_counts WHERE run = ? AND pending", (run,)
+        )
         return int(number)
 
-    def rejected(self, run: int, limit: int) -> list[tuple[str | None, str]]:
-        """The first users that cannot be sent: email and reason."""
-        return self.all(
-            "SELECT email, reason FROM rejected_users WHERE run = ? ORDER BY position LIMIT ?",
-            (run, limit),
-        )
+    def rejected(self, run: int) -> Iterator[tuple[Any, str]]:
+        """The users that cannot be sent: decoded row and reason."""
+        for users, rows in users_by_outcome(
+            self, run, lambda piece: piece.users_update_status == CallStatus.REJECTED
+        ):
+            reason = orjson.loads(users.users_update or "{}")["response"]
+            yield from ((row, reason) for row in rows)
 
-    def record(
-        self, run: int, positions: Iterable[int], call: Call, result: CallResult, at: str
-    ) -> None:
+    def rows(self, run: int) -> Iterator[Sequence[Any]]:
+        """The decoded rows of all users, in the query's order and in groups."""
+        for _, rows in users_by_outcome(self, run, lambda _: True):
+            yield rows
+
+    def record(self, positions: Iterable[int], call: Call, result: CallResult, at: str) -> None:
         """Buffer the outcome of `call` for these users; `flush` writes it."""
-        status = int(CallStatus.DELIVERED if result.success else CallStatus.FAILED)
+        status = CallStatus.DELIVERED if result.success else CallStatus.FAILED
         text = result_json(result)
-        self._buffered[call].extend((run, position, at, status, text) for position in positions)
+        self._buffered += [
+            Update(first, last, call, at, int(status), text)
+            for first, last in position_ranges(sorted(positions))
+        ]
 
     @property
     def buffered(self) -> int:
         """How many outcomes wait for the next `flush`."""
-        return sum(map(len, self._buffered.values()))
+        return sum(update.last - update.first + 1 for update in self._buffered)
 
     def flush(self, run: int, retries: Retries) -> None:
         """Write what was recorded, and the retries so far, in one transaction.
@@ -181,8 +168,7 @@ class Journal(JournalFile):
         retries = self._earlier_retries + retries
         is_due = self._clock() >= self._sync_due
         with self.transaction(synced=is_due):
-            for call, rows in self._buffered.items():
-                self.execute_many(UPSERT[call], rows)
+            update_outcomes(self, run, self._buffered)
             self.execute(
                 "UPDATE runs SET retries = ?, seconds_waited = ?, updated_at = ? WHERE run = ?",
                 (
@@ -192,8 +178,7 @@ class Journal(JournalFile):
                     run,
                 ),
             )
-        for rows in self._buffered.values():
-            rows.clear()
+        self._buffered.clear()
         if is_due:
             self._sync_due = self._clock() + SECONDS_BETWEEN_SYNCS
 
@@ -211,26 +196,17 @@ class Journal(JournalFile):
             )
             record_last_sent(self, run)
 
-    def csv_lines(self, run: int) -> Iterator[str]:
-        """The lines of the CSV, in the query's order."""
-        for _, line in self.pages(
-            "SELECT position, csv_line FROM users"
-            " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
-            run,
-        ):
-            yield line
-
-    def outcomes(self, run: int) -> Iterator[UserOutcome]:
-        """Every user of the run, in the query's order."""
+    def outcomes(self, run: int) -> Iterator[OutcomeGroup]:
+        """All users of the run, in the query's order."""
         nothing = result_json(NOT_ATTEMPTED)
-        for _, email, at, profile, event, *statuses in self.pages(
-            "SELECT position, email, at, users_update, events_track,"
-            " users_update_status, events_track_status FROM user_outcomes"
-            " WHERE run = ? AND position > ? ORDER BY position LIMIT ?",
-            run,
-        ):
-            success = SUCCEEDED.issuperset(statuses)
-            yield UserOutcome(email, at, profile or nothing, event or nothing, success)
+        for users, rows in users_by_outcome(self, run, lambda _: True):
+            yield OutcomeGroup(
+                rows,
+                users.at,
+                users.users_update or nothing,
+                users.events_track or nothing,
+                success=SUCCEEDED.issuperset(_statuses(users)),
+            )
 
     def _add_run(
         self, new_run: NewRun, *, status: RunStatus = "running", retry_of: int | None = None
@@ -257,50 +233,12 @@ class Journal(JournalFile):
         assert cursor.lastrowid is not None
         return cursor.lastrowid
 
-    def _add_users(self, run: int, users: _Numbered) -> None:
-        self.execute_many(
-            "INSERT INTO users (run, position, customer_id, email, profile, event, csv_line)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (run, position, stored_id(customer_id), email, profile, event, line)
-                for position, (customer_id, email, profile, event, line, _) in users
-            ],
-        )
 
-    def _add_rejected(self, run: int, at: str, users: _Numbered) -> None:
-        texts = [
-            (position, invalid_json(user.rejection)) for position, user in users if user.rejection
-        ]
-        self._add_outcomes(run, at, CallStatus.REJECTED, texts)
+def _statuses(users: OutcomeRange) -> tuple[int | None, int | None]:
+    return users.users_update_status, users.events_track_status
 
-    def _add_second_rows(self, run: int, at: str) -> None:
-        """Reject all rows of a customer but the first."""
-        self.execute(
-            "INSERT OR REPLACE INTO outcomes"
-            f" SELECT :run, position, :at, :status, :text, :status, :text FROM ({SECOND_ROWS})",
-            {
-                "run": run,
-                "at": at,
-                "status": CallStatus.REJECTED,
-                "text": invalid_json(SECOND_ROW),
-            },
-        )
 
-    def _add_unchanged(self, run: int, new_run: NewRun, users: _Numbered) -> None:
-        ids = [stored_id(user.customer_id) for _, user in users]
-        known = last_sent(self, new_run.project, ids)
-        text = unchanged_json(DELIVERED_BEFORE)
-        same = [
-            (position, text)
-            for customer_id, (position, user) in zip(ids, users, strict=True)
-            if known.get(customer_id) == (fingerprint(user.profile), fingerprint(user.event))
-        ]
-        self._add_outcomes(run, new_run.started_at, CallStatus.UNCHANGED, same)
-
-    def _add_outcomes(
-        self, run: int, at: str, status: CallStatus, texts: Sequence[tuple[int, str]]
-    ) -> None:
-        self.execute_many(
-            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(run, position, at, status, text, status, text) for position, text in texts],
-        )
+def _pending_calls(users: OutcomeRange) -> tuple[Call, ...]:
+    return tuple(
+        call for call, status in zip(CALLS, _statuses(users), strict=True) if status in PENDING
+    )

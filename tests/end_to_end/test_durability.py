@@ -30,7 +30,7 @@ from tests.support.users import page_view
 second = 0.0
 with Journal(Path("iterable_journal.db"), clock=lambda: second) as journal:
     run = journal.begin(HEADER, [new_user(page_view(1))])
-    journal.record(run, [1], "users_update", OK, AT)
+    journal.record([1], "users_update", OK, AT)
     for _ in range(14):
         journal.flush(run, Retries())
         second += 1

@@ -46,7 +46,7 @@ def completed_run(
     for user in islice(journal.pending(run), reached):
         for call in user.calls:
             result = FAILED if (user.position, call) in failed else OK
-            journal.record(run, [user.position], call, result, AT)
+            journal.record([user.position], call, result, AT)
     journal.flush(run, Retries())
     if status != "running":
         journal.finish(run, status, stop_reason, AT)

@@ -210,7 +210,7 @@ class Runs(RuleBasedStateMachine):
             customer, version = customer_of(user.email), version_of(user.profile)
             assert version >= self.iterable.get((call, customer), 0), "older data over newer"
             self.iterable[call, customer] = version
-        journal.record(run, [user.position], call, OK if fate == "ok" else FAILED, AT)
+        journal.record([user.position], call, OK if fate == "ok" else FAILED, AT)
 
 
 def customer_of(email: str | None) -> int:

@@ -347,7 +347,7 @@ class TestProjects:
     def test_a_failed_call_is_no_delivery(self, journal: Journal) -> None:
         """A wrong key leaves one user whose calls were refused."""
         run = journal.begin(replace(HEADER, project="us:wrong"), map(new_user, VIEWS))
-        journal.record(run, [1], "users_update", FAILED, AT)
+        journal.record([1], "users_update", FAILED, AT)
         journal.flush(run, Retries())
         journal.finish(run, "stopped", "Iterable refused the API key", AT)
         assert seen(unfinished(journal, OURS)) == (run, 3)

@@ -136,7 +136,7 @@ def test_a_resumed_run_that_is_killed_leaves_what_it_delivered_until_then(
     journal.finish(run, "interrupted", "interrupted by SIGTERM", AT)
     journal.resume(run)
     for call in CALLS:
-        journal.record(run, [1], call, OK, AT)
+        journal.record([1], call, OK, AT)
     journal.flush(run, Retries())
 
     record_last_sent_of_crashed_runs(journal)

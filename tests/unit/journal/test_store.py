@@ -81,9 +81,9 @@ def test_flushed_outcomes_survive_a_crash(tmp_path: Path) -> None:
     """The next process reads a journal that was never closed as it was flushed."""
     crashed = Journal(tmp_path / "journal.db")
     run = begin(crashed, 2)
-    crashed.record(run, [1], "users_update", OK, AT)
+    crashed.record([1], "users_update", OK, AT)
     crashed.flush(run, Retries((("503", 2),), 3.5))
-    crashed.record(run, [2], "users_update", OK, AT)
+    crashed.record([2], "users_update", OK, AT)
 
     with Journal(tmp_path / "journal.db") as journal:
         first, second = journal.pending(run)
@@ -95,9 +95,9 @@ def test_flushed_outcomes_survive_a_crash(tmp_path: Path) -> None:
 def test_only_calls_that_did_not_succeed_are_pending(journal: Journal) -> None:
     """A delivered user is done; a failed event is pending without its profile."""
     run = begin(journal, 3)
-    journal.record(run, [1, 2], "users_update", OK, AT)
-    journal.record(run, [1], "events_track", OK, AT)
-    journal.record(run, [2], "events_track", FAILED, AT)
+    journal.record([1, 2], "users_update", OK, AT)
+    journal.record([1], "events_track", OK, AT)
+    journal.record([2], "events_track", FAILED, AT)
     journal.flush(run, Retries())
 
     assert [(user.position, user.calls) for user in journal.pending(run)] == [
@@ -109,10 +109,10 @@ def test_only_calls_that_did_not_succeed_are_pending(journal: Journal) -> None:
 def test_counts_add_up_to_all_users(journal: Journal) -> None:
     """Both calls, one call, none, not attempted."""
     run = begin(journal, 5)
-    journal.record(run, [1, 2], "users_update", OK, AT)
-    journal.record(run, [1], "events_track", OK, AT)
-    journal.record(run, [3, 4], "users_update", FAILED, AT)
-    journal.record(run, [4], "events_track", FAILED, AT)
+    journal.record([1, 2], "users_update", OK, AT)
+    journal.record([1], "events_track", OK, AT)
+    journal.record([3, 4], "users_update", FAILED, AT)
+    journal.record([4], "events_track", FAILED, AT)
     journal.flush(run, Retries())
 
     counts = count_outcomes(journal, run)
