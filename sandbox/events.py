@@ -122,14 +122,15 @@ class Events:
         Raises:
             RefusedError: the address refuses the whole call.
         """
-        if not is_valid_email(email):
+        is_known = email in self._users
+        if not is_known and not is_valid_email(email):
             return "invalidEmails"
         found = misbehaviour_of(email)
         if found and found.bulk:
             raise RefusedError(found.bulk)
         if found and found.event_list:
             return found.event_list
-        if email in self._users or (found and found.event_needs_no_user):
+        if is_known or (found and found.event_needs_no_user):
             return None
         return "notFoundEmails"
 

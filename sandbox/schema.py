@@ -27,6 +27,7 @@ class Schema:
     def __init__(self, category: str) -> None:
         self.types: dict[str, str] = {}
         self._category = category
+        self._accepted: set[tuple[object, ...]] = set()
 
     def check(self, data: dict[str, Any], learned: dict[str, str]) -> None:
         """Compare a record with the known types and those `learned` in this call so far.
@@ -34,6 +35,10 @@ class Schema:
         Raises:
             RefusedError: 400 RequestFieldsTypesMismatched.
         """
+        # Types never change once they are learned: what was accepted then always is.
+        shape = (*data, *map(type, data.values()))
+        if shape in self._accepted:
+            return
         errors: dict[str, dict[str, Any]] = {}
         for name, value in data.items():
             kind = _KINDS[type(value)]
@@ -44,6 +49,8 @@ class Schema:
                 errors[name] = mismatch(kind, expected, value, self._category)
         if errors:
             raise RefusedError(types_mismatched(errors))
+        if self.types.keys() >= {name for name, value in data.items() if value is not None}:
+            self._accepted.add(shape)
 
     def learn(self, learned: dict[str, str]) -> list[str]:
         """Fix the types of new fields; return their names."""
