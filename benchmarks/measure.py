@@ -37,7 +37,8 @@ class Figures:
     """The cost of a run of `users` users.
 
     `delivery_seconds` is the time from the first to the last write call, as the sandbox saw
-    them arrive; `seconds` is the process from its start to its exit. `busy_elsewhere` is the
+    them arrive, 0 if there was none; `seconds` is the process from its start to its exit.
+    `journal_bytes` is the growth of the journal's file. `busy_elsewhere` is the
     share of the machine used by processes other than the program, its database and the sandbox;
     None where the system does not report it.
     """
@@ -48,6 +49,7 @@ class Figures:
     cpu_seconds: float
     server_cpu_seconds: float
     peak_bytes: int
+    journal_bytes: int
     calls: int
     refused_429: int
     busy_elsewhere: float | None
@@ -55,8 +57,8 @@ class Figures:
 
     @property
     def delivery_rate(self) -> float:
-        """Users per second of delivery."""
-        return self.users / self.delivery_seconds
+        """Users per second of delivery, or 0 if no call was made."""
+        return self.users / self.delivery_seconds if self.delivery_seconds else 0.0
 
     @property
     def run_rate(self) -> float:
@@ -76,30 +78,57 @@ def measure(case: Case, users: int, source: Source, folder: Path) -> Figures:
         if case.is_program:
             database = cleanup.enter_context(source.with_users(users, folder))
         sandbox = cleanup.enter_context(SandboxProcess(options))
-        others = _Others(source)
         if case.is_program:
-            used = _timed([str(MAIN)], _variables(case, sandbox.url, database), folder)
+            variables = _variables(case, sandbox.url, database)
+            if case.incremental:
+                _timed([str(MAIN)], variables, folder)
+                _delete_results(folder)
+            calls_before = _calls(sandbox.stats())
+            journal_before = _journal_bytes(folder)
+            others = _Others(source)
+            arguments = ["--incremental"] if case.incremental else []
+            used = _timed([str(MAIN), *arguments], variables, folder)
         else:
+            calls_before = journal_before = 0
+            others = _Others(source)
             loop = ["-m", "benchmarks.plain_loop", sandbox.url, str(users), *case.arguments]
             used = _timed(loop, {"PYTHONPATH": str(ROOT)}, folder)
         stats = sandbox.stats()
+        calls = _calls(stats) - calls_before
         elsewhere = others.share(used["cpu_seconds"] + stats["cpu_seconds"], used["seconds"])
     return Figures(
         users=users,
         seconds=used["seconds"],
-        delivery_seconds=stats["last_call_unix_time"] - stats["first_call_unix_time"],
+        delivery_seconds=(
+            stats["last_call_unix_time"] - stats["first_call_unix_time"] if calls else 0.0
+        ),
         cpu_seconds=used["cpu_seconds"],
         server_cpu_seconds=stats["cpu_seconds"],
         peak_bytes=used["peak_bytes"],
-        calls=sum(stats["calls"].values()),
+        journal_bytes=_journal_bytes(folder) - journal_before,
+        calls=calls,
         refused_429=sum(answers.get("429", 0) for answers in stats["answers"].values()),
         busy_elsewhere=elsewhere,
         problems=(
             *(problems_at_iterable(stats, users)),
-            *(problems_of_run(folder, users) if case.is_program else ()),
+            *(problems_of_run(folder, users, case.outcome) if case.is_program else ()),
+            *([f"{calls} calls for unchanged users"] if case.incremental and calls else ()),
             *([f"exit code {used['exit_code']}"] if used["exit_code"] else ()),
         ),
     )
+
+
+def _calls(stats: Mapping[str, Any]) -> int:
+    return sum(stats["calls"].values())
+
+
+def _journal_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("iterable_journal.db*"))
+
+
+def _delete_results(folder: Path) -> None:
+    for file in (*folder.glob("query_results_*.csv"), *folder.glob("integration_results_*.json")):
+        file.unlink()
 
 
 class _Others:

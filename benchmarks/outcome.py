@@ -21,8 +21,8 @@ def problems_at_iterable(stats: Mapping[str, Any], users: int) -> Iterator[str]:
             yield f"{stats[kind]} {kind} in the sandbox"
 
 
-def problems_of_run(folder: Path, users: int) -> Iterator[str]:
-    """Problems with the files that a run left in `folder`."""
+def problems_of_run(folder: Path, users: int, outcome: str) -> Iterator[str]:
+    """Problems with the files that a run, whose users all had this outcome, left in `folder`."""
     (results,) = folder.glob("integration_results_*.json")
     (rows,) = folder.glob("query_results_*.csv")
     try:
@@ -30,7 +30,7 @@ def problems_of_run(folder: Path, users: int) -> Iterator[str]:
     except ValueError as error:
         yield f"the results file is not valid: {error}"
         return
-    if not head["total_users"] == head["successful"] == records == delivered == users:
+    if not head["total_users"] == head[outcome] == records == delivered == users:
         yield f"results file: {records} records, {delivered} of them successful"
     if (count := count_csv(rows)) != users:
         yield f"{count} rows in the CSV"
@@ -81,10 +81,11 @@ def count_csv(path: Path) -> int:
 
 
 def count_delivered(path: Path) -> int:
-    """The users of a journal whose calls both succeeded."""
+    """The users of a journal's newest run whose calls both succeeded, in this run or before."""
     with closing(sqlite3.connect(path)) as database:
         row = database.execute(
             "SELECT COALESCE(SUM(last - first + 1), 0) FROM outcomes"
             " WHERE users_update_status IN (1, 2) AND events_track_status IN (1, 2)"
+            " AND run = (SELECT MAX(run) FROM runs)"
         ).fetchone()
     return int(row[0])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BUSY_MACHINE = 0.10
 _HEADINGS = (
     "case", "users", "users/s", "of ceiling", "whole run/s", "spread", "CPU us/user", "peak MB",
-    "429s", "target", "met",
+    "journal B/user", "429s", "target", "met",
 )  # fmt: skip
 LEGEND = (
     "users/s      users / time from the first to the last write call, as the sandbox saw them come",
@@ -24,6 +24,7 @@ LEGEND = (
     "whole run/s  users / time of the process from start to exit: database, CSV, journal, JSON too",
     "spread       of whole run/s: (highest - lowest) / median of the runs",
     "CPU, peak    of the process, user and system time, and its largest resident memory",
+    "journal      growth of the journal's file",
 )
 
 
@@ -91,12 +92,13 @@ def _row(line: Line, met: bool | None) -> tuple[str, ...]:  # noqa: FBT001  a ce
     return (
         case.name,
         f"{figures.users:,.0f}",
-        _rate(figures.delivery_rate),
+        _rate(figures.delivery_rate) if figures.delivery_seconds else "-",
         f"{figures.delivery_rate / case.ceiling:.1%}" if case.ceiling else "-",
         _rate(figures.run_rate),
         f"{line.spread:.0%}" if len(line.runs) > 1 else "-",
         f"{figures.cpu_per_user * 1e6:,.0f}",
         f"{figures.peak_bytes / 1e6:.0f}",
+        f"{figures.journal_bytes / figures.users:.0f}" if case.is_program else "-",
         f"{figures.refused_429:.0f}",
         case.target.text if case.target else "-",
         {True: "met", False: "NOT MET", None: "-"}[met],
