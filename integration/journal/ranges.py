@@ -50,9 +50,9 @@ class Update(NamedTuple):
 
 
 def position_ranges(positions: Iterable[int]) -> list[tuple[int, int]]:
-    """Ascending positions as ranges, first and last included."""
+    """Ascending positions, or indexes from 0, as ranges: first and last included."""
     ranges: list[tuple[int, int]] = []
-    first = last = -1
+    first = last = -2  # not even 0 continues it
     for position in positions:
         if position != last + 1:
             if first >= 0:
