@@ -6,7 +6,7 @@ AppError
 ├── JournalError          78  journal.file: the journal cannot be used
 ├── LockedError           75  journal.lock: another run holds the lock
 ├── DatabaseError         69  database.errors: no connection, or the query cannot be run
-├── RecordError           69  iterable.payloads: a row cannot be sent
+├── RecordError           69  delivery.new_users: a row cannot be sent
 └── StillPendingError      1  delivery.start_run: an unfinished run comes first
 """
 

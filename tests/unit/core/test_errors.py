@@ -13,8 +13,8 @@ from integration.core import errors
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import FileError
+from integration.delivery.new_users import RecordError
 from integration.delivery.start_run import StillPendingError
-from integration.iterable.payloads import RecordError
 from integration.journal.file import JournalError
 from integration.journal.lock import LockedError
 

@@ -9,7 +9,7 @@ import stat
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -25,6 +25,8 @@ from integration.core.files import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from integration.core.files import AtomicFile
 
 
 @contextmanager
@@ -51,10 +53,16 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def write_half_and_raise(file: TextIO, failure: type[BaseException]) -> None:
+def write_half_and_raise(file: AtomicFile, failure: type[BaseException]) -> None:
     """A writer whose rows end with an error."""
     file.write("half")
     raise failure
+
+
+def write_parts(file: AtomicFile, parts: int) -> None:
+    """A writer of many parts."""
+    for _ in range(parts):
+        file.write("x" * 9_999)
 
 
 class TestAtomicWrite:
@@ -65,7 +73,6 @@ class TestAtomicWrite:
         path = tmp_path / "list.csv"
         with atomic_write(path) as file:
             file.write("half")
-            file.flush()
             assert [entry.name for entry in tmp_path.iterdir()] == ["list.csv.part"]
         assert path.read_text() == "half"
         assert [entry.name for entry in tmp_path.iterdir()] == ["list.csv"]
@@ -116,12 +123,13 @@ class TestAtomicWrite:
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
 
-    def test_a_full_disk_leaves_nothing_and_is_one_line(self, tmp_path: Path) -> None:
-        """The line names the file and the reason."""
+    @pytest.mark.parametrize("parts", [10, 100], ids=["at the end", "while writing"])
+    def test_a_full_disk_leaves_nothing_and_is_one_line(self, tmp_path: Path, parts: int) -> None:
+        """The line names the file and the reason, whenever the buffer is written."""
         path = tmp_path / "list.csv"
         full = file_size_limit(10_000)
         with full, pytest.raises(FileError) as caught, atomic_write(path) as file:
-            file.writelines(["x" * 9_999] * 10)
+            write_parts(file, parts)
         assert str(caught.value) == f"Cannot write {path}: {os.strerror(errno.EFBIG)}"
         assert list(tmp_path.iterdir()) == []
 

@@ -6,12 +6,14 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from integration.core.models import PageView
 from integration.database.errors import QueryFailed
-from integration.database.row_check import page_views, wrong_columns, wrong_type
+from integration.database.row_check import page_view_rows, wrong_columns, wrong_type
 
-ROW = PageView(
+ROW: tuple[object, ...] = (
     7,
     "ada@example.com",
     "Ada",
@@ -29,7 +31,7 @@ TEXT_COLUMNS = PageView._fields[1:-1]
 
 def row_with(column: str, value: object) -> tuple[object, ...]:
     """A valid row, except for one value."""
-    return tuple({**ROW._asdict(), column: value}.values())
+    return tuple({**dict(zip(PageView._fields, ROW, strict=True)), column: value}.values())
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def row_with(column: str, value: object) -> tuple[object, ...]:
 def test_a_wrong_type_names_the_column(column: str, value: object, words: str) -> None:
     """One line: customer, column, the type found and the one expected."""
     with pytest.raises(QueryFailed, match=f"^Customer .*: {words}.*: check Query 2") as caught:
-        list(page_views([ROW, row_with(column, value)]))
+        page_view_rows([ROW, row_with(column, value)])
     assert "\n" not in str(caught.value)
     if column != "id":
         assert str(caught.value).startswith("Customer 7: ")
@@ -68,7 +70,16 @@ def test_a_wrong_type_names_the_column(column: str, value: object, words: str) -
 def test_null_is_a_value_of_every_text_column(column: str) -> None:
     """NULL is sent as null, and a missing email is that user's failure."""
     row = row_with(column, None)
-    assert list(page_views([row])) == [row]
+    assert page_view_rows([row]) == [(*row[:-1], "2026-01-13 14:30:00")]
+
+
+@given(st.datetimes())
+def test_a_time_is_nineteen_characters(moment: datetime) -> None:
+    """Year to second, zero-padded; a fraction is truncated, not rounded."""
+    ((*others, text),) = page_view_rows([row_with("event_time", moment)])
+    assert datetime.fromisoformat(text) == moment.replace(microsecond=0)
+    assert len(text) == 19
+    assert tuple(others) == ROW[:-1]
 
 
 @pytest.mark.parametrize("customer", [7, 2**63, "A-7", "12345678901234567890123"])
