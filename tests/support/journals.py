@@ -1,19 +1,23 @@
-"""Journals of finished runs, for tests of how later runs treat them."""
+"""Journals of finished runs, and what they have of their users."""
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integration.core.models import CallResult, NewRun, Retries
-from integration.delivery.new_users import new_user
+from integration.delivery.new_users import email_of, pending_user
+from integration.delivery.reports import write_csv
 from integration.journal.queries import recent_runs
+from tests.support.users import new_user
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from integration.core.models import Call, PageView, RunKind
+    from integration.core.models import Call, PageView, PendingUser, RunKind
     from integration.journal.store import Journal
 
 HEADER = NewRun(
@@ -51,3 +55,27 @@ def completed_run(
     if status != "running":
         journal.finish(run, status, stop_reason, AT)
     return run
+
+
+def pending_users(journal: Journal, run: int) -> list[PendingUser]:
+    """The users that a delivery of this run would send."""
+    return list(map(pending_user, journal.pending(run)))
+
+
+def pending_emails(journal: Journal, run: int) -> list[str]:
+    """Their emails."""
+    return [user.email for user in pending_users(journal, run)]
+
+
+def emails(journal: Journal, run: int) -> list[str | None]:
+    """The emails of all users of a run, in the query's order."""
+    return [email_of(row) for rows in journal.rows(run) for row in rows]
+
+
+def csv_text_of(journal: Journal, run: int) -> str:
+    """The CSV of a run as it is written from the journal, without the header."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "list.csv"
+        write_csv(path, journal.rows(run))
+        _, _, lines = path.read_bytes().decode().partition("\r\n")
+    return lines

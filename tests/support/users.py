@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from integration.core.models import PageView, PendingUser
-from integration.iterable.payloads import event_payload, profile_payload
-
-VIEWED = datetime(2026, 1, 13, 14, 30, 45)  # noqa: DTZ001  rows are UTC without a zone
+from integration.core.models import NewUser, PageView, PendingUser
+from integration.delivery.new_users import new_users
+from integration.iterable.payloads import payloads
 
 
 def page_view(number: int = 1, email: str | None = None) -> PageView:
@@ -23,11 +20,17 @@ def page_view(number: int = 1, email: str | None = None) -> PageView:
         device="desktop",
         browser="Chrome",
         location="London",
-        event_time=VIEWED,
+        event_time="2026-01-13 14:30:45",
     )
+
+
+def new_user(view: PageView) -> NewUser:
+    """The user of this row, before it is stored."""
+    (user,) = new_users([tuple(view)])
+    return user
 
 
 def pending_user(number: int = 1, email: str | None = None) -> PendingUser:
     """The same row as a pending user of a run."""
     view = page_view(number, email)
-    return PendingUser(number, view.email or "", profile_payload(view), event_payload(view))
+    return PendingUser(number, view.email or "", *payloads(view))

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from integration.core.clock import to_iso
 from integration.core.models import CALLS, Retries, RunKind
-from integration.delivery.new_users import new_user
+from integration.delivery.new_users import delivered_user, email_of
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, StillPendingError, resume_run, retry_run
 from integration.journal.pruning import prune
@@ -26,8 +26,8 @@ from integration.journal.queries import (
     record_last_sent_of_crashed_runs,
 )
 from integration.journal.store import Journal
-from tests.support.journals import AT, FAILED, HEADER, OK
-from tests.support.users import page_view
+from tests.support.journals import AT, FAILED, HEADER, OK, pending_users
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from integration.core.models import Call, PendingUser
@@ -109,12 +109,12 @@ class Runs(RuleBasedStateMachine):
             )
             run = journal.begin(header, map(new_user, views))
             prune(journal, self.now, run)
-            for outcome in journal.outcomes(run):
-                if "delivered by an earlier run" in outcome.users_update:
-                    customer = customer_of(outcome.email)
-                    assert {self.iterable[call, customer] for call in CALLS} == {
-                        self.versions[customer]
-                    }
+            for group in journal.outcomes(run):
+                if "delivered by an earlier run" in group.users_update:
+                    for customer in map(customer_of, map(email_of, group.rows)):
+                        assert {self.iterable[call, customer] for call in CALLS} == {
+                            self.versions[customer]
+                        }
             self.deliver(journal, run, end, reach, plan)
 
     @rule(end=ends, reach=reaches, plan=plans)
@@ -146,17 +146,21 @@ class Runs(RuleBasedStateMachine):
         """In every run: Iterable has what the run had to send, or newer."""
         with Journal(self.folder / "journal.db") as journal:
             for run in recent_runs(journal, 1_000):
-                versions = {
-                    customer_of(email): version_of(profile)
-                    for email, profile in journal.all(
-                        "SELECT email, profile FROM users WHERE run = ?", (run.number,)
+                customers = [
+                    int(number)
+                    for (number,) in journal.all(
+                        "SELECT customer_id FROM users WHERE run = ?", (run.number,)
                     )
-                }
-                for outcome in journal.outcomes(run.number):
-                    customer = customer_of(outcome.email)
-                    if outcome.success:
-                        for call in CALLS:
-                            assert self.iterable[call, customer] >= versions[customer]
+                ]
+                found: list[int] = []
+                for group in journal.outcomes(run.number):
+                    for row in group.rows:
+                        customer, version = customer_of(email_of(row)), version_of_row(row)
+                        found.append(customer)
+                        if group.success:
+                            for call in CALLS:
+                                assert self.iterable[call, customer] >= version
+                assert found == customers, "each user of a run has one outcome"
 
     def teardown(self) -> None:
         """Once Iterable works again, --resume and --retry-failed deliver every user."""
@@ -191,7 +195,7 @@ class Runs(RuleBasedStateMachine):
     def deliver(self, journal: Journal, run: int, end: str, reach: int, plan: list[str]) -> None:
         """Make the calls of a run until it ends."""
         fate = iter(plan * 2)
-        for number, user in enumerate(list(journal.pending(run)), start=1):
+        for number, user in enumerate(pending_users(journal, run), start=1):
             if number > reach and end != "whole":
                 break
             for call in user.calls:
@@ -222,6 +226,11 @@ def version_of(profile: bytes) -> int:
     """Which version of a customer's data a profile contains."""
     fields: dict[str, Any] = orjson.loads(profile)["dataFields"]
     return int(fields["first_name"])
+
+
+def version_of_row(row: Any) -> int:
+    """Which version of a customer's data a stored row is sent with."""
+    return version_of(delivered_user(row, MORNING).profile)
 
 
 TestRuns = Runs.TestCase

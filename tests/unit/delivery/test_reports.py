@@ -14,13 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from integration.core.csv_lines import csv_line, escape_formula
+from integration.core.csv_lines import escape_formula
 from integration.core.files import FileError
-from integration.core.models import Counts, Retries, Run, UserOutcome
+from integration.core.models import Counts, OutcomeGroup, Retries, Run
 from integration.delivery.reports import (
     CSV_HEADER,
     CSV_NAME,
     RESULTS_NAME,
+    CsvExport,
     results_head,
     summary_lines,
     write_csv,
@@ -51,12 +52,14 @@ STOPPED = replace(RUN, status="stopped", stop_reason="Iterable refused the key")
 COUNTS = Counts(successful=4, partial_failures=3, total_failures=2, not_attempted=1, unchanged=5)
 DONE = '{"success":true,"response":{"code":"Success"},"status_code":200,"attempts":1,"error":null}'
 FORMULA_STARTS = "=+-@\t\r\n"
+ADA = (1, "ada@example.com")
 
 cells = st.none() | st.text(st.characters(codec="utf-8"))
-rows = st.lists(st.tuples(st.integers(), *[cells] * 10).map(list), max_size=5)
-outcomes = st.builds(
-    UserOutcome,
-    email=st.none() | st.text(),
+rows = st.lists(st.tuples(st.integers(), *[cells] * 10), min_size=1, max_size=5)
+pages = st.lists(rows, max_size=3)
+groups = st.builds(
+    OutcomeGroup,
+    rows=st.lists(st.tuples(st.integers(), st.none() | st.text()), min_size=1, max_size=3),
     at=st.none() | st.just("2026-01-13T14:30:45.000000+00:00"),
     users_update=st.just(DONE),
     events_track=st.just(DONE),
@@ -76,9 +79,9 @@ def as_read(value: object) -> str:
     return f"'{text}" if isinstance(value, str) and text[:1] in [*FORMULA_STARTS] else text
 
 
-def results_of(path: Path, given_outcomes: list[UserOutcome]) -> dict[str, Any]:
+def results_of(path: Path, given_groups: list[OutcomeGroup]) -> dict[str, Any]:
     """The results file of the stopped run with these users."""
-    write_results(path, STOPPED, COUNTS, given_outcomes)
+    write_results(path, STOPPED, COUNTS, given_groups)
     results: dict[str, Any] = json.loads(path.read_bytes())
     return results
 
@@ -96,16 +99,52 @@ class TestCsv:
         assert write_csv(tmp_path / "list.csv", []) == 0
         assert (tmp_path / "list.csv").read_bytes() == f"{HEADER_LINE}\r\n".encode()
 
-    @given(rows)
-    def test_a_reader_gets_the_raw_values_back(self, given_rows: list[list[object]]) -> None:
+    @given(pages)
+    def test_a_reader_gets_the_raw_values_back(
+        self, given_pages: list[list[tuple[object, ...]]]
+    ) -> None:
         """Whatever the cells contain: quotes, commas, line breaks, emoji; NULL is empty."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "list.csv"
-            count = write_csv(path, map(csv_line, given_rows))
+            count = write_csv(path, given_pages)
             header, *read = read_csv(path)
+        given_rows = [row for page in given_pages for row in page]
         assert header == list(CSV_HEADER)
         assert read == [[as_read(value) for value in row] for row in given_rows]
         assert count == len(given_rows)
+
+    @given(pages)
+    def test_the_csv_of_a_load_is_the_one_that_is_written_again(
+        self, given_pages: list[list[tuple[object, ...]]]
+    ) -> None:
+        """Byte for byte: the rows of Query 2 as they arrive, or those of the journal."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            export = CsvExport(folder / "load.csv")
+            for page in given_pages:
+                export.write(page)
+            count = export.finish()
+            assert count == write_csv(folder / "again.csv", given_pages)
+            assert (folder / "load.csv").read_bytes() == (folder / "again.csv").read_bytes()
+
+    def test_a_csv_has_its_name_when_it_is_finished(self, tmp_path: Path) -> None:
+        """Until then it is a part; without an end, nothing is left."""
+        path = tmp_path / "list.csv"
+        for end, names in (("discard", []), ("finish", ["list.csv"])):
+            export = CsvExport(path)
+            export.write([[1] * 11])
+            assert [entry.name for entry in tmp_path.iterdir()] == ["list.csv.part"]
+            getattr(export, end)()
+            assert [entry.name for entry in tmp_path.iterdir()] == names
+        export.discard()
+        assert path.exists()
+
+    def test_users_of_version_1_have_the_lines_that_it_stored(self, tmp_path: Path) -> None:
+        """They are not made anew."""
+        path = tmp_path / "list.csv"
+        old = [{"csv_line": f"{number},a line of that time\r\n"} for number in (1, 2, 3)]
+        assert write_csv(path, [old[:2], old[2:]]) == 3
+        assert read_csv(path)[1:] == [[str(number), "a line of that time"] for number in (1, 2, 3)]
 
     @pytest.mark.parametrize("start", FORMULA_STARTS)
     def test_a_value_that_a_spreadsheet_would_execute_gets_an_apostrophe(self, start: str) -> None:
@@ -125,8 +164,8 @@ class TestCsv:
     def test_interrupted_rows_leave_no_file(self, tmp_path: Path) -> None:
         """There is no partial export."""
 
-        def broken() -> Iterator[str]:
-            yield csv_line([1] * 11)
+        def broken() -> Iterator[list[list[int]]]:
+            yield [[1] * 11]
             raise LookupError
 
         with pytest.raises(LookupError):
@@ -141,7 +180,7 @@ class TestResults:
         """Key by key, in the documented order."""
         results = results_of(
             tmp_path / "results.json",
-            [UserOutcome("ada@example.com", "2026-01-13T14:30:46+00:00", DONE, DONE, True)],
+            [OutcomeGroup([ADA], "2026-01-13T14:30:46+00:00", DONE, DONE, success=True)],
         )
         call = {
             "success": True,
@@ -181,22 +220,23 @@ class TestResults:
         assert list(results) == list(expected)
         assert list(results["records"][0]) == list(expected["records"][0])  # type: ignore[index]
 
-    @given(st.lists(outcomes, max_size=4))
-    def test_any_users_give_valid_json(self, given_outcomes: list[UserOutcome]) -> None:
-        """None, one or many, and whatever their emails contain."""
+    @given(st.lists(groups, max_size=4))
+    def test_any_users_give_valid_json(self, given_groups: list[OutcomeGroup]) -> None:
+        """None, one or many in a group, and whatever their emails contain."""
         with tempfile.TemporaryDirectory() as folder:
-            records = results_of(Path(folder) / "results.json", given_outcomes)["records"]
+            records = results_of(Path(folder) / "results.json", given_groups)["records"]
         assert [
             (record["email"], record["timestamp"], record["overall_success"]) for record in records
-        ] == [(outcome.email, outcome.at, outcome.success) for outcome in given_outcomes]
+        ] == [(email, group.at, group.success) for group in given_groups for _, email in group.rows]
 
     def test_each_user_is_a_line(self, tmp_path: Path) -> None:
         """`grep` finds a user's whole record."""
-        users = [UserOutcome(f"{name}@x.io", None, DONE, DONE, True) for name in "abc"]
-        results_of(tmp_path / "results.json", users)
+        shared = OutcomeGroup([(1, "a@x.io"), (2, "b@x.io")], None, DONE, DONE, success=True)
+        alone = OutcomeGroup([{"profile": {"email": "c@x.io"}}], None, DONE, DONE, success=True)
+        results_of(tmp_path / "results.json", [shared, alone])
         lines = (tmp_path / "results.json").read_text().splitlines()
-        assert [line[4:20] for line in lines if "@" in line] == [
-            f'{{"email":"{name}@x.io' for name in "abc"
+        assert [line[:20] for line in lines if "@" in line] == [
+            f'    {{"email":"{name}@x.io' for name in "abc"
         ]
 
     def test_only_the_owner_can_read_it(self, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from integration.delivery.comparison import (
     is_out_of_reach,
     profile_differences,
 )
+from integration.delivery.new_users import email_of
 from integration.delivery.verification import READERS, UserReader
 from integration.journal.queries import delivered_users
 from integration.journal.store import Journal
@@ -242,8 +243,10 @@ def test_some_users_are_a_random_choice_of_the_delivered(tmp_path: Path) -> None
         run = completed_run(
             journal, [page_view(n) for n in range(1, 201)], failed=[(200, "events_track")]
         )
-        delivered = [user.email for user in delivered_users(journal, run, None)]
-        choices = [[u.email for u in delivered_users(journal, run, 50)] for _ in range(2)]
+        delivered, *choices = (
+            [email_of(row) for row, _ in delivered_users(journal, run, limit)]
+            for limit in (None, 50, 50)
+        )
 
     assert delivered == [f"user{number}@example.com" for number in range(1, 200)]
     for choice in choices:

@@ -9,7 +9,6 @@ import orjson
 import pytest
 
 from integration.core.models import Retries
-from integration.delivery.new_users import new_user
 from integration.journal.backlog import (
     defer_to_newer_runs,
     of_another_project,
@@ -19,8 +18,15 @@ from integration.journal.backlog import (
 )
 from integration.journal.queries import count_outcomes, read_run
 from integration.journal.store import Journal
-from tests.support.journals import AT, FAILED, HEADER, completed_run
-from tests.support.users import page_view
+from tests.support.journals import (
+    AT,
+    FAILED,
+    HEADER,
+    completed_run,
+    pending_emails,
+    pending_users,
+)
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,7 +141,7 @@ class TestUnfinished:
         run = completed_run(journal, VIEWS, reached=0, status="interrupted")
         completed_run(journal, VIEWS[:2])
         defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
-        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+        assert pending_emails(journal, run) == ["user3@example.com"]
         assert count_outcomes(journal, run).unchanged == 2
 
     def test_users_that_a_later_run_could_not_deliver_are_not_called_unchanged(
@@ -146,7 +152,7 @@ class TestUnfinished:
         completed_run(journal, VIEWS[:2], failed=[(1, "events_track")], kind="limited")
         defer_to_newer_runs(journal, found(unfinished(journal, OURS)), AT)
 
-        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+        assert pending_emails(journal, run) == ["user3@example.com"]
         counts = count_outcomes(journal, run)
         assert (counts.unchanged, counts.not_attempted, counts.total_users) == (1, 2, 3)
         left = next(journal.outcomes(run))
@@ -170,7 +176,7 @@ class TestUndelivered:
 
         assert seen(backlog) == (source, 2)
         assert count_outcomes(journal, run).total_users == 2
-        assert [(user.email, user.calls) for user in journal.pending(run)] == [
+        assert [(user.email, user.calls) for user in pending_users(journal, run)] == [
             ("user1@example.com", ("events_track",)),
             ("user3@example.com", ("users_update",)),
         ]
@@ -188,7 +194,7 @@ class TestUndelivered:
         run = journal.begin_retry(RETRY, backlog)
 
         assert seen(backlog) == (source, 1)
-        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+        assert pending_emails(journal, run) == ["user3@example.com"]
         assert count_outcomes(journal, run).total_users == 1
 
     @pytest.mark.parametrize("status", ["completed", "interrupted", "running"])
@@ -250,7 +256,7 @@ class TestUndelivered:
 
         run = journal.begin_retry(RETRY, found(undelivered(journal, OURS)))
 
-        assert [user.email for user in journal.pending(run)] == ["user3@example.com"]
+        assert pending_emails(journal, run) == ["user3@example.com"]
 
     def test_users_of_a_later_run_are_left_to_it(self, journal: Journal) -> None:
         """It crashed: its call may have been in flight, and if not, it has newer data."""

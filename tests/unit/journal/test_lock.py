@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
-from integration.delivery.new_users import new_user
 from integration.journal.lock import LockedError, is_locked, open_journal
 from integration.journal.queries import recent_runs
 from tests.support.journals import HEADER, completed_run
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.core.models import Counts
-from integration.delivery.new_users import new_user
 from integration.iterable.payloads import event_payload, profile_payload
 from integration.journal.backlog import undelivered, unsendable
 from integration.journal.migrations import FUNCTIONS, MIGRATIONS, SCHEMA_VERSION
 from integration.journal.queries import count_outcomes
 from integration.journal.schema import CallStatus, invalid_json, unchanged_json
 from integration.journal.store import Journal
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.core.models import CALLS, Retries
-from integration.delivery.new_users import new_user
 from integration.journal.queries import (
     count_outcomes,
     last_sent,
@@ -17,7 +16,7 @@ from integration.journal.queries import (
 )
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, OK, completed_run
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +36,8 @@ def unchanged(journal: Journal, views: list[PageView]) -> int:
     """How many users an incremental run would leave out."""
     run = journal.begin(replace(HEADER, run_id="probe", incremental=True), map(new_user, views))
     count = count_outcomes(journal, run).unchanged
-    journal.execute("DELETE FROM runs WHERE run = ?", (run,))
-    journal.execute("DELETE FROM users WHERE run = ?", (run,))
-    journal.execute("DELETE FROM outcomes WHERE run = ?", (run,))
+    for table in ("runs", "users", "packed_rows", "outcomes"):
+        journal.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
     return count
 
 

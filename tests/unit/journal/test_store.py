@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from integration.core.csv_lines import csv_line
 from integration.core.models import CALLS, CallResult, Counts, NewRun, NewUser, Retries
-from integration.delivery.new_users import new_user
-from integration.iterable.payloads import RecordError, event_payload, profile_payload
+from integration.delivery.new_users import RecordError
+from integration.iterable.payloads import payloads
 from integration.journal.backlog import unfinished
-from integration.journal.file import fingerprint
-from integration.journal.migrations import FUNCTIONS, MIGRATIONS
+from integration.journal.migrations import FUNCTIONS, SCHEMA_VERSION, migrate
 from integration.journal.queries import (
     count_outcomes,
     last_sent,
@@ -29,7 +29,8 @@ from integration.journal.queries import (
 )
 from integration.journal.schema import SQLITE_HEADER, counts_of
 from integration.journal.store import Journal, JournalError
-from tests.support.users import page_view
+from tests.support.journals import csv_text_of, pending_emails
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -156,7 +157,7 @@ def test_the_csv_rows_are_the_rows_of_the_query(journal: Journal) -> None:
     view = page_view(7)._replace(first_name=None, last_name="Ω, 🚀")
     run = journal.begin(HEADER, map(new_user, [view]))
 
-    assert list(journal.csv_lines(run)) == [new_user(view).csv_line]
+    assert csv_text_of(journal, run) == csv_line(view)
 
 
 def test_a_user_without_an_answer_is_not_attempted(journal: Journal) -> None:
@@ -208,11 +209,11 @@ def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_journal_of_the_first_version_is_migrated(tmp_path: Path) -> None:
-    """It keeps its runs and users, and delivered data is recorded as last sent."""
+    """It keeps its runs and users; what they were last sent is not known, so they are sent."""
     path = tmp_path / "journal.db"
-    view = page_view(1)
     with closing(sqlite3.connect(path)) as database, database:
-        database.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+        migrate(database, 0)
+        database.execute("PRAGMA user_version = 1")
         database.execute(
             "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file, dry_run,"
             " total_users) VALUES ('old', ?, 'API Key', 'a.csv', 'a.json', 0, 2)",
@@ -222,7 +223,7 @@ def test_a_journal_of_the_first_version_is_migrated(tmp_path: Path) -> None:
             row = page_view(number)
             database.execute(
                 "INSERT INTO users VALUES (1, ?, ?, ?, ?, ?)",
-                (number, number, row.email, profile_payload(row), event_payload(row)),
+                (number, number, row.email, *payloads(row)),
             )
         database.execute("INSERT INTO outcomes VALUES (1, 1, ?, 1, '{}', 1, '{}')", (AT,))
 
@@ -232,10 +233,7 @@ def test_a_journal_of_the_first_version_is_migrated(tmp_path: Path) -> None:
         assert backlog
         assert (backlog.run.number, backlog.pending_users) == (1, 1)
         assert [user.position for user in journal.pending(1)] == [2]
-        assert last_sent(journal, "", [1, 2]) == {
-            1: (fingerprint(profile_payload(view)), fingerprint(event_payload(view))),
-            2: (None, None),
-        }
+        assert last_sent(journal, "", [1, 2]) == {1: None, 2: None}
 
 
 def test_a_database_of_another_program_is_left_unchanged(tmp_path: Path) -> None:
@@ -261,7 +259,6 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     "bad",
     [
         {"first_name": b"bytes"},
-        {"event_time": "soon"},
         {"id": b"16 bytes of UUID"},
         {"id": Decimal(7)},
     ],
@@ -284,10 +281,10 @@ def test_an_email_that_is_a_number_fails_its_user_only(journal: Journal) -> None
 
     run = journal.begin(HEADER, map(new_user, [numbered, page_view(2)]))
 
-    assert [user.email for user in journal.pending(run)] == ["user2@example.com"]
+    assert pending_emails(journal, run) == ["user2@example.com"]
     assert journal.pending_users(run) == 1
     assert count_outcomes(journal, run).total_failures == 1
-    assert next(journal.csv_lines(run)).startswith("1,12345,Ada,")
+    assert csv_text_of(journal, run).startswith("1,12345,Ada,")
 
 
 def test_a_journal_that_another_process_is_creating_is_waited_for(
@@ -300,9 +297,9 @@ def test_a_journal_that_another_process_is_creating_is_waited_for(
         for function in FUNCTIONS:
             first.create_function(function.__name__, -1, function)
         first.execute("BEGIN IMMEDIATE")
-        for statement in ";".join(MIGRATIONS).split(";"):
-            first.execute(statement)
-        first.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        for step in range(SCHEMA_VERSION):
+            migrate(first, step)
+        first.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         commit = threading.Timer(0.3, first.execute, ["COMMIT"])
         commit.start()
 
