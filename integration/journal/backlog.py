@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.models import CALLS
@@ -203,7 +204,6 @@ def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
 
     They count as unchanged if a newer run delivered them, else as not attempted.
     """
-    values = {"run": backlog.run.number, "projects": backlog.projects}
     results = {
         DELIVERED_BY_NEWER_RUN: (CallStatus.UNCHANGED, unchanged_json(SUPERSEDED_REASON)),
         # The users that are left.
@@ -211,15 +211,25 @@ def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
     }
     with file.transaction():
         for condition, (status, text) in results.items():
-            rows = file.pages(
-                f"SELECT position FROM pending_users WHERE run = :run AND {condition}"
-                " AND position > :position ORDER BY position LIMIT :limit",
-                values,
-            )
-            ranges = position_ranges(position for (position,) in rows)
-            updates = [Update(first, last, None, at, status, text) for first, last in ranges]
-            for start in range(0, len(updates), PAGE_SIZE):
-                update_outcomes(file, backlog.run.number, updates[start : start + PAGE_SIZE])
+            positions = _pending_positions(file, backlog, condition)
+            while page := list(islice(positions, PAGE_SIZE)):
+                ranges = position_ranges(page)
+                updates = [Update(first, last, None, at, status, text) for first, last in ranges]
+                update_outcomes(file, backlog.run.number, updates)
+
+
+def _pending_positions(file: JournalFile, backlog: Backlog, condition: str) -> Iterator[int]:
+    """The positions of pending users that meet a condition, ascending."""
+    # Found all at once: each query collects the users of the newer runs.
+    file.execute("CREATE TEMP TABLE found (position INTEGER PRIMARY KEY)")
+    file.execute(
+        f"INSERT INTO found SELECT position FROM pending_users WHERE run = :run AND {condition}",
+        {"run": backlog.run.number, "projects": backlog.projects},
+    )
+    query = "SELECT position FROM found WHERE position > :position ORDER BY position LIMIT :limit"
+    for (position,) in file.pages(query, {}):
+        yield position
+    file.execute("DROP TABLE found")
 
 
 def _newest_first(file: JournalFile, condition: str, *values: str | None) -> Iterator[Run]:
