@@ -79,3 +79,17 @@ def csv_text_of(journal: Journal, run: int) -> str:
         write_csv(path, journal.rows(run))
         _, _, lines = path.read_bytes().decode().partition("\r\n")
     return lines
+
+
+def assert_whole(journal: Journal, run: int) -> None:
+    """Check that users, rows and outcomes have each position of a run exactly once."""
+    (total,) = journal.one("SELECT total_users FROM runs WHERE run = ?", (run,))
+    expected = list(range(1, total + 1))
+    users = journal.all("SELECT position FROM users WHERE run = ? ORDER BY position", (run,))
+    assert [position for (position,) in users] == expected
+    for table in ("packed_rows", "outcomes"):
+        ranges = journal.all(
+            f"SELECT first, last FROM {table} WHERE run = ? ORDER BY first", (run,)
+        )
+        assert [n for first, last in ranges for n in range(first, last + 1)] == expected, table
+    assert sum(map(len, journal.rows(run))) == total

@@ -9,34 +9,46 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.journal import file as journal_file
+from integration.journal import migrations
 from integration.journal.file import JournalError, JournalFile
-from integration.journal.migrations import MIGRATIONS
+from integration.journal.migrations import MIGRATIONS, SCHEMA_VERSION
 from integration.journal.schema import SQLITE_HEADER, advice
+from tests.support.old_journals import old_journal, old_user
+from tests.support.users import page_view
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_migration_that_fails_at_its_end_leaves_the_version_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One transaction: no column of the new version remains."""
-    path = tmp_path / "journal.db"
+def columns_of(path: Path) -> dict[str, list[str]]:
+    """The tables and views of a journal, with their columns."""
     with closing(sqlite3.connect(path)) as database:
-        database.executescript(f"{MIGRATIONS[0]}; PRAGMA user_version = 1")
-    broken = f"{MIGRATIONS[1]}; nonsense"
-    monkeypatch.setattr(journal_file, "MIGRATIONS", (MIGRATIONS[0], broken))
-    monkeypatch.setattr(journal_file, "SCHEMA_VERSION", 2)
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master")]
+        return {
+            name: [row[1] for row in database.execute(f"PRAGMA table_info({name})")]
+            for name in names
+        }
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_migration_that_fails_at_its_end_leaves_the_version_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int
+) -> None:
+    """One transaction: no table or column of the new version remains, and no user is missing."""
+    path = tmp_path / "journal.db"
+    old_journal(path, version, [old_user(1, page_view(1))])
+    before = columns_of(path)
+    broken = (*MIGRATIONS[version], "nonsense")
+    steps = (*MIGRATIONS[:version], broken, *MIGRATIONS[version + 1 :])
+    monkeypatch.setattr(migrations, "MIGRATIONS", steps)
 
     with pytest.raises(JournalError, match="nonsense"):
         JournalFile(path)
 
+    assert columns_of(path) == before
     with closing(sqlite3.connect(path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (1,)
-        columns = [row[1] for row in database.execute("PRAGMA table_info(runs)")]
-    assert "run_id" in columns
-    assert "settled" not in columns
+        assert database.execute("PRAGMA user_version").fetchone() == (version,)
+        assert database.execute("SELECT email FROM users").fetchall() == [("user1@example.com",)]
 
 
 def sqlite_error(path: Path, statement: str) -> sqlite3.Error:

@@ -2,109 +2,183 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.core.models import Counts
-from integration.iterable.payloads import event_payload, profile_payload
-from integration.journal.backlog import undelivered, unsendable
-from integration.journal.migrations import FUNCTIONS, MIGRATIONS, SCHEMA_VERSION
+from integration.core.models import CALLS, Counts
+from integration.delivery.new_users import email_of
+from integration.journal.backlog import undelivered, unfinished, unsendable
+from integration.journal.migrations import SCHEMA_VERSION
 from integration.journal.queries import count_outcomes
 from integration.journal.schema import CallStatus, invalid_json, unchanged_json
 from integration.journal.store import Journal
-from tests.support.users import new_user, page_view
+from tests.support.journals import (
+    HEADER,
+    assert_whole,
+    csv_text_of,
+    emails,
+    pending_emails,
+    pending_users,
+)
+from tests.support.old_journals import Outcome, old_journal, old_user
+from tests.support.users import page_view
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-AT = "2026-01-13T14:30:46+00:00"
+VERSIONS = range(1, SCHEMA_VERSION)
 REASON = "not sent: the email has no @"
-# What versions 1 to 3 stored of each user: both codes and the result of the profile call.
-OLD_OUTCOMES = [
-    (1, 1, "{}"),  # delivered
-    (1, 0, "{}"),  # profile only
-    (0, 0, '{"error":"server_error"}'),
-    (0, 0, invalid_json(REASON)),
-    (2, 2, unchanged_json("unchanged")),
-    (3, 3, '{"error":"not_attempted"}'),
-    (None, 1, None),  # event only
+REJECTED = invalid_json(REASON)
+# What the versions stored of each user; a rejected one was a failed one up to version 3.
+OLD_OUTCOMES: list[Outcome] = [
+    (1, "{}", 1, "{}"),  # delivered
+    (1, "{}", 0, "{}"),  # profile only
+    (0, '{"error":"server_error"}', 0, "{}"),
+    (0, REJECTED, 0, REJECTED),
+    (2, unchanged_json("unchanged"), 2, "{}"),
+    (3, '{"error":"not_attempted"}', 3, "{}"),
+    (None, None, 1, "{}"),  # event only
 ]
 USERS = len(OLD_OUTCOMES) + 1  # the last one has no outcome
+# Positions of a retry run, which had those of its source.
+GAPS = [2, 3, 5, 999, 1000, 1001, 1002, 4000]
+DELIVERED: Outcome = (1, '{"success":true}', 1, '{"success":true}')
+PROFILE_ONLY: Outcome = (1, '{"success":true}', None, None)
 
 
-def old_journal(path: Path, version: int) -> None:
-    """A journal of this version with one completed run."""
-    with closing(sqlite3.connect(path)) as database, database:
-        for function in FUNCTIONS:
-            database.create_function(function.__name__, -1, function)
-        database.executescript(";".join(MIGRATIONS[:version]))
-        database.execute(f"PRAGMA user_version = {version}")
-        database.execute(
-            "INSERT INTO runs (run_id, started_at, status, authentication, csv_file, results_file,"
-            " dry_run, total_users) VALUES ('old', ?, 'completed', 'API Key', 'a', 'b', 0, ?)",
-            (AT, USERS),
-        )
-        for number in range(1, USERS + 1):
-            row = page_view(number)
-            database.execute(
-                "INSERT INTO users VALUES (1, ?, ?, ?, ?, ?)",
-                (number, row.id, row.email, profile_payload(row), event_payload(row)),
-            )
-        database.executemany(
-            "INSERT INTO outcomes (run, position, at, users_update_success, events_track_success,"
-            " users_update, events_track) VALUES (1, ?, ?, ?, ?, ?, '{}')",
-            [(n, AT, *outcome) for n, outcome in enumerate(OLD_OUTCOMES, start=1)],
-        )
+def outcome_in(version: int, outcome: Outcome) -> Outcome:
+    """An outcome as this version stored it."""
+    is_rejected = version >= 4 and outcome[1] == REJECTED
+    return (4, REJECTED, 4, REJECTED) if is_rejected else outcome
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
-def test_the_outcomes_of_an_old_journal_stay_what_they_were(tmp_path: Path, version: int) -> None:
+@pytest.mark.parametrize("positions", [range(1, USERS + 1), GAPS], ids=["dense", "gaps"])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_outcomes_of_an_old_journal_stay_what_they_were(
+    tmp_path: Path, version: int, positions: list[int]
+) -> None:
     """Delivered, failed, rejected, unchanged, superseded and not attempted."""
-    old_journal(tmp_path / "journal.db", version)
+    outcomes = [*(outcome_in(version, outcome) for outcome in OLD_OUTCOMES), None]
+    users = [
+        old_user(position, page_view(number), outcome)
+        for number, (position, outcome) in enumerate(zip(positions, outcomes, strict=True), start=1)
+    ]
+    old_journal(tmp_path / "journal.db", version, users)
 
     with Journal(tmp_path / "journal.db") as journal:
+        assert_whole(journal, 1)
         assert count_outcomes(journal, 1) == Counts(
             successful=1, partial_failures=2, total_failures=2, not_attempted=2, unchanged=1
         )
-        lines = [new_user(page_view(number)).csv_line for number in range(1, USERS + 1)]
-        assert list(journal.csv_lines(1)) == lines
-        assert [(user.position, len(user.calls)) for user in journal.pending(1)] == [
-            (2, 1),
-            (3, 2),
-            (7, 1),
-            (8, 2),
+        assert csv_text_of(journal, 1) == "".join(user.csv_line for user in users)
+        assert emails(journal, 1) == [user.email for user in users]
+        assert [(user.position, user.email, user.calls) for user in pending_users(journal, 1)] == [
+            (2, "user2@example.com", CALLS[1:]),
+            (3, "user3@example.com", CALLS),
+            (7, "user7@example.com", CALLS[:1]),
+            (8, "user8@example.com", CALLS),
         ]
         backlog, rejected = undelivered(journal, None), unsendable(journal, None)
         assert backlog
         assert backlog.pending_users == 4
         assert rejected
         assert rejected.reasons == ((REASON, 1),)
-        assert journal.one("SELECT users_update_status FROM outcomes WHERE position = 4") == (
+        assert [(email_of(row), reason) for row, reason in journal.rejected(1)] == [
+            ("user4@example.com", REASON)
+        ]
+        assert journal.one("SELECT users_update_status FROM user_outcomes WHERE position = 4") == (
             CallStatus.REJECTED,
         )
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        "SELECT COUNT(*) FROM pending_users WHERE run = 1",
-        "SELECT * FROM pending_users WHERE run = 1 AND position > 5 ORDER BY position LIMIT 9",
-        "SELECT * FROM user_outcomes WHERE run = 1 AND position > 5 ORDER BY position LIMIT 9",
-        "SELECT * FROM delivered_users WHERE run = 1 AND position > 5 ORDER BY position LIMIT 9",
-        "SELECT * FROM rejected_users WHERE run = 1 ORDER BY position LIMIT 9",
-        "SELECT * FROM outcome_counts WHERE run = 1",
-        "SELECT customer_id FROM loaded_users WHERE run > 1 AND project GLOB '*'",
-    ],
-)
-def test_views_are_searched_by_primary_key(tmp_path: Path, query: str) -> None:
-    """SQLite goes straight to the run's rows, and sorts only the few groups of the counts."""
-    with Journal(tmp_path / "journal.db") as journal:
-        plan = [row[3] for row in journal.all(f"EXPLAIN QUERY PLAN {query}")]
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_an_old_journal_stored_is_what_is_sent_and_exported(
+    tmp_path: Path, version: int
+) -> None:
+    """Byte for byte, even if the present version would make other bodies of the row."""
+    views = [
+        page_view(number)._replace(location='=1, "2"\n🙂\u2028\0', first_name="\\")
+        for number in range(1, 4)
+    ]
+    users = [
+        replace(
+            old_user(position, view, a_field_of_that_time="é"),
+            csv_line=f"{position},a line of that time\r\n",
+        )
+        for position, view in zip((4, 7, 8), views, strict=True)
+    ]
+    old_journal(tmp_path / "journal.db", version, users, status="running")
 
-    groups = ("USE TEMP B-TREE FOR GROUP BY", "SCAN outcome_counts")
-    steps = [step for step in plan if step not in groups]
-    assert any("USING PRIMARY KEY (run" in step for step in steps), plan
-    assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], plan
+    with Journal(tmp_path / "journal.db") as journal:
+        assert_whole(journal, 1)
+        assert [(user.profile, user.event) for user in pending_users(journal, 1)] == [
+            (user.profile, user.event) for user in users
+        ]
+        if version >= 4:
+            assert csv_text_of(journal, 1) == "".join(user.csv_line for user in users)
+        else:
+            assert csv_text_of(journal, 1) == "".join(old_user(1, v).csv_line for v in views)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_old_run_of_thousands_of_users_keeps_each_users_outcome(
+    tmp_path: Path, version: int
+) -> None:
+    """Over several pages with gaps; --resume sends the others, a retry numbers them from 1."""
+    positions = [position for position in range(1, 4000) if position % 5]
+    old_journal(
+        tmp_path / "journal.db",
+        version,
+        [
+            old_user(
+                position,
+                page_view(position),
+                DELIVERED if position % 3 else PROFILE_ONLY if position % 2 else None,
+            )
+            for position in positions
+        ],
+        status="stopped",
+    )
+    open_users = [position for position in positions if position % 3 == 0]
+
+    with Journal(tmp_path / "journal.db") as journal:
+        assert_whole(journal, 1)
+        assert [(user.email, user.calls) for user in pending_users(journal, 1)] == [
+            (f"user{position}@example.com", CALLS[1:] if position % 2 else CALLS)
+            for position in open_users
+        ]
+        assert emails(journal, 1) == [f"user{position}@example.com" for position in positions]
+        backlog, source = unfinished(journal, None), undelivered(journal, None)
+        assert backlog
+        assert source
+        assert backlog.pending_users == source.pending_users == len(open_users)
+        retry = journal.begin_retry(replace(HEADER, run_id="retry", kind="retry"), source)
+        assert_whole(journal, retry)
+        assert pending_emails(journal, retry) == pending_emails(journal, 1)
+        assert [(user.position, user.calls) for user in pending_users(journal, retry)] == [
+            (place, CALLS[1:] if position % 2 else CALLS)
+            for place, position in enumerate(open_users, start=1)
+        ]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_each_run_of_an_old_journal_keeps_its_users(tmp_path: Path, version: int) -> None:
+    """An empty one, one of another project, and one whose users a newer one has."""
+    path = tmp_path / "journal.db"
+    old_journal(path, version, [], run=2, status="stopped")
+    for run, numbers in ((3, (1, 2, 3)), (7, (2, 3, 4))):
+        users = [old_user(10 * number, page_view(number)) for number in numbers]
+        old_journal(path, version, users, run=run, status="stopped")
+
+    with Journal(path) as journal:
+        assert [emails(journal, run) for run in (2, 3, 7)] == [
+            [f"user{number}@example.com" for number in numbers]
+            for numbers in ((), (1, 2, 3), (2, 3, 4))
+        ]
+        backlog = unfinished(journal, None)
+        assert backlog
+        assert (backlog.run.number, backlog.pending_users) == (7, 3)
+        for run in (2, 3, 7):
+            assert_whole(journal, run)

@@ -56,7 +56,7 @@ def test_old_runs_are_deleted_but_not_what_was_sent(journal: Journal) -> None:
     assert prune(journal, NOW, None) == 2
 
     assert kept(journal) == [3, 4]
-    for table in ("users", "outcomes"):
+    for table in ("users", "packed_rows", "outcomes"):
         assert journal.one(f"SELECT MIN(run) FROM {table}") == (3,)
     assert set(last_sent(journal, HEADER.project, [1, 2, 3])) == {1, 2, 3}
 
