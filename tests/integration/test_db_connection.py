@@ -33,6 +33,7 @@ from tests.conftest import QUERIES_SQL, load_seed
 from tests.support.fake_mysql import GREETING, OK, fake_mysql
 from tests.support.mysql_server import MySQLServer, find_server, is_mariadb, private_server
 from tests.support.stalling_proxy import stalling_proxy
+from tests.support.users import page_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -144,7 +145,7 @@ def test_a_semicolon_in_a_comment_does_not_change_who_is_sent(
     where = "FROM ranked_views"
     file.write_text(QUERIES_SQL.read_text(encoding="utf-8").replace(where, f"{where} {comment}\n"))
     with DatabaseConnection.from_settings(seeded_database) as database:
-        rows = list(database.stream_page_views(load_query(file, 2)))
+        rows = list(page_views(database.stream_page_views(load_query(file, 2))))
     assert [row.id for row in rows] == [1, 2, 3]
 
 
@@ -154,7 +155,7 @@ def test_the_rows_of_query_2_are_page_views(
     """Connecting, reading and the number of rows are logged in the documented words."""
     caplog.set_level(logging.INFO, logger="db_connection")
     with DatabaseConnection.from_settings(seeded_database) as database:
-        rows = list(database.stream_page_views(QUERY_2))
+        rows = list(page_views(database.stream_page_views(QUERY_2)))
     assert [(row.id, row.email, row.page) for row in rows] == [
         (1, "delgadoalex10@gmail.com", "pricing"),
         (2, "sarah.johnson@email.com", "settings"),
@@ -173,7 +174,7 @@ def test_times_are_utc_whatever_the_servers_zone(
     view = (datetime.now(UTC) - timedelta(hours=1)).replace(tzinfo=None, microsecond=0)
     set_view(mysql_server, seeded_database.name, event_time=str(view))
     with DatabaseConnection.from_settings(seeded_database) as database:
-        assert list(database.stream_page_views(QUERY_2))[2].event_time == view
+        assert list(page_views(database.stream_page_views(QUERY_2)))[2].event_time == str(view)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +195,7 @@ def test_values_arrive_as_they_are_stored(
     """No value changes between the table and a PageView."""
     set_view(mysql_server, seeded_database.name, **{column: value})
     with DatabaseConnection.from_settings(seeded_database) as database:
-        assert getattr(list(database.stream_page_views(QUERY_2))[2], column) == value
+        assert getattr(list(page_views(database.stream_page_views(QUERY_2)))[2], column) == value
 
 
 @pytest.mark.parametrize(("limit", "ids"), [(0, []), (2, [1, 2]), (99, [1, 2, 3])])
@@ -203,7 +204,7 @@ def test_a_limit_bounds_the_rows(
 ) -> None:
     """At most `limit` rows are read, the first ones."""
     with DatabaseConnection.from_settings(seeded_database) as database:
-        assert [row.id for row in database.stream_page_views(QUERY_2, limit)] == ids
+        assert [row.id for row in page_views(database.stream_page_views(QUERY_2, limit))] == ids
 
 
 @pytest.mark.parametrize(
@@ -222,14 +223,14 @@ def test_a_limit_bounds_any_query_and_keeps_its_order(
 ) -> None:
     """Also one that has a LIMIT already: the smaller of the two counts."""
     with DatabaseConnection.from_settings(seeded_database) as database:
-        assert [row.id for row in database.stream_page_views(query, limit)] == ids
+        assert [row.id for row in page_views(database.stream_page_views(query, limit))] == ids
 
 
 def test_a_limit_is_for_one_query_only(seeded_database: DatabaseSettings) -> None:
     """The next one on the same connection returns everything again."""
     with DatabaseConnection.from_settings(seeded_database) as database:
-        assert len(list(database.stream_page_views(QUERY_2, 1))) == 1
-        assert len(list(database.stream_page_views(QUERY_2))) == 3
+        assert len(list(page_views(database.stream_page_views(QUERY_2, 1)))) == 1
+        assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
 
 
 def test_with_a_limit_the_server_does_not_send_the_rest(
@@ -237,7 +238,7 @@ def test_with_a_limit_the_server_does_not_send_the_rest(
 ) -> None:
     """After the first rows of a huge result nothing remains to be read or stopped."""
     with DatabaseConnection.from_settings(seeded_database) as database:
-        assert len(list(database.stream_page_views(HUGE_QUERY, 5))) == 5
+        assert len(list(page_views(database.stream_page_views(HUGE_QUERY, 5)))) == 5
         assert sends(mysql_server, seeded_database.name) == 0
 
 
@@ -335,7 +336,7 @@ def test_one_connection_runs_several_queries(seeded_database: DatabaseSettings) 
     """A query that was read completely leaves the connection ready for the next."""
     with DatabaseConnection.from_settings(seeded_database) as database:
         for _ in range(2):
-            assert len(list(database.stream_page_views(QUERY_2))) == 3
+            assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
 
 
 def test_the_session_can_only_read(
@@ -378,7 +379,7 @@ def test_without_the_c_extension_it_still_reads_and_warns_once(
     """The slow path works; one warning gives the cause and the fix."""
     for _ in range(2):
         with DatabaseConnection.from_settings(seeded_database) as database:
-            assert len(list(database.stream_page_views(QUERY_2))) == 3
+            assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "OPENSSL_3.2.0" in warning
     assert "9.7.0" in warning
@@ -488,7 +489,7 @@ def test_a_user_who_may_only_select_can_run_query_2(
     """SELECT is all that the program needs, for closing early too."""
     user = make_user(f"SELECT ON {seeded_database.name}.*")
     with open_quickly(seeded_database, user=user, password="secret-of-user") as database:
-        assert len(list(database.stream_page_views(QUERY_2))) == 3
+        assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
         next(database.stream_page_views(HUGE_QUERY + ", page_views w"))
         started = time.monotonic()
     assert time.monotonic() - started < HALF_OF_READING_IT_ALL
@@ -528,7 +529,7 @@ def test_a_server_that_comes_back_is_used(
         sleep=lambda _: setattr(database, "_settings", seeded_database),
     )
     with database:
-        assert len(list(database.stream_page_views(QUERY_2))) == 3
+        assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
 
 
 @pytest.mark.parametrize("text", ["::1", "[::1]"])
@@ -539,7 +540,7 @@ def test_an_ipv6_address_is_connected_to(seeded_database: DatabaseSettings, text
     with stalling_proxy(seeded_database.port, "::1") as proxy:
         settings = dataclasses.replace(seeded_database, hosts=parse_hosts(text), port=proxy.port)
         with DatabaseConnection.from_settings(settings) as database:
-            assert len(list(database.stream_page_views(QUERY_2))) == 3
+            assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
     assert f"at [::1]:{proxy.port}" in str(connect_failure(settings))
 
 
@@ -556,7 +557,7 @@ def test_an_unreachable_host_is_skipped_for_the_next(
 ) -> None:
     """Hosts are tried in order; the log names the one that failed."""
     with open_quickly(seeded_database, hosts=(UNUSED_HOST, *seeded_database.hosts)) as database:
-        assert len(list(database.stream_page_views(QUERY_2))) == 3
+        assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert UNUSED_HOST in warning
     assert warning.endswith("Trying the next host")
@@ -616,7 +617,7 @@ def test_a_host_that_stalls_after_its_greeting_is_skipped_for_the_next(
     with fake_mysql(UNUSED_HOST, seeded_database.port, stall) as fake:
         settings = dataclasses.replace(seeded_database, hosts=hosts)
         with DatabaseConnection.from_settings(settings, connect_timeout_seconds=0.5) as database:
-            assert len(list(database.stream_page_views(QUERY_2))) == 3
+            assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
         assert len(fake.peers) == 1
 
 
@@ -750,7 +751,7 @@ def test_mariadb_takes_a_password_without_tls() -> None:
         private_server("--skip-ssl") as server,
         DatabaseConnection.from_settings(_seed(server)) as database,
     ):
-        assert len(list(database.stream_page_views(QUERY_2))) == 3
+        assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
 
 
 def test_mysql_without_tls_is_refused_with_the_fix() -> None:
@@ -808,7 +809,7 @@ def tls_database(certificates: Path) -> Iterator[DatabaseSettings]:
 def test_tls_with_the_right_ca_connects(tls_database: DatabaseSettings, certificates: Path) -> None:
     """A certificate that the CA signed for this host is accepted."""
     with open_quickly(tls_database, ssl_ca=str(certificates / "ca.pem")) as database:
-        assert len(list(database.stream_page_views(QUERY_2))) == 3
+        assert len(list(page_views(database.stream_page_views(QUERY_2)))) == 3
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from db_connection import DatabaseConnection, load_query
 from integration.core.models import PageView
 from tests.conftest import QUERIES_SQL, ROOT, SETUP_SQL
+from tests.support.users import page_views
 
 if TYPE_CHECKING:
     from db_connection import DatabaseSettings
@@ -68,7 +69,7 @@ def test_the_account_of_the_comments_can_read_and_nothing_else(
     account = dataclasses.replace(seeded_database, user=user, password="choose-a-password")
     try:
         with DatabaseConnection.from_settings(account) as database:
-            views = list(database.stream_page_views(load_query(QUERIES_SQL, 2)))
+            views = list(page_views(database.stream_page_views(load_query(QUERIES_SQL, 2))))
         grants = [row[0] for row in mysql_server.run(f"SHOW GRANTS FOR '{user}'@'%'")]
     finally:
         mysql_server.run(f"DROP USER '{user}'@'%'")

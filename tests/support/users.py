@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
 from integration.core.models import NewUser, PageView, PendingUser
 from integration.delivery.new_users import new_users
 from integration.iterable.payloads import payloads
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 def page_view(number: int = 1, email: str | None = None) -> PageView:
@@ -34,3 +40,8 @@ def pending_user(number: int = 1, email: str | None = None) -> PendingUser:
     """The same row as a pending user of a run."""
     view = page_view(number, email)
     return PendingUser(number, view.email or "", *payloads(view))
+
+
+def page_views(batches: Iterable[Sequence[tuple[Any, ...]]]) -> Iterator[PageView]:
+    """The rows of a database's batches, one by one."""
+    return map(PageView._make, chain.from_iterable(batches))

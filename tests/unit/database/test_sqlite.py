@@ -21,6 +21,7 @@ from db_connection import (
 from integration.database.sqlite import to_sqlite
 from sandbox.database import create_database
 from tests.conftest import QUERIES_SQL, SETUP_SQL
+from tests.support.users import page_views
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,22 +46,23 @@ def _run(settings: DatabaseSettings, *statements: str) -> None:
 
 def _ids(settings: DatabaseSettings, limit: int | None = None) -> list[int | str]:
     with DatabaseConnection.from_settings(settings) as database:
-        return [row.id for row in database.stream_page_views(QUERY_2, limit)]
+        return [row.id for row in page_views(database.stream_page_views(QUERY_2, limit))]
 
 
 def test_query_2_reads_the_three_customers_from_sqlite(
     settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The same class, query and log lines as for MySQL, and times that are datetimes."""
+    """The same class, query and log lines as for MySQL, and times as the same text."""
     caplog.set_level(logging.INFO, logger="db_connection")
     with DatabaseConnection.from_settings(settings) as database:
-        rows = list(database.stream_page_views(QUERY_2))
+        rows = list(page_views(database.stream_page_views(QUERY_2)))
     assert [row.email for row in rows] == [
         "delgadoalex10@gmail.com",
         "sarah.johnson@email.com",
         "mia.harris@email.com",
     ]
-    age = datetime.now(UTC).replace(tzinfo=None) - rows[2].event_time
+    age = datetime.now(UTC).replace(tzinfo=None) - datetime.fromisoformat(rows[2].event_time)
+    assert len(rows[2].event_time) == len("YYYY-MM-DD HH:MM:SS")
     assert abs(age - timedelta(hours=2)) < timedelta(minutes=1)
     assert caplog.messages == [
         f"Successfully connected to database: {settings.name}",
@@ -81,7 +83,7 @@ def test_comments_in_the_query_are_translated_with_it(settings: DatabaseSettings
     comments = " -- all; pro\n# it's them; all\n/* ; of them */\n"
     query = QUERY_2.replace("FROM ranked_views", f"FROM ranked_views{comments}")
     with DatabaseConnection.from_settings(settings) as database:
-        assert len(list(database.stream_page_views(query))) == 3
+        assert len(list(page_views(database.stream_page_views(query)))) == 3
 
 
 @pytest.mark.parametrize(
