@@ -15,19 +15,24 @@ import pytest
 
 from integration.core.csv_lines import escape_formula
 from integration.core.models import Retries
-from integration.delivery.new_users import new_user
-from integration.iterable.payloads import event_payload, profile_payload
 from integration.journal.backlog import defer_to_newer_runs, undelivered, unfinished
-from integration.journal.migrations import MIGRATIONS
 from integration.journal.queries import (
     count_outcomes,
     last_sent,
     record_last_sent_of_crashed_runs,
 )
 from integration.journal.store import Journal
-from tests.support.journals import AT, HEADER, OK, completed_run
+from tests.support.journals import (
+    AT,
+    HEADER,
+    OK,
+    completed_run,
+    csv_text_of,
+    pending_emails,
+)
+from tests.support.old_journals import old_journal, old_user
 from tests.support.runs import ROOT, RunResult, database_of, environment_for, run
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,28 +170,11 @@ def test_mysqls_unsigned_ids_are_delivered(
     assert "Unchanged: 3" in run(tmp_path, variables, "--incremental").stdout
 
 
-def old_journal(path: Path, runs: Sequence[tuple[str, Sequence[PageView]]]) -> None:
+def old_runs(path: Path, runs: Sequence[tuple[str, Sequence[PageView]]]) -> None:
     """A journal of version 2 with these runs: each has a status, and all its users are pending."""
-    with closing(sqlite3.connect(path)) as database, database:
-        database.executescript(f"{MIGRATIONS[0]}; {MIGRATIONS[1]}; PRAGMA user_version = 2")
-        for number, (status, views) in enumerate(runs, start=1):
-            database.execute(
-                "INSERT INTO runs (run, run_id, started_at, status, authentication, csv_file,"
-                " results_file, dry_run, total_users, project, settled)"
-                " VALUES (?, ?, ?, ?, 'API Key', 'a.csv', 'a.json', 0, ?, ?, 1)",
-                (number, f"old-{number}", AT, status, len(views), OURS),
-            )
-            database.executemany(
-                "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (number, position, v.id, v.email, profile_payload(v), event_payload(v))
-                    for position, v in enumerate(views, start=1)
-                ],
-            )
-        database.executemany(
-            "INSERT OR IGNORE INTO last_sent VALUES (?, ?, ?, ?)",
-            [(OURS, v.id, b"profile", b"event") for _, views in runs for v in views[:1]],
-        )
+    for number, (status, views) in enumerate(runs, start=1):
+        users = [old_user(position, view) for position, view in enumerate(views, start=1)]
+        old_journal(path, 2, users, run=number, status=status, project=OURS, settled=1)
 
 
 def pending_users_of(path: Path) -> tuple[int, list[str]] | None:
@@ -197,12 +185,12 @@ def pending_users_of(path: Path) -> tuple[int, list[str]] | None:
         if backlog is None:
             return None
         defer_to_newer_runs(journal, backlog, AT)
-        return backlog.run.number, [user.email for user in journal.pending(backlog.run.number)]
+        return backlog.run.number, pending_emails(journal, backlog.run.number)
 
 
 def ids_in_csv(journal: Journal, run_number: int) -> list[str]:
     """The first column of a run's CSV."""
-    return [row[0] for row in csv.reader(journal.csv_lines(run_number))]
+    return [row[0] for row in csv.reader(csv_text_of(journal, run_number).splitlines())]
 
 
 OLD_IDS: list[int | str] = ["007", "7", "0007", ONE, OTHER, 8, "x9"]
@@ -211,13 +199,15 @@ OLD_EMAILS = [f"user{number}@example.com" for number in range(1, len(OLD_IDS) + 
 
 def test_no_pending_user_of_an_old_journal_is_lost(tmp_path: Path) -> None:
     """All are still pending, even those whose ids were merged; integer ids are kept."""
-    old_journal(tmp_path / JOURNAL, [("stopped", views_of(OLD_IDS))])
+    old_runs(tmp_path / JOURNAL, [("stopped", views_of(OLD_IDS))])
 
     assert pending_users_of(tmp_path / JOURNAL) == (1, OLD_EMAILS)
 
     with Journal(tmp_path / JOURNAL) as journal:
         assert ids_in_csv(journal, 1) == ["", "7", "", "", "", "8", "x9"]
-        assert journal.all("SELECT customer_id FROM last_sent") == [(7,)]
+        stored = journal.all("SELECT customer_id FROM users WHERE run = 1 ORDER BY position")
+        lost = [email.encode() for email in OLD_EMAILS]
+        assert [value for (value,) in stored] == [lost[0], 7, *lost[2:5], 8, "x9"]
 
 
 @pytest.mark.parametrize("later", range(len(OLD_IDS)))
@@ -225,7 +215,7 @@ def test_a_new_run_supersedes_an_old_journal_only_for_the_customers_it_sends(
     tmp_path: Path, later: int
 ) -> None:
     """Their older data does not overwrite newer data; all other users stay pending."""
-    old_journal(tmp_path / JOURNAL, [("stopped", views_of(OLD_IDS))])
+    old_runs(tmp_path / JOURNAL, [("stopped", views_of(OLD_IDS))])
     with Journal(tmp_path / JOURNAL) as journal:
         completed_run(journal, [views_of(OLD_IDS)[later]._replace(first_name="New")])
 
@@ -236,7 +226,7 @@ def test_a_new_run_supersedes_an_old_journal_only_for_the_customers_it_sends(
 def test_runs_of_an_old_journal_supersede_each_other_by_email(tmp_path: Path) -> None:
     """The earlier of two old runs does not send a user that the later one has."""
     views = views_of(OLD_IDS)
-    old_journal(tmp_path / JOURNAL, [("stopped", views), ("completed", views[:4])])
+    old_runs(tmp_path / JOURNAL, [("stopped", views), ("completed", views[:4])])
 
     assert pending_users_of(tmp_path / JOURNAL) == (1, OLD_EMAILS[4:])
 
@@ -244,7 +234,7 @@ def test_runs_of_an_old_journal_supersede_each_other_by_email(tmp_path: Path) ->
 def test_users_of_an_old_journal_without_an_email_are_counted_as_before(tmp_path: Path) -> None:
     """A later run of other users does not supersede them."""
     views = [page_view(1)._replace(id="7", email=None), page_view(2)._replace(id=8, email=None)]
-    old_journal(tmp_path / JOURNAL, [("stopped", views)])
+    old_runs(tmp_path / JOURNAL, [("stopped", views)])
     with Journal(tmp_path / JOURNAL) as journal:
         completed_run(journal, [page_view(3)])
         backlog = unfinished(journal, OURS)
@@ -254,14 +244,14 @@ def test_users_of_an_old_journal_without_an_email_are_counted_as_before(tmp_path
 
 def test_a_retry_of_an_old_run_sends_all_users_whose_id_is_lost(tmp_path: Path) -> None:
     """They are copied to the new run, and recorded as delivered there."""
-    old_journal(tmp_path / JOURNAL, [("completed", views_of(["007", ONE, OTHER]))])
+    old_runs(tmp_path / JOURNAL, [("completed", views_of(["007", ONE, OTHER]))])
     with Journal(tmp_path / JOURNAL) as journal:
         source = undelivered(journal, OURS)
         assert source
         retry = journal.begin_retry(replace(HEADER, run_id="retry", kind="retry"), source)
         for user in journal.pending(retry):
             for call in user.calls:
-                journal.record(retry, [user.position], call, OK, AT)
+                journal.record([user.position], call, OK, AT)
         journal.flush(retry, Retries())
         journal.finish(retry, "completed", None, AT)
 
