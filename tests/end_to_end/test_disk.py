@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,12 +10,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.iterable.payloads import event_payload, profile_payload
-from integration.journal.migrations import MIGRATIONS, SCHEMA_VERSION
+from integration.journal.migrations import SCHEMA_VERSION
 from integration.journal.schema import SQLITE_HEADER
 from tests.support.fault_matrix import (
     calls_seen,
@@ -23,6 +26,7 @@ from tests.support.fault_matrix import (
     violations,
     wanted_of,
 )
+from tests.support.old_journals import OldUser, old_journal, old_user
 from tests.support.runs import (
     ROOT,
     RunResult,
@@ -138,7 +142,7 @@ def test_a_journal_that_does_not_fit_is_a_full_disk_and_nothing_is_sent(
     tmp_path: Path, sandbox: SandboxProcess, disk: Path
 ) -> None:
     """More users than the disk holds: exit code 78 before the first call; run again with space."""
-    variables = environment(tmp_path, sandbox, users=3000, RATE_LIMIT_SHARE="10000")
+    variables = environment(tmp_path, sandbox, users=20_000, RATE_LIMIT_SHARE="10000")
     ran = run(tmp_path, variables | {"JOURNAL_FILE": str(disk / JOURNAL)})
 
     assert f"The disk is full: the journal {disk / JOURNAL} cannot be written" in the_error(ran)
@@ -146,23 +150,29 @@ def test_a_journal_that_does_not_fit_is_a_full_disk_and_nothing_is_sent(
     assert list(tmp_path.glob("*_results_*")) == []
 
 
+@pytest.mark.parametrize("users", [USERS, 5_000], ids=["at its end", "while rows arrive"])
 def test_a_csv_that_does_not_fit_leaves_no_partial_file_and_the_run_can_be_resumed(
-    tmp_path: Path, sandbox: SandboxProcess, disk: Path
+    tmp_path: Path, sandbox: SandboxProcess, users: int
 ) -> None:
     """Detected before the first call; once there is space, --resume delivers every user."""
-    variables = environment(tmp_path, sandbox, OUTPUT_DIR=str(disk))
-    filler = fill(disk)
-    os.truncate(filler, filler.stat().st_size - 4096)
+    with mounted(tmp_path / "disk", "4m") as disk:
+        variables = environment(
+            tmp_path, sandbox, users, OUTPUT_DIR=str(disk), RATE_LIMIT_SHARE="10000"
+        )
+        filler = fill(disk)
+        os.truncate(filler, filler.stat().st_size - 4096)
 
-    ran = run(tmp_path, variables)
+        ran = run(tmp_path, variables)
 
-    assert "No space left on device" in the_error(ran)
-    assert sandbox.calls() == []
-    assert [path.name for path in disk.iterdir()] == ["filler"]
-    filler.unlink()
-    assert run(tmp_path, variables, "--resume").exit_code == 0
-    assert len(sandbox.state()["events"]) == USERS
-    assert len(list(disk.glob("*_results_*"))) == 2
+        assert "No space left on device" in the_error(ran)
+        assert sandbox.calls() == []
+        assert [path.name for path in disk.iterdir()] == ["filler"]
+        filler.unlink()
+        assert run(tmp_path, variables, "--resume").exit_code == 0
+        assert len(sandbox.state()["events"]) == users
+        (csv_file,) = disk.glob("query_results_*.csv")
+        assert len(csv_file.read_text(encoding="utf-8").splitlines()) == 1 + users
+        assert len(list(disk.glob("*_results_*"))) == 2
 
 
 def test_a_disk_that_fills_up_during_delivery_stops_the_run_until_it_is_resumed(
@@ -361,34 +371,45 @@ def test_a_journal_of_a_later_version_is_left_unchanged(
     assert sandbox.calls() == []
 
 
-def old_journal(path: Path) -> None:
-    """A version 1 journal with a crashed run: user 1 delivered, 2 half, 3 not at all."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executescript(MIGRATIONS[0])
-        connection.execute("PRAGMA user_version = 1")
-        connection.execute(
-            "INSERT INTO runs (run, run_id, started_at, mode, authentication, csv_file,"
-            " results_file, dry_run, total_users) VALUES (1, 'old-run',"
-            " strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', '-1 hour'), 'single', 'API Key',"
-            " 'query_results_20260113_143045.csv', 'integration_results_20260113_143045.json',"
-            " 0, 3)"
+def crashed_journal(path: Path, version: int, *positions: int) -> list[OldUser]:
+    """An old journal with a crashed run: the first user delivered, the second half, the others not.
+
+    The bodies have a field that is not made any more, and from version 4 on the CSV has a line of
+    its own.
+    """
+    outcomes = [(1, OUTCOME, 1, OUTCOME), (1, OUTCOME, None, None)]
+    users = [
+        replace(
+            old_user(position, page_view(number), outcome, nickname=f"é{number}"),
+            csv_line=f"{number},a line of that time\r\n",
         )
-        views = [page_view(number) for number in (1, 2, 3)]
-        connection.executemany(
-            "INSERT INTO users VALUES (1, ?, ?, ?, ?, ?)",
-            [(v.id, v.id, v.email, profile_payload(v), event_payload(v)) for v in views],
+        for number, (position, outcome) in enumerate(
+            zip_longest(positions, outcomes, fillvalue=None), start=1
         )
-        connection.executemany(
-            "INSERT INTO outcomes VALUES (1, ?, '2026-01-13T14:30:46+00:00', 1, ?, ?, ?)",
-            [(1, OUTCOME, 1, OUTCOME), (2, OUTCOME, None, None)],
-        )
+        if position
+    ]
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    old_journal(
+        path,
+        version,
+        users,
+        run_id="old-run",
+        started_at=an_hour_ago.isoformat(),
+        status="running",
+        mode="single",
+        csv_file="query_results_20260113_143045.csv",
+        results_file="integration_results_20260113_143045.json",
+    )
+    return users
 
 
-def test_an_unfinished_run_in_a_journal_of_version_1_is_resumed(
-    tmp_path: Path, sandbox: SandboxProcess
+@pytest.mark.parametrize("positions", [(1, 2, 3), (4, 1000, 1001)], ids=["dense", "gaps"])
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_an_unfinished_run_in_a_journal_of_an_old_version_is_resumed(
+    tmp_path: Path, sandbox: SandboxProcess, version: int, positions: tuple[int, ...]
 ) -> None:
-    """The file is migrated; only pending calls are sent, under the same run id."""
-    old_journal(tmp_path / JOURNAL)
+    """Only pending calls are sent, with the bodies that were stored, under the same run id."""
+    users = crashed_journal(tmp_path / JOURNAL, version, *positions)
     variables = environment(tmp_path, sandbox)
 
     ran = run(tmp_path, variables, "--resume")
@@ -400,10 +421,15 @@ def test_an_unfinished_run_in_a_journal_of_version_1_is_resumed(
         ("users/update", "user3@example.com"),
         ("events/track", "user3@example.com"),
     ]
+    assert sandbox.state()["users"]["user3@example.com"]["dataFields"]["nickname"] == "é3"
+    assert json.loads(users[2].event)["id"] in sandbox.state()["events"]
     assert ran.exit_code == 1
     results = ran.results
     assert (results["run_id"], results["total_users"]) == ("old-run", 3)
     assert (results["successful"], results["partial_failures"]) == (2, 1)
+    assert [row["id"] for row in ran.csv_rows] == ["1", "2", "3"]
+    if version >= 4:
+        assert {row["email"] for row in ran.csv_rows} == {"a line of that time"}
     with closing(sqlite3.connect(tmp_path / JOURNAL)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
@@ -411,19 +437,20 @@ def test_an_unfinished_run_in_a_journal_of_version_1_is_resumed(
 # Kills itself like kill -9 when the whole migration is done except its commit.
 KILLED_IN_MID_MIGRATION = """
 import os, pathlib, signal, sys
-from integration.journal import file as journal_file
-journal_file.fingerprint = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-*older, newest = journal_file.MIGRATIONS
-journal_file.MIGRATIONS = (*older, newest + "; SELECT fingerprint('')")
-journal_file.JournalFile(pathlib.Path(sys.argv[1]))
+from integration.journal import file, migrations
+kill = lambda database: os.kill(os.getpid(), signal.SIGKILL)
+*older, newest = migrations.MIGRATIONS
+migrations.MIGRATIONS = (*older, (*newest, kill))
+file.JournalFile(pathlib.Path(sys.argv[1]))
 """
 
 
+@pytest.mark.parametrize("version", [1, SCHEMA_VERSION - 1])
 def test_a_kill_during_the_migration_of_an_old_journal_loses_nothing(
-    tmp_path: Path, sandbox: SandboxProcess
+    tmp_path: Path, sandbox: SandboxProcess, version: int
 ) -> None:
     """A migration is one transaction: the next run finds the journal as it was."""
-    old_journal(tmp_path / JOURNAL)
+    crashed_journal(tmp_path / JOURNAL, version, 1, 2, 3)
     program = [sys.executable, "-c", KILLED_IN_MID_MIGRATION, str(tmp_path / JOURNAL)]
     killed = subprocess.run(program, cwd=ROOT, check=False)
     assert killed.returncode == -signal.SIGKILL

@@ -21,6 +21,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from integration.delivery.new_users import email_of
+from integration.journal.packing import decode
 from integration.journal.schema import CallStatus
 from sandbox.faults import FAULT_KINDS
 from sandbox.options import SandboxOptions
@@ -320,13 +322,21 @@ def journal_of(folder: Path) -> list[JournalRun]:
 
 
 def _journal_users(connection: sqlite3.Connection, run: int) -> list[tuple[str | None, bool, bool]]:
+    """The users of a run with both calls; one with two outcomes would be there twice."""
+    packs = connection.execute(
+        "SELECT content FROM packed_rows WHERE run = ? ORDER BY first", (run,)
+    )
+    emails = [email_of(row) for (content,) in packs for row in decode(content)]
     rows = connection.execute(
-        "SELECT email, users_update_status, events_track_status FROM users"
-        " LEFT JOIN outcomes USING (run, position) WHERE run = ? ORDER BY position",
+        "SELECT u.position, o.users_update_status, o.events_track_status FROM users u"
+        " LEFT JOIN outcomes o ON o.run = u.run AND u.position BETWEEN o.first AND o.last"
+        " WHERE u.run = ? ORDER BY u.position",
         (run,),
     )
     done = {CallStatus.DELIVERED, CallStatus.UNCHANGED, CallStatus.SUPERSEDED}
-    return [(email, profile in done, event in done) for email, profile, event in rows]
+    return [
+        (emails[position - 1], profile in done, event in done) for position, profile, event in rows
+    ]
 
 
 def violations(wanted: dict[str, Wanted], found: Evidence) -> list[str]:
