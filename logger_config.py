@@ -184,7 +184,7 @@ def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
         handler.setFormatter(formatter)
     sys.excepthook = _log_unexpected
     # The two edges log what happens; these libraries would repeat it for each request.
-    for library in ("urllib3", "mysql.connector", "filelock"):
+    for library in ("urllib3", "mysql.connector"):
         logging.getLogger(library).setLevel(logging.ERROR)
     return [output, problems]
 

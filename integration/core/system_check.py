@@ -18,7 +18,6 @@ PACKAGES = {
     "jwt": "PyJWT",
     "pydantic": "pydantic",
     "orjson": "orjson",
-    "filelock": "filelock",
     "tqdm": "tqdm",
     "sqlglot": "sqlglot",
     "httptools": "httptools",

@@ -5,14 +5,14 @@ LockedError    exit 75: another run holds the lock
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import tempfile
-from contextlib import ExitStack, closing, contextmanager
+import time
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from filelock import FileLock, Timeout
 
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Long enough for a glance of --status at the lock, short enough to be "at once".
 LOCK_SECONDS = 0.2
+SECONDS_BETWEEN_ATTEMPTS = 0.05
 
 
 class LockedError(AppError):
@@ -63,22 +64,48 @@ def is_locked(path: Path) -> bool:
 @contextmanager
 def _lock_of(path: Path) -> Iterator[None]:
     """A lock that the system releases when the process ends, for any reason."""
-    lock = FileLock(_lock_file(path), mode=0o600)
+    file = _lock_file(path)
     try:
-        lock.acquire(timeout=LOCK_SECONDS)
-    except Timeout as error:
-        raise LockedError(
-            f"Another run holds {lock.lock_file}: nothing was sent; wait until it has ended"
-        ) from error
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(file)
     except OSError as error:
         raise JournalError(
-            f"Cannot write {lock.lock_file}: {error.strerror or error};"
-            " check JOURNAL_FILE and its folder"
+            f"Cannot write {file}: {error.strerror or error}; check JOURNAL_FILE and its folder"
         ) from error
     try:
         yield
     finally:
-        lock.release()
+        os.close(descriptor)
+
+
+def _acquire(file: str) -> int:
+    """Lock the file, which is created if it is missing; closing the descriptor releases the lock.
+
+    Raises:
+        LockedError: another process still holds it after LOCK_SECONDS.
+    """
+    give_up_at = time.monotonic() + LOCK_SECONDS
+    while (descriptor := _try_to_acquire(file)) is None:
+        if time.monotonic() >= give_up_at:
+            raise LockedError(
+                f"Another run holds {file}: nothing was sent; wait until it has ended"
+            )
+        time.sleep(SECONDS_BETWEEN_ATTEMPTS)
+    return descriptor
+
+
+def _try_to_acquire(file: str) -> int | None:
+    descriptor = os.open(file, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
+    with ExitStack() as cleanup:
+        cleanup.callback(os.close, descriptor)
+        # Some file systems report a lock that is taken as EACCES.
+        with suppress(BlockingIOError, PermissionError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # If the file was deleted since it was opened, the next run would lock another one.
+            if os.fstat(descriptor).st_nlink > 0:
+                cleanup.pop_all()
+                return descriptor
+    return None
 
 
 def _lock_file(path: Path) -> str:
