@@ -15,8 +15,6 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tqdm import tqdm
-
 from integration.core.files import FileError
 from integration.core.redaction import FILE_ONLY, SecretMask
 
@@ -64,10 +62,18 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         try:
-            tqdm.write(self.format(record), file=self.stream)
+            self._print(f"{self.format(record)}\n")
             self.flush()
         except (OSError, ValueError):
             self.handleError(record)
+
+    def _print(self, line: str) -> None:
+        # Only a run with a progress bar has loaded tqdm.
+        tqdm = getattr(sys.modules.get("tqdm"), "tqdm", None)
+        if tqdm is None:
+            self.stream.write(line)
+        else:
+            tqdm.write(line, file=self.stream, end="")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, ARG002  logging's
         """Ignore a closed pipe (`| head`) or a full disk: neither may end the run."""

@@ -7,12 +7,13 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from integration.core.models import CALLS, ENDPOINTS, SMALL_RUN_USERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import NoReturn
+
+    from tqdm import tqdm
 
     from integration.core.models import Call, CallResult, PendingUser
     from integration.delivery.work import CallDone
@@ -22,8 +23,6 @@ logger = logging.getLogger(__name__)
 # Up to this size, the lines of each user are logged at INFO; above, at DEBUG.
 MAX_USERS_SHOWN = SMALL_RUN_USERS
 SECONDS_BETWEEN_LINES = 10.0
-# tqdm's monitor thread only redraws a stalled bar, and the system may not let it start.
-tqdm.monitor_interval = 0
 
 
 class DeliveryProgress:
@@ -47,7 +46,7 @@ class DeliveryProgress:
         self._line_due = self._started + SECONDS_BETWEEN_LINES
         large = total > MAX_USERS_SHOWN
         self._lines = large and not sys.stderr.isatty()
-        self._bar = tqdm(total=total, unit="user", disable=quiet or not large or self._lines)
+        self._bar = _new_bar(total) if large and not (quiet or self._lines) else None
 
     def start(self, users: Sequence[PendingUser]) -> None:
         """The calls of these users start."""
@@ -70,7 +69,8 @@ class DeliveryProgress:
             for number, user in enumerate(users, start=self._done + 1):
                 self._log_user(number, user, results_of(user, outcomes))
         self._done += len(users)
-        self._bar.update(len(users))
+        if self._bar is not None:
+            self._bar.update(len(users))
         now = time.monotonic()
         if self._lines and now >= self._line_due:
             self._line_due = now + SECONDS_BETWEEN_LINES
@@ -78,7 +78,8 @@ class DeliveryProgress:
 
     def close(self) -> None:
         """Close the bar."""
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
     def _log_user(self, number: int, user: PendingUser, results: dict[Call, CallResult]) -> None:
         self._log_start(number, user)
@@ -99,6 +100,14 @@ class DeliveryProgress:
             logger.log(self._level, "✓ Successfully processed user: %s", user.email)
         else:
             logger.log(self._level, "✗ Not fully delivered: %s", user.email)
+
+
+def _new_bar(total: int) -> tqdm[NoReturn]:
+    from tqdm import tqdm  # noqa: PLC0415  only large runs on a terminal have a bar
+
+    # tqdm's monitor thread only redraws a stalled bar, and the system may not let it start.
+    tqdm.monitor_interval = 0
+    return tqdm(total=total, unit="user")
 
 
 def results_of(user: PendingUser, outcomes: Sequence[CallDone]) -> dict[Call, CallResult]:
