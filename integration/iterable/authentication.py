@@ -8,14 +8,8 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-import jwt
-from jwt.warnings import InsecureKeyLengthWarning
-
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-# Iterable chooses the secret, so a warning about its length would not help the operator.
-warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +78,11 @@ def check_secret(secret: str) -> None:
     Raises:
         SecretError: it cannot; the message does not contain the secret.
     """
+    import jwt  # noqa: PLC0415  only JWT keys need it
+    from jwt.warnings import InsecureKeyLengthWarning  # noqa: PLC0415
+
+    # Iterable chooses the secret, so a warning about its length would not help the operator.
+    warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
     try:
         _signed({}, secret)
     except jwt.InvalidKeyError:
@@ -97,6 +96,8 @@ def check_secret(secret: str) -> None:
 
 
 def _signed(claims: dict[str, object], secret: str) -> str:
+    import jwt  # noqa: PLC0415  only JWT keys need it
+
     return jwt.encode(claims, secret, algorithm="HS256")
 
 
