@@ -53,7 +53,6 @@ from integration.delivery.reports import write_csv
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, start_run
 from integration.delivery.status import status_lines
-from integration.delivery.verification import verify
 from integration.iterable.preflight import check_jwt_secret, check_route
 from integration.iterable.transport import PROGRAM
 from integration.journal.file import JournalFile, journal_exists
@@ -218,6 +217,8 @@ def show_status(options: "Options") -> ExitCode:
 
 def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
     """`--verify`: read delivered users back from Iterable and compare."""
+    from integration.delivery.verification import verify  # noqa: PLC0415  only --verify needs it
+
     limit = None if options.verify == "all" else options.verify
     with settings_for(options) as settings:
         signals.let_calls_finish()

@@ -10,8 +10,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dotenv import dotenv_values
-
 from integration.config.settings import (
     VARIABLES,
     ConfigurationError,
@@ -156,6 +154,8 @@ def _variables_set_in(source: Mapping[str, str]) -> dict[str, str]:
 def _read_env_file(path: Path | None) -> dict[str, str]:
     if path is None:
         return {}
+    from dotenv import dotenv_values  # noqa: PLC0415  only a file needs it
+
     try:
         # Not dotenv's own reader: it treats a pipe under /dev/fd as a missing file.
         text = path.read_text(encoding="utf-8-sig")
