@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from integration.config.settings import DEFAULT_BASE_URL, checked_api_key, checked_base_url
+from integration.config.settings import DEFAULT_BASE_URL
+from integration.config.values import checked_api_key, checked_base_url
 from integration.core.clock import unix_seconds, utc_now
 from integration.core.models import BULK_ENDPOINTS, CALLS, NOT_ATTEMPTED, Call, CallResult, Retries
 from integration.core.redaction import SecretMask

@@ -137,7 +137,7 @@ def make_database(settings: "Settings") -> DatabaseConnection:
             hosts=settings.db_host,
             port=settings.db_port,
             user=settings.db_user,
-            password=settings.db_password.get_secret_value(),
+            password=settings.db_password,
             name=settings.db_name,
             ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
         )
@@ -147,7 +147,7 @@ def make_database(settings: "Settings") -> DatabaseConnection:
 def make_client(settings: "Settings", stop: Stop) -> IterableClient:
     """An Iterable client with the run's settings."""
     return IterableClient(
-        settings.iterable_api_key.get_secret_value(),
+        settings.iterable_api_key,
         settings.iterable_api_base_url,
         settings.jwt_secret,
         timeout_seconds=settings.request_timeout,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from integration.config.settings import (
     VARIABLES,
@@ -52,7 +53,7 @@ def load_status(variables: Mapping[str, str], working_dir: Path) -> StatusSettin
         ConfigurationError: a value cannot be used.
     """
     settings = load_status_settings(variables)
-    return settings.model_copy(update={"journal_file": working_dir / settings.journal_file})
+    return replace(settings, journal_file=working_dir / settings.journal_file)
 
 
 def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
@@ -106,7 +107,7 @@ def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     Raises:
         ConfigurationError: MySQL's driver cannot take the path of DB_SSL_CA.
     """
-    paths = {
+    paths: dict[str, Path] = {
         name: folder / value
         for name in ("log_file", "output_dir", "journal_file", "db_ssl_ca")
         if (value := getattr(settings, name)) is not None
@@ -114,7 +115,8 @@ def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
     if "db_ssl_ca" in paths and not is_text(str(paths["db_ssl_ca"])):
         raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
     database = {"db_name": str(folder / settings.db_name)} if settings.db_engine == "sqlite" else {}
-    return settings.model_copy(update=paths | database)
+    changes: dict[str, Any] = {**paths, **database}
+    return replace(settings, **changes)
 
 
 def check_log_and_journal(log: Path, rotated_logs: Iterable[Path], journal: Path) -> None:

@@ -5,30 +5,30 @@ ConfigurationError    exit 78: the message names the variable to fix
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
+from integration.config.values import (
+    TRUE_WORDS,
+    auto_or,
+    checked_api_key,
+    checked_base_url,
+    hosts,
+    journal_path,
+    number_above,
+    one_of,
+    readable_file,
+    true_or_false,
+    whole_number,
 )
-
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
-from integration.core.hosts import is_loopback, parse_hosts
 from integration.core.redaction import SecretMask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 class ConfigurationError(AppError):
@@ -37,66 +37,9 @@ class ConfigurationError(AppError):
     exit_code = ExitCode.CONFIGURATION
 
 
-def _split_hosts(value: object) -> object:
-    return parse_hosts(value) if isinstance(value, str) else value
-
-
-def checked_api_key(key: str) -> str:
-    """The key, if it is valid in an HTTP header.
-
-    Raises:
-        ValueError: it is empty or not printable ASCII without spaces (RFC 9110, section 5.5).
-    """
-    if not key or not all("!" <= character <= "~" for character in key):
-        raise ValueError("the API key is a value that is not shown, expected printable ASCII")
-    return key
-
-
-def checked_base_url(url: str) -> str:
-    """The address without a trailing slash.
-
-    Raises:
-        ValueError: it is not an origin, or the key would be sent unencrypted.
-    """
-    if not _ORIGIN.fullmatch(url):
-        raise ValueError("the base URL must consist of scheme, host and port")
-    parts = urlsplit(url)
-    # Reading the port raises a ValueError if it is invalid.
-    host, _port = parts.hostname, parts.port
-    if not host or not (parts.scheme == "https" or is_loopback(host)):
-        raise ValueError("the base URL must be https, except for a loopback address")
-    return url.rstrip("/")
-
-
-def _header_safe(key: SecretStr) -> SecretStr:
-    checked_api_key(key.get_secret_value())
-    return key
-
-
-def _readable_file(path: Path) -> Path:
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise ValueError(error) from error
-    return path
-
-
-def _not_in_memory(path: Path) -> Path:
-    # SQLite's name for a database that is lost when the process ends.
-    if str(path) == ":memory:":
-        raise ValueError(path)
-    return path
-
-
-_Model = TypeVar("_Model", bound=BaseModel)
 MAX_WORKERS = 1024
 # The maximum with MAX_WORKERS=auto.
 AUTO_WORKERS = 64
-_ORIGIN = re.compile(r"https?://[^\s/?#@]+/?", re.IGNORECASE)
-
-ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
-Origin = Annotated[str, AfterValidator(checked_base_url)]
-JournalPath = Annotated[Path, AfterValidator(_not_in_memory)]
 DEFAULT_BASE_URL = "https://api.iterable.com"
 DEFAULT_JOURNAL_FILE = Path("iterable_journal.db")
 
@@ -118,60 +61,93 @@ class DeliveryOptions:
     quiet: bool
 
 
-class Settings(BaseModel):
-    """All settings; field names are the variables in lower case.
+def _accepts(convert: Callable[[str], object], expected: str) -> dict[str, Any]:
+    """The metadata of a setting.
 
-    An error message uses a field's `description` for what was expected.
+    Args:
+        convert: text to value; raises ValueError for text that it cannot use.
+        expected: what an error message says was expected.
     """
+    return {"convert": convert, "expected": expected}
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    db_engine: Annotated[Literal["mysql", "sqlite"], BeforeValidator(str.lower)] = Field(
-        "mysql", description="mysql or sqlite"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings; field names are the variables in lower case. Secrets have no repr."""
+
+    db_engine: Literal["mysql", "sqlite"] = field(
+        default="mysql", metadata=_accepts(one_of("mysql", "sqlite"), "mysql or sqlite")
     )
-    db_host: Annotated[tuple[str, ...], BeforeValidator(_split_hosts)] = Field(
-        (),
-        min_length=1,
-        description="one or more hosts separated by commas, without a port"
-        " (DB_PORT applies to all)",
+    db_host: tuple[str, ...] = field(
+        default=(),
+        metadata=_accepts(
+            hosts, "one or more hosts separated by commas, without a port (DB_PORT applies to all)"
+        ),
     )
-    db_port: int = Field(3306, ge=1, le=65535, description="a whole number from 1 to 65535")
-    db_user: str = Field("", description="a database user")
-    db_password: SecretStr = Field(SecretStr(""), description="the user's password")
-    db_name: str = Field(description="the name of a database, or a file with DB_ENGINE=sqlite")
-    db_ssl_ca: Annotated[Path, AfterValidator(_readable_file)] | None = Field(
-        None, description="the path of a readable CA certificate file in PEM form"
+    db_port: int = field(
+        default=3306, metadata=_accepts(whole_number(1, 65535), "a whole number from 1 to 65535")
+    )
+    db_user: str = field(default="", metadata=_accepts(str, "a database user"))
+    db_password: str = field(default="", repr=False, metadata=_accepts(str, "the user's password"))
+    db_name: str = field(
+        metadata=_accepts(str, "the name of a database, or a file with DB_ENGINE=sqlite")
+    )
+    db_ssl_ca: Path | None = field(
+        default=None,
+        metadata=_accepts(readable_file, "the path of a readable CA certificate file in PEM form"),
     )
 
-    iterable_api_key: ApiKey = Field(description="an Iterable key: printable ASCII, no spaces")
-    iterable_api_base_url: Origin = Field(
-        DEFAULT_BASE_URL,
-        description="an https address such as https://api.iterable.com"
-        " (plain http for loopback only), without path, user or query",
+    iterable_api_key: str = field(
+        repr=False,
+        metadata=_accepts(checked_api_key, "an Iterable key: printable ASCII, no spaces"),
     )
-    use_jwt_auth: bool = Field(default=False, description="true or false")
-    iterable_jwt_secret: SecretStr = Field(SecretStr(""), description="the JWT key's secret")
+    iterable_api_base_url: str = field(
+        default=DEFAULT_BASE_URL,
+        metadata=_accepts(
+            checked_base_url,
+            "an https address such as https://api.iterable.com"
+            " (plain http for loopback only), without path, user or query",
+        ),
+    )
+    use_jwt_auth: bool = field(default=False, metadata=_accepts(true_or_false, "true or false"))
+    iterable_jwt_secret: str = field(
+        default="", repr=False, metadata=_accepts(str, "the JWT key's secret")
+    )
 
-    log_level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)
-    ] = Field("INFO", description="DEBUG, INFO, WARNING or ERROR")
-    log_file: Path = Field(Path("iterable_integration.log"), description="a path")
-    output_dir: Path = Field(Path(), description="a folder")
-    journal_file: JournalPath = Field(DEFAULT_JOURNAL_FILE, description="the path of a file")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = field(
+        default="INFO",
+        metadata=_accepts(
+            one_of("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR"
+        ),
+    )
+    log_file: Path = field(
+        default=Path("iterable_integration.log"), metadata=_accepts(Path, "a path")
+    )
+    output_dir: Path = field(default=Path(), metadata=_accepts(Path, "a folder"))
+    journal_file: Path = field(
+        default=DEFAULT_JOURNAL_FILE, metadata=_accepts(journal_path, "the path of a file")
+    )
 
-    delivery_mode: Annotated[Literal["auto", "single", "bulk"], BeforeValidator(str.lower)] = Field(
-        "auto", description="auto, single or bulk"
+    delivery_mode: Literal["auto", "single", "bulk"] = field(
+        default="auto",
+        metadata=_accepts(one_of("auto", "single", "bulk"), "auto, single or bulk"),
     )
-    max_workers: Annotated[
-        Annotated[int, Field(ge=1, le=MAX_WORKERS)] | Literal["auto"], BeforeValidator(str.lower)
-    ] = Field("auto", description=f"auto or a whole number from 1 to {MAX_WORKERS}")
-    rate_limit_share: float = Field(
-        0.9, gt=0, allow_inf_nan=False, description="a number above 0, such as 0.9"
+    max_workers: int | Literal["auto"] = field(
+        default="auto",
+        metadata=_accepts(
+            auto_or(whole_number(1, MAX_WORKERS)),
+            f"auto or a whole number from 1 to {MAX_WORKERS}",
+        ),
     )
-    request_timeout: float = Field(
-        10, gt=0, le=600, allow_inf_nan=False, description="seconds, above 0 and up to 600"
+    rate_limit_share: float = field(
+        default=0.9, metadata=_accepts(number_above(0), "a number above 0, such as 0.9")
     )
-    max_attempts: int = Field(3, ge=1, le=20, description="a whole number from 1 to 20")
+    request_timeout: float = field(
+        default=10, metadata=_accepts(number_above(0, 600), "seconds, above 0 and up to 600")
+    )
+    max_attempts: int = field(
+        default=3, metadata=_accepts(whole_number(1, 20), "a whole number from 1 to 20")
+    )
 
     @property
     def authentication(self) -> Literal["JWT", "API Key"]:
@@ -201,22 +177,20 @@ class Settings(BaseModel):
     @property
     def jwt_secret(self) -> str | None:
         """The secret that tokens are signed with, or None without JWT authentication."""
-        return self.iterable_jwt_secret.get_secret_value() if self.use_jwt_auth else None
+        return self.iterable_jwt_secret if self.use_jwt_auth else None
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never appear in a log, an error or a file."""
-        hidden = (self.iterable_api_key, self.iterable_jwt_secret, self.db_password)
-        return tuple(secret.get_secret_value() for secret in hidden)
+        return self.iterable_api_key, self.iterable_jwt_secret, self.db_password
 
 
-class StatusSettings(BaseModel):
+@dataclass(frozen=True, slots=True)
+class StatusSettings:
     """The settings of `--status`: the journal and, if set, the Iterable project."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, extra="ignore")
-
-    journal_file: JournalPath = DEFAULT_JOURNAL_FILE
-    iterable_api_key: ApiKey | None = None
-    iterable_api_base_url: Origin = DEFAULT_BASE_URL
+    journal_file: Path = DEFAULT_JOURNAL_FILE
+    iterable_api_key: str | None = field(default=None, repr=False)
+    iterable_api_base_url: str = DEFAULT_BASE_URL
 
     @property
     def project(self) -> str | None:
@@ -225,13 +199,14 @@ class StatusSettings(BaseModel):
         return _project(self.iterable_api_base_url, key) if key else None
 
 
-def _project(base_url: str, key: SecretStr) -> str:
-    parts = (base_url, key.get_secret_value())
+def _project(base_url: str, key: str) -> str:
+    parts = (base_url, key)
     return ":".join(blake2b(part.encode(), digest_size=8).hexdigest() for part in parts)
 
 
+FIELDS = {setting.name.upper(): setting for setting in fields(Settings)}
+VARIABLES = tuple(FIELDS)
 SECRET_VARIABLES = frozenset({"DB_PASSWORD", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"})
-VARIABLES = tuple(name.upper() for name in Settings.model_fields)
 _ALWAYS_REQUIRED = ("DB_NAME", "ITERABLE_API_KEY")
 _SERVER_REQUIRED = ("DB_HOST", "DB_USER", "DB_PASSWORD")
 
@@ -245,7 +220,7 @@ def load_settings(values: Mapping[str, str]) -> Settings:
     missing = [name for name in _required(values) if name not in values]
     if missing:
         raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
-    return _checked(Settings, values)
+    return Settings(**_converted(values, VARIABLES))
 
 
 def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
@@ -254,23 +229,32 @@ def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
     Raises:
         ConfigurationError: some do not parse.
     """
-    used = {name.upper() for name in StatusSettings.model_fields}
-    return _checked(StatusSettings, {name: values[name] for name in values if name in used})
+    used = tuple(setting.name.upper() for setting in fields(StatusSettings))
+    return StatusSettings(**_converted(values, used))
 
 
-def _checked(model: type[_Model], values: Mapping[str, str]) -> _Model:
-    undecodable = [name for name, value in values.items() if not is_text(value)]
+def _converted(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, Any]:
+    """The values that are set of these variables, by field name."""
+    texts = {name: values[name] for name in names if name in values}
+    _check_characters(texts)
+    converted, invalid = {}, []
+    for name, text in texts.items():
+        try:
+            converted[name.lower()] = FIELDS[name].metadata["convert"](text)
+        except ValueError:
+            invalid.append(name)
+    if invalid:
+        raise ConfigurationError(_error_message(sorted(invalid), values))
+    return converted
+
+
+def _check_characters(texts: Mapping[str, str]) -> None:
+    undecodable = [name for name, text in texts.items() if not is_text(text)]
     if undecodable:
         raise ConfigurationError(f"Not valid UTF-8: {', '.join(undecodable)}")
-    with_nul = [name for name, value in values.items() if "\0" in value]
+    with_nul = [name for name, text in texts.items() if "\0" in text]
     if with_nul:
         raise ConfigurationError(f"Has a NUL character: {', '.join(with_nul)}")
-    fields: dict[str, Any] = {name.lower(): value for name, value in values.items()}
-    try:
-        return model(**fields)
-    except ValidationError as error:
-        invalid = {str(problem["loc"][0]) for problem in error.errors()}
-        raise ConfigurationError(_error_message(sorted(invalid), values)) from None
 
 
 def is_text(value: str) -> bool:
@@ -280,20 +264,19 @@ def is_text(value: str) -> bool:
 
 def _required(values: Mapping[str, str]) -> list[str]:
     server = () if values.get("DB_ENGINE", "").lower() == "sqlite" else _SERVER_REQUIRED
-    jwt = values.get("USE_JWT_AUTH", "").lower() in {"true", "1", "yes", "on", "t", "y"}
+    jwt = values.get("USE_JWT_AUTH", "").lower() in TRUE_WORDS
     names = {*server, *_ALWAYS_REQUIRED, *(("ITERABLE_JWT_SECRET",) if jwt else ())}
     return [name for name in VARIABLES if name in names]
 
 
-def _error_message(fields: list[str], values: Mapping[str, str]) -> str:
+def _error_message(names: list[str], values: Mapping[str, str]) -> str:
     # A secret may have been put into the wrong variable.
     mask = SecretMask(values[name] for name in SECRET_VARIABLES if name in values)
-    return mask("; ".join(_field_error(field, values) for field in fields))
+    return mask("; ".join(_value_error(name, values[name]) for name in names))
 
 
-def _field_error(field: str, values: Mapping[str, str]) -> str:
-    name = field.upper()
+def _value_error(name: str, text: str) -> str:
     # An address with an @ may contain a password.
-    hidden = name in SECRET_VARIABLES or "@" in values[name]
-    shown = "a value that is not shown" if hidden else repr(values[name])
-    return f"{name} is {shown}, expected {Settings.model_fields[field].description}"
+    hidden = name in SECRET_VARIABLES or "@" in text
+    shown = "a value that is not shown" if hidden else repr(text)
+    return f"{name} is {shown}, expected {FIELDS[name].metadata['expected']}"

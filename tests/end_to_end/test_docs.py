@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from integration.config.settings import VARIABLES, ConfigurationError, Settings, load_settings
+from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
 from integration.core.exit_codes import ExitCode
 from integration.delivery.start_run import QUERY_FILE
 from tests.support.runs import RunResult, run
@@ -54,7 +54,7 @@ def what_happens_without(variable: str) -> str:
         return "required"
     if variable in missing_from({"USE_JWT_AUTH": "true"}):
         return "required with JWT"
-    default = Settings.model_fields[variable.lower()].default
+    default = FIELDS[variable].default
     return "–" if default is None else str(default).replace("False", "false")
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sandbox.process import SandboxProcess
 
 # What few runs need, or what a library should not bring along; each takes several milliseconds.
-UNUSED = {"asyncio", "concurrent.futures", "filelock", "jwt", "tqdm"}
+UNUSED = {"asyncio", "concurrent.futures", "filelock", "jwt", "pydantic", "tqdm"}
 MYSQL, SQLITE = "mysql.connector", "sqlglot"
 IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
 # Runs main.py as a script. Prints the state of the garbage collector after it, and at the exit the
