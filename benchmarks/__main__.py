@@ -96,9 +96,9 @@ def chosen(names: Sequence[str]) -> list[Case]:
 def measured(case: Case, options: argparse.Namespace, source: Source) -> Line:
     """Run a case the given number of times, each in an empty folder."""
     users = case.scaled(options.users)
-    runs = []
-    for number in range(1, options.runs + 1):
-        show([f"{case.name}: {case.title}, {users:,} users, run {number} of {options.runs} ..."])
+    runs, count = [], max(options.runs, case.min_runs)
+    for number in range(1, count + 1):
+        show([f"{case.name}: {case.title}, {users:,} users, run {number} of {count} ..."])
         # Next to the results and not in /tmp, which may be memory: the journal is part of it.
         with tempfile.TemporaryDirectory(dir=options.output_dir.resolve()) as folder:
             runs.append(measure(case, users, source, Path(folder)))

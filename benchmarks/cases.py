@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SINGLE_CEILING = 500
 BULK_CEILING = 5_000
+MAX_START_SECONDS = 0.35
 MEMORY_LIMIT_BYTES = 150_000_000
 
 
@@ -29,7 +30,8 @@ class Case:
 
     `limited`: Iterable's published limits, all of which the program may use; else none.
     `ceiling`: the users per second that the limits allow. `incremental`: a second run, in which no
-    user has changed. `arguments`: of the plain loop.
+    user has changed. `arguments`: of the plain loop. `min_runs`: a short case needs the median of
+    several runs.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Case:
     is_program: bool = True
     incremental: bool = False
     arguments: tuple[str, ...] = ()
+    min_runs: int = 1
     target: Target | None = None
 
     @property
@@ -75,12 +78,23 @@ def _unchanged_is_cheap(figures: Mapping[str, Figures]) -> bool:
     return one.seconds < 12 and one.cpu_per_user <= 12e-6 and one.journal_bytes <= 60 * one.users
 
 
+def _starts_fast(figures: Mapping[str, Figures]) -> bool:
+    return figures["start"].start_seconds < MAX_START_SECONDS
+
+
 def _flat(figures: Mapping[str, Figures]) -> bool:
     small, large = figures["memory-10k"].peak_bytes, figures["memory-1m"].peak_bytes
     return large <= 1.3 * small and large < MEMORY_LIMIT_BYTES
 
 
 CASES = (
+    Case(
+        "start",
+        "bulk calls, no limits: process start to the first call",
+        100,
+        min_runs=5,
+        target=Target(f"< {MAX_START_SECONDS} s to the first call", _starts_fast),
+    ),
     Case(
         "single",
         "single calls, published limits",

@@ -36,15 +36,16 @@ MAX_RUN_SECONDS = 1_800
 class Figures:
     """The cost of a run of `users` users.
 
-    `delivery_seconds` is the time from the first to the last write call, as the sandbox saw
-    them arrive, 0 if there was none; `seconds` is the process from its start to its exit.
-    `journal_bytes` is the growth of the journal's file. `busy_elsewhere` is the
-    share of the machine used by processes other than the program, its database and the sandbox;
-    None where the system does not report it.
+    `start_seconds` is the time from the process's start to its first write call, and
+    `delivery_seconds` that from the first to the last one, as the sandbox saw them arrive; both are
+    0 if there was none. `seconds` is the process from its start to its exit. `journal_bytes` is the
+    growth of the journal's file. `busy_elsewhere` is the share of the machine used by processes
+    other than the program, its database and the sandbox; None where the system does not report it.
     """
 
     users: int
     seconds: float
+    start_seconds: float
     delivery_seconds: float
     cpu_seconds: float
     server_cpu_seconds: float
@@ -99,6 +100,7 @@ def measure(case: Case, users: int, source: Source, folder: Path) -> Figures:
     return Figures(
         users=users,
         seconds=used["seconds"],
+        start_seconds=stats["first_call_unix_time"] - used["started_unix_time"] if calls else 0.0,
         delivery_seconds=(
             stats["last_call_unix_time"] - stats["first_call_unix_time"] if calls else 0.0
         ),

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 BUSY_MACHINE = 0.10
 _HEADINGS = (
-    "case", "users", "users/s", "of ceiling", "whole run/s", "spread", "CPU us/user", "peak MB",
-    "journal B/user", "429s", "target", "met",
+    "case", "users", "start s", "users/s", "of ceiling", "whole run/s", "spread", "CPU us/user",
+    "peak MB", "journal B/user", "429s", "target", "met",
 )  # fmt: skip
 LEGEND = (
+    "start s      time from the process's start to the first write call",
     "users/s      users / time from the first to the last write call, as the sandbox saw them come",
     "of ceiling   users/s / the published limits: 500 users/s singly, 5,000 in bulk",
     "whole run/s  users / time of the process from start to exit: database, CSV, journal, JSON too",
@@ -92,6 +93,7 @@ def _row(line: Line, met: bool | None) -> tuple[str, ...]:  # noqa: FBT001  a ce
     return (
         case.name,
         f"{figures.users:,.0f}",
+        f"{figures.start_seconds:.2f}" if figures.delivery_seconds else "-",
         _rate(figures.delivery_rate) if figures.delivery_seconds else "-",
         f"{figures.delivery_rate / case.ceiling:.1%}" if case.ceiling else "-",
         _rate(figures.run_rate),
@@ -149,6 +151,7 @@ def _with_rates(figures: Figures) -> dict[str, Any]:
 
 
 COMPARED = {
+    "start": "start_seconds",
     "users/s": "delivery_rate",
     "whole run/s": "run_rate",
     "CPU/user": "cpu_per_user",
@@ -166,7 +169,7 @@ def comparison(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         if before["users"] != after["users"]:
             rows.append((name, *("other size" for _ in COMPARED), "-"))
             continue
-        ratios = (f"{after[field] / before[field]:.2f} x" for field in COMPARED.values())
+        ratios = (_ratio(after, before, field) for field in COMPARED.values())
         rows.append((name, *ratios, f"{before['refused_429']:.0f} -> {after['refused_429']:.0f}"))
     here, there = new["machine"], old["machine"]
     differing = [
@@ -176,3 +179,8 @@ def comparison(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
     heading = f"{there['at']} -> {here['at']}: new / old"
     return [heading, *aligned(rows), *differing]
+
+
+def _ratio(after: Mapping[str, Any], before: Mapping[str, Any], field: str) -> str:
+    # A JSON of an earlier version may lack the field.
+    return f"{after[field] / before[field]:.2f} x" if field in before else "-"
