@@ -186,18 +186,31 @@ _POOLS = {"http": _PlainPool, "https": _TLSPool}
 
 
 class OwnResponsesAdapter(HTTPAdapter):
-    """requests' HTTPAdapter with such connections, direct or through a proxy."""
+    """requests' HTTPAdapter with such connections, direct or through a proxy.
+
+    Args:
+        connections: the size of the pool.
+        tls: for all connections; decides which certificates are trusted. Not needed for http.
+    """
+
+    def __init__(self, connections: int, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        super().__init__(pool_connections=1, pool_maxsize=connections)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401
         """Create the pool manager for direct connections."""
-        super().init_poolmanager(*arguments, **options)
+        super().init_poolmanager(*arguments, **options, ssl_context=self._tls)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> ProxyManager:  # noqa: ANN401
         """Create the pool manager for connections through a proxy."""
-        manager: ProxyManager = super().proxy_manager_for(proxy, **options)
+        contexts = {"ssl_context": self._tls, "proxy_ssl_context": self._tls}
+        manager: ProxyManager = super().proxy_manager_for(proxy, **options, **contexts)
         manager.pool_classes_by_scheme = _POOLS
         return manager
+
+    def cert_verify(self, *_: object) -> None:
+        """Do not have each connection load CA certificates: the context has them."""
 
 
 def _seconds_until(deadline: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from integration.config.settings import ConfigurationError
 from integration.iterable.authentication import SecretError, check_secret
-from integration.iterable.route import RouteError, route_to
+from integration.iterable.route import RouteError, route_to, tls_context
 
 
 def check_route(base_url: str) -> None:
@@ -14,7 +14,9 @@ def check_route(base_url: str) -> None:
         ConfigurationError: names the variable.
     """
     try:
-        route_to(base_url)
+        route = route_to(base_url)
+        if route.ca_bundle is not None:
+            tls_context(route)
     except RouteError as error:
         raise ConfigurationError(str(error)) from error
 

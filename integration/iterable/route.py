@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies, select_proxy
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
 from urllib3.util import parse_url
+from urllib3.util.ssl_ import ALPN_PROTOCOLS, create_urllib3_context
 
 from integration.core.hosts import is_loopback
 
@@ -35,21 +36,23 @@ class Route:
     Attributes:
         proxies: as requests' adapter takes them.
         proxy_variable: the variable to name in messages about the proxy.
-        verify: as requests' adapter takes it.
+        ca_bundle: the CA bundle that the environment names; without one, requests' own is used.
         ca_variable: the variable to name in messages about certificates.
     """
 
     proxies: Mapping[str, str] = field(repr=False)
     proxy_variable: str
-    verify: str | bool
+    ca_bundle: str | None
     ca_variable: str
 
 
 def route_to(base_url: str) -> Route:
     """Read the environment as requests does: HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, ….
 
+    The CA bundle is not read yet: see `tls_context`.
+
     Raises:
-        RouteError: a variable that applies to this address cannot be used.
+        RouteError: the proxy for this address cannot be used.
     """
     parts = urlsplit(base_url)
     # A proxy cannot reach this machine's loopback address, where the mock server is.
@@ -57,12 +60,10 @@ def route_to(base_url: str) -> Route:
     proxy = None if loopback else select_proxy(base_url, get_environ_proxies(base_url))
     proxy_variable = _proxy_variable(parts.scheme, proxy)
     ca_variable = next((name for name in _CA_VARIABLES if os.environ.get(name)), "")
-    if ca_variable and parts.scheme == "https":
-        _check_ca(ca_variable, os.environ[ca_variable])
     return Route(
         proxies={parts.scheme: _proxy_url(proxy_variable, proxy)} if proxy else {},
         proxy_variable=proxy_variable,
-        verify=os.environ[ca_variable] if ca_variable else True,
+        ca_bundle=os.environ[ca_variable] if ca_variable and parts.scheme == "https" else None,
         ca_variable=ca_variable or _CA_VARIABLES[0],
     )
 
@@ -89,12 +90,32 @@ def _proxy_url(variable: str, proxy: str) -> str:
     return url
 
 
-def _check_ca(variable: str, path: str) -> None:
+def tls_context(route: Route) -> ssl.SSLContext:
+    """What all connections of a route need for TLS, with the CA certificates loaded.
+
+    Loading them takes tens of milliseconds and a megabyte, which urllib3 spends on each connection
+    if it is not given a context.
+
+    Raises:
+        RouteError: the CA bundle cannot be used.
+    """
+    context = create_urllib3_context()
+    _load_certificates(context, route.ca_variable, route.ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+    context.set_alpn_protocols(ALPN_PROTOCOLS)
+    # urllib3 does so for each connection, while other threads may be connecting.
+    context.set_alpn_protocols = _do_nothing  # type: ignore[assignment,method-assign]
+    return context
+
+
+def _do_nothing(_: object) -> None:
+    pass
+
+
+def _load_certificates(context: ssl.SSLContext, variable: str, path: str) -> None:
     expected = "expected the path of a CA bundle in PEM form"
-    if Path(path).is_dir():
-        return
+    is_folder = Path(path).is_dir()
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        context.load_verify_locations(*((None, path) if is_folder else (path,)))
     except ssl.SSLError as error:
         raise RouteError(
             f"{variable} is {path!r}, which holds no certificate, {expected}"

@@ -9,6 +9,7 @@ import http.client
 import os
 import ssl
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import orjson
 import requests
@@ -18,7 +19,7 @@ from requests.structures import CaseInsensitiveDict
 from integration.core.redaction import SecretMask, proxy_secrets, proxy_users
 from integration.iterable.http_connection import OwnResponsesAdapter
 from integration.iterable.responses import HttpResponse
-from integration.iterable.route import route_to
+from integration.iterable.route import route_to, tls_context
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +58,9 @@ class Transport:
         self._timeout_seconds = timeout_seconds
         self._mask = mask
         self._user_agent = user_agent
-        self._adapter = OwnResponsesAdapter(pool_connections=1, pool_maxsize=connections)
         self._route = route_to(base_url)
+        tls = tls_context(self._route) if urlsplit(base_url).scheme == "https" else None
+        self._adapter = OwnResponsesAdapter(connections, tls)
         self._proxy_mask = SecretMask(proxy_secrets(os.environ) | proxy_users(os.environ))
 
     def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> HttpResponse:
@@ -86,7 +88,6 @@ class Transport:
             response = self._adapter.send(
                 request,
                 timeout=(self._timeout_seconds, self._timeout_seconds),
-                verify=self._route.verify,
                 proxies=self._route.proxies,
             )
             content = _content_of(response)
@@ -106,8 +107,7 @@ class Transport:
 
     def _no_response(self, error: Exception) -> HttpResponse:
         kind, reason = explain(error, self._timeout_seconds)
-        # It may contain a file name from the environment with bytes that JSON cannot represent.
-        masked = self._proxy_mask(self._mask(reason)).encode("utf-8", "backslashreplace").decode()
+        masked = self._proxy_mask(self._mask(reason))
         stop_reason = self._proxy_mask(self._mask(stop_reason_of_error(error, self._route)))
         return HttpResponse(None, error=kind, reason=masked[:MAX_REASON], stop_reason=stop_reason)
 

@@ -6,7 +6,8 @@ import http.client
 import socket
 import ssl
 import subprocess
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,17 +27,17 @@ TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 @dataclass(frozen=True)
 class Certificate:
-    """A self-signed certificate for `HOST`, and its key."""
+    """A self-signed certificate, and its key."""
 
     file: Path
     key: Path
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """A new one, created with the `openssl` command."""
+def make_certificate(folder: Path, host: str = HOST) -> Certificate:
+    """A new one for this host, created with the `openssl` command."""
     certificate = Certificate(folder / "certificate.pem", folder / "key.pem")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    subject = ["-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}"]
+    subject = ["-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}"]
     files = ["-keyout", str(certificate.key), "-out", str(certificate.file)]
     subprocess.run([*command.split(), *subject, *files], check=True, capture_output=True)
     return certificate
@@ -47,6 +48,26 @@ def refusing_proxy(answer: bytes) -> Iterator[ScriptedServer]:
     """A proxy that gives every client the same answer."""
     with scripted_server(lambda connection, _: connection.sendall(answer)) as proxy:
         yield proxy
+
+
+@contextmanager
+def refusing_tls_proxy(certificate: Certificate, answer: bytes) -> Iterator[str]:
+    """The same for one client, which has to use TLS to reach it; yields its address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.file, certificate.key)
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as inside:
+            read_request(inside)
+            inside.sendall(answer)
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"https://localhost:{server.getsockname()[1]}"
+        thread.join(30)
 
 
 @contextmanager

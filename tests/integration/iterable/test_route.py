@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import os
-from typing import TYPE_CHECKING
+import shutil
+import ssl
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from integration.core.redaction import SecretMask
-from integration.iterable.route import RouteError, route_to
+from integration.iterable.route import RouteError, route_to, tls_context
 from tests.integration.iterable.test_http_connection import BODIES, answers_for
-from tests.integration.iterable.test_transport import post
+from tests.integration.iterable.test_transport import PATH, post, transport_to
 from tests.support.proxy import (
     BASE_URL,
     HOST,
@@ -20,6 +24,7 @@ from tests.support.proxy import (
     forward_to,
     make_certificate,
     refusing_proxy,
+    refusing_tls_proxy,
     tunnelling_proxy,
 )
 from tests.support.runs import database_of, environment_for, run
@@ -140,7 +145,7 @@ def test_a_missing_ca_bundle_is_refused_by_name(
     monkeypatch.setenv(variable, "/no/b\udce4ndle.pem")
     message = rf"^{variable} is '/no/b\\udce4ndle\.pem' \(No such file"
     with pytest.raises(RouteError, match=message):
-        route_to(BASE_URL)
+        tls_context(route_to(BASE_URL))
 
 
 def test_a_ca_bundle_without_a_certificate_is_refused(
@@ -151,15 +156,74 @@ def test_a_ca_bundle_without_a_certificate_is_refused(
     other.write_text("none here\n", encoding="utf-8")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(other))
     with pytest.raises(RouteError, match="which holds no certificate"):
-        route_to(BASE_URL)
+        tls_context(route_to(BASE_URL))
 
 
 def test_a_folder_of_certificates_is_a_ca_bundle(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """OpenSSL looks up certificates in it by hashed names."""
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
-    assert route_to(BASE_URL).verify == str(tmp_path)
+    command = ["openssl", "x509", "-noout", "-subject_hash", "-in", str(certificate.file)]
+    name = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    shutil.copy(certificate.file, tmp_path / f"{name}.0")
+    with tunnelling_proxy(certificate, lambda _: ok(b"{}")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path))
+        assert post(BASE_URL).status == 200
+
+
+def test_the_ca_bundle_is_read_once_for_all_connections(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading it takes longer than all the rest of a connection; no other is read."""
+    loaded = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def record_and_load(context: ssl.SSLContext, *arguments: Any) -> None:
+        loaded.append(arguments)
+        load(context, *arguments)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", record_and_load)
+    closing_answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    with tunnelling_proxy(certificate, lambda _: closing_answer) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        with transport_to(BASE_URL) as transport:
+            answers = [transport.send(PATH, b"{}", {}) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert proxy.connections == 3
+    assert loaded == [(str(certificate.file),)]
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_proxy_that_is_reached_by_tls_needs_a_trusted_certificate(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, trusted: bool
+) -> None:
+    """The CA bundle applies to it as well."""
+    certificate = make_certificate(tmp_path, "localhost")
+    with refusing_tls_proxy(certificate, NEEDS_LOGIN) as address:
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        if trusted:
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        answer = post(BASE_URL)
+
+    assert ("Tunnel connection failed: 407" in answer.reason) is trusted
+    assert ("The certificate cannot be verified" in answer.stop_reason) is not trusted
+
+
+def test_many_connections_are_opened_at_once(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads share what a connection needs for TLS."""
+    with tunnelling_proxy(certificate, lambda request: ok(body_of(request))) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+        bodies = [b'"%d"' % number for number in range(64)]
+        with transport_to(BASE_URL, connections=16) as transport, ThreadPoolExecutor(16) as threads:
+            answers = list(threads.map(lambda body: transport.send(PATH, body, {}), bodies))
+
+    assert [answer.body for answer in answers] == bodies
 
 
 def test_without_tls_the_ca_bundle_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

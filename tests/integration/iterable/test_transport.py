@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import certifi
 import pytest
 
 from integration.core.redaction import SecretMask
@@ -22,7 +20,6 @@ from tests.support.users import pending_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from integration.iterable.responses import HttpResponse
 
@@ -296,18 +293,3 @@ def test_concurrent_calls_keep_one_connection_each() -> None:
     assert answered == [[200] * rounds] * callers
     # One more to read the statistics.
     assert opened <= callers + 1
-
-
-def test_a_reason_that_is_not_utf_8_can_still_be_written(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A path in the environment may contain any bytes; the results file may not."""
-    bundle = tmp_path / "b\udce4ndle.pem"
-    shutil.copy(certifi.where(), bundle)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    with transport_to("https://127.0.0.1:9") as transport:
-        bundle.unlink()
-        answer = transport.send(PATH, b"{}", HEADERS)
-
-    assert answer.error == "connection_error"
-    assert rb"/b\udce4ndle.pem" in answer.reason.encode()
