@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import machine, query
+from benchmarks import machine, peer, query
 from benchmarks.cases import CASES, GROUPS
 from benchmarks.measure import LATENCY_SECONDS, measure
+from benchmarks.peer_environment import PeerError, drt_folder
 from benchmarks.report import Line, as_json, comparison, figures_by_case, table
 from benchmarks.sources import DATABASES, open_source
 from sandbox.private_mysql import NONE_INSTALLED, NoServerError
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
 OUTPUT_DIR = Path("bench_output")
 QUERY_CASE = "query"
+PEER_CASE = "peer"
 QUERY_TITLE = "Query 2 beside other indexes, 500,000 customers, 5,000,000 views (minutes to load)"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    names = [*GROUPS, *(case.name for case in CASES), QUERY_CASE]
+    names = [*GROUPS, *(case.name for case in CASES), QUERY_CASE, PEER_CASE]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Runs main.py against a mock Iterable server with 50 ms of latency."
@@ -41,7 +43,12 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--case", action="append", choices=names, metavar="NAME", help="only this; repeatable")
     add("--users", type=int, metavar="N", help="another size for all cases; nothing is judged")
-    add("--runs", type=int, default=1, metavar="N", help="runs of each case; medians are shown")
+    add(
+        "--runs",
+        type=int,
+        metavar="N",
+        help=f"runs of each case, for medians [1; peer: {peer.RUNS}]",
+    )
     add("--database", choices=DATABASES, default="auto", help="auto: a server if one is installed")
     add("--output-dir", type=Path, default=OUTPUT_DIR, metavar="DIR", help=f"[{OUTPUT_DIR}]")
     add("--list", action="store_true", help="show the cases")
@@ -54,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.list:
-        show([*(f"{case.name:16}{case.title}" for case in CASES), f"{QUERY_CASE:16}{QUERY_TITLE}"])
+        titles = {case.name: case.title for case in CASES}
+        titles |= {QUERY_CASE: QUERY_TITLE, PEER_CASE: peer.TITLE}
+        show([f"{name:16}{title}" for name, title in titles.items()])
         return 0
     if options.compare:
         old, new = (json.loads(path.read_text(encoding="utf-8")) for path in options.compare)
@@ -62,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return run(options)
-    except NoServerError as error:
+    except (NoServerError, PeerError) as error:
         parser.exit(1, f"{error}\n")
 
 
@@ -77,14 +86,18 @@ def run(options: argparse.Namespace) -> int:
             show([f"Reading from SQLite, since there is {NONE_INSTALLED}"])
         lines = [measured(case, options, source) for case in chosen(options.case or [])]
         indexes = measured_indexes(source) if QUERY_CASE in (options.case or []) else []
+        compared = compared_with_peer(options, source) if PEER_CASE in (options.case or []) else []
     results: dict[str, Any] = {"machine": facts | {"database": source.name}}
     results |= {"latency_seconds": LATENCY_SECONDS, "cases": as_json(lines)}
     results["query"] = [asdict(index) for index in indexes]
+    results["peer"] = peer.as_json(compared)
     file = options.output_dir / f"bench_{datetime.now().astimezone():%Y%m%d_%H%M%S}.json"
     file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show(["", *(table(lines) if lines else []), *(query.lines(indexes) if indexes else [])])
+    show(peer.table(compared) if compared else [])
     show(["", f"Figures of every run: {file}"])
-    return 0 if all_targets_met(lines) and (not indexes or query.is_met(indexes)) else 1
+    met = [all_targets_met(lines), not indexes or query.is_met(indexes), peer.all_met(compared)]
+    return 0 if all(met) else 1
 
 
 def chosen(names: Sequence[str]) -> list[Case]:
@@ -96,7 +109,8 @@ def chosen(names: Sequence[str]) -> list[Case]:
 def measured(case: Case, options: argparse.Namespace, source: Source) -> Line:
     """Run a case the given number of times, each in an empty folder."""
     users = case.scaled(options.users)
-    runs, count = [], max(options.runs, case.min_runs)
+    runs = []
+    count = options.runs or case.min_runs
     for number in range(1, count + 1):
         show([f"{case.name}: {case.title}, {users:,} users, run {number} of {count} ..."])
         # Next to the results and not in /tmp, which may be memory: the journal is part of it.
@@ -115,6 +129,22 @@ def measured_indexes(source: Source) -> list[query.IndexFigures]:
         raise NoServerError(NONE_INSTALLED)
     show([f"{QUERY_CASE}: {QUERY_TITLE} ..."])
     return query.measure_indexes(source.server)
+
+
+def compared_with_peer(options: argparse.Namespace, source: Source) -> list[peer.Compared]:
+    """The program and drt in turn.
+
+    Raises:
+        NoServerError: it needs a server.
+        PeerError: drt cannot be installed.
+    """
+    if source.server is None:
+        raise NoServerError(NONE_INSTALLED)
+    show([f"{PEER_CASE}: {peer.TITLE} ..."])
+    runs = options.runs or peer.RUNS
+    folder = options.output_dir
+    setting = peer.Setting(source, drt_folder(folder), folder)
+    return peer.compare_all(setting, runs, options.users, show)
 
 
 def all_targets_met(lines: Sequence[Line]) -> bool:

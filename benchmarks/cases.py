@@ -46,11 +46,6 @@ class Case:
     min_runs: int = 1
     target: Target | None = None
 
-    @property
-    def outcome(self) -> str:
-        """What the results file counts the users as."""
-        return "unchanged" if self.incremental else "successful"
-
     def scaled(self, users: int | None) -> int:
         """How many users to send if `users` is given; a loop stays short, since it is slow."""
         return min(users or self.users, self.users if not self.is_program else sys.maxsize)

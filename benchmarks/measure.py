@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks import machine
 from benchmarks.outcome import problems_at_iterable, problems_of_run
@@ -18,7 +18,7 @@ from sandbox.options import DEFAULT_API_KEY, SandboxOptions
 from sandbox.process import SandboxProcess
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.cases import Case
     from benchmarks.sources import Source
@@ -30,6 +30,13 @@ LATENCY_SECONDS = 0.05
 # The program's value for "no limit".
 ANY_SHARE = 1_000_000
 MAX_RUN_SECONDS = 1_800
+
+
+class Command(NamedTuple):
+    """A command line and its environment; PATH and LANG are added."""
+
+    arguments: Sequence[str]
+    variables: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -74,26 +81,88 @@ class Figures:
 
 def measure(case: Case, users: int, source: Source, folder: Path) -> Figures:
     """Run a case once in an empty folder and check that no user was lost."""
-    options = SandboxOptions(limits=float(case.limited), latency=LATENCY_SECONDS)
-    with ExitStack() as cleanup:
-        if case.is_program:
-            database = cleanup.enter_context(source.with_users(users, folder))
-        sandbox = cleanup.enter_context(SandboxProcess(options))
-        if case.is_program:
-            variables = _variables(case, sandbox.url, database)
-            if case.incremental:
-                _timed([str(MAIN)], variables, folder)
-                _delete_results(folder)
-            calls_before = _calls(sandbox.stats())
-            journal_before = _journal_bytes(folder)
-            others = _Others(source)
-            arguments = ["--incremental"] if case.incremental else []
-            used = _timed([str(MAIN), *arguments], variables, folder)
-        else:
-            calls_before = journal_before = 0
-            others = _Others(source)
-            loop = ["-m", "benchmarks.plain_loop", sandbox.url, str(users), *case.arguments]
-            used = _timed(loop, {"PYTHONPATH": str(ROOT)}, folder)
+    if not case.is_program:
+        return measure_command(
+            lambda url: Command(
+                [sys.executable, "-m", "benchmarks.plain_loop", url, str(users), *case.arguments],
+                {"PYTHONPATH": str(ROOT)},
+            ),
+            users,
+            source,
+            folder,
+            limited=case.limited,
+        )
+    with source.with_users(users, folder) as database:
+        return measure_program(
+            case.mode,
+            users,
+            source,
+            database,
+            folder,
+            limited=case.limited,
+            incremental=case.incremental,
+        )
+
+
+def measure_program(
+    mode: str,
+    users: int,
+    source: Source,
+    database: Mapping[str, str],
+    folder: Path,
+    *,
+    limited: bool,
+    incremental: bool = False,
+) -> Figures:
+    """Run the program once for the users of a database, and check its files too.
+
+    An incremental run follows a run that is not measured, so that no user has changed.
+    """
+
+    def command_for(url: str, *options: str) -> Command:
+        variables = _variables(mode, url, database, limited=limited)
+        return Command([sys.executable, str(MAIN), *options], variables)
+
+    figures = measure_command(
+        partial(_incremental, command_for) if incremental else command_for,
+        users,
+        source,
+        folder,
+        limited=limited,
+        first=command_for if incremental else None,
+    )
+    outcome = "unchanged" if incremental else "successful"
+    problems = [*figures.problems, *problems_of_run(folder, users, outcome)]
+    if incremental and figures.calls:
+        problems.append(f"{figures.calls} calls for unchanged users")
+    return replace(figures, problems=tuple(problems))
+
+
+def _incremental(command_for: Callable[..., Command], url: str) -> Command:
+    return command_for(url, "--incremental")
+
+
+def measure_command(
+    command_for: Callable[[str], Command],
+    users: int,
+    source: Source,
+    folder: Path,
+    *,
+    limited: bool,
+    first: Callable[[str], Command] | None = None,
+) -> Figures:
+    """Run a command that sends `users` users to a new sandbox, whose address it is given.
+
+    `first` runs before, and is not measured.
+    """
+    options = SandboxOptions(limits=float(limited), latency=LATENCY_SECONDS)
+    with SandboxProcess(options) as sandbox:
+        if first:
+            _timed(first(sandbox.url), folder)
+            _delete_results(folder)
+        calls_before, journal_before = _calls(sandbox.stats()), _journal_bytes(folder)
+        others = _Others(source)
+        used = _timed(command_for(sandbox.url), folder)
         stats = sandbox.stats()
         calls = _calls(stats) - calls_before
         elsewhere = others.share(used["cpu_seconds"] + stats["cpu_seconds"], used["seconds"])
@@ -101,9 +170,7 @@ def measure(case: Case, users: int, source: Source, folder: Path) -> Figures:
         users=users,
         seconds=used["seconds"],
         start_seconds=stats["first_call_unix_time"] - used["started_unix_time"] if calls else 0.0,
-        delivery_seconds=(
-            stats["last_call_unix_time"] - stats["first_call_unix_time"] if calls else 0.0
-        ),
+        delivery_seconds=_delivery_seconds(stats, used["seconds"]) if calls else 0.0,
         cpu_seconds=used["cpu_seconds"],
         server_cpu_seconds=stats["cpu_seconds"],
         peak_bytes=used["peak_bytes"],
@@ -113,11 +180,15 @@ def measure(case: Case, users: int, source: Source, folder: Path) -> Figures:
         busy_elsewhere=elsewhere,
         problems=(
             *(problems_at_iterable(stats, users)),
-            *(problems_of_run(folder, users, case.outcome) if case.is_program else ()),
-            *([f"{calls} calls for unchanged users"] if case.incremental and calls else ()),
             *([f"exit code {used['exit_code']}"] if used["exit_code"] else ()),
         ),
     )
+
+
+def _delivery_seconds(stats: Mapping[str, Any], run_seconds: float) -> float:
+    """The time between the first and the last call, or the run's if it made fewer than two."""
+    first, last = stats["first_call_unix_time"], stats["last_call_unix_time"]
+    return last - first if first is not None and last > first else run_seconds
 
 
 def _calls(stats: Mapping[str, Any]) -> int:
@@ -151,28 +222,30 @@ class _Others:
         return max(theirs, 0.0) / (seconds * machine.usable_cores())
 
 
-def _variables(case: Case, url: str, database: Mapping[str, str]) -> dict[str, str]:
+def _variables(
+    mode: str, url: str, database: Mapping[str, str], *, limited: bool
+) -> dict[str, str]:
     """The program's whole configuration."""
     return {
         **database,
         "ITERABLE_API_KEY": DEFAULT_API_KEY,
         "ITERABLE_API_BASE_URL": url,
-        "DELIVERY_MODE": case.mode,
-        "RATE_LIMIT_SHARE": str(1 if case.limited else ANY_SHARE),
+        "DELIVERY_MODE": mode,
+        "RATE_LIMIT_SHARE": str(1 if limited else ANY_SHARE),
         "LOG_FILE": "run.log",
     }
 
 
-def _timed(arguments: Sequence[str], variables: Mapping[str, str], folder: Path) -> dict[str, Any]:
-    """Run Python with these arguments and no other variables; the stopwatch's report."""
+def _timed(command: Command, folder: Path) -> dict[str, Any]:
+    """Run a command with its variables and no others; the stopwatch's report."""
     report = folder / "stopwatch.json"
-    command = [sys.executable, "-I", "-S", str(STOPWATCH), str(report), sys.executable, *arguments]
+    stopwatch = [sys.executable, "-I", "-S", str(STOPWATCH), str(report)]
     base = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
     with (folder / "console.txt").open("wb") as console:
         process = subprocess.Popen(
-            command,
+            [*stopwatch, *command.arguments],
             cwd=folder,
-            env=base | dict(variables),
+            env=base | dict(command.variables),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,

@@ -94,9 +94,9 @@ def _row(line: Line, met: bool | None) -> tuple[str, ...]:  # noqa: FBT001  a ce
         case.name,
         f"{figures.users:,.0f}",
         f"{figures.start_seconds:.2f}" if figures.delivery_seconds else "-",
-        _rate(figures.delivery_rate) if figures.delivery_seconds else "-",
+        rate_text(figures.delivery_rate) if figures.delivery_seconds else "-",
         f"{figures.delivery_rate / case.ceiling:.1%}" if case.ceiling else "-",
-        _rate(figures.run_rate),
+        rate_text(figures.run_rate),
         f"{line.spread:.0%}" if len(line.runs) > 1 else "-",
         f"{figures.cpu_per_user * 1e6:,.0f}",
         f"{figures.peak_bytes / 1e6:.0f}",
@@ -107,7 +107,8 @@ def _row(line: Line, met: bool | None) -> tuple[str, ...]:  # noqa: FBT001  a ce
     )
 
 
-def _rate(users_per_second: float) -> str:
+def rate_text(users_per_second: float) -> str:
+    """Users per second as a cell."""
     return f"{users_per_second:,.0f}" if users_per_second >= 100 else f"{users_per_second:.1f}"
 
 
