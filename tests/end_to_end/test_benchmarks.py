@@ -132,7 +132,7 @@ def test_a_lost_user_is_a_problem(tmp_path: Path, sandbox: SandboxProcess) -> No
     file = database_of(tmp_path / "some.db", [Customer("a@example.com"), Customer("no address")])
     run(tmp_path, environment_for(tmp_path, sandbox, file))
 
-    assert list(problems_of_run(tmp_path, 2)) == [
+    assert list(problems_of_run(tmp_path, 2, "successful")) == [
         "results file: 2 records, 1 of them successful",
         "1 users delivered in the journal",
     ]
@@ -148,11 +148,13 @@ def test_records_that_contradict_the_counts_are_a_problem(
     """The head's counts are not trusted: the records are counted too."""
     file = database_of(tmp_path / "some.db", ["a@example.com", "b@example.com"])
     run(tmp_path, environment_for(tmp_path, sandbox, file))
-    assert list(problems_of_run(tmp_path, 2)) == []
+    assert list(problems_of_run(tmp_path, 2, "successful")) == []
 
     (results,) = tmp_path.glob("integration_results_*.json")
     results.write_text(results.read_text().replace('"overall_success":true', '"overall_success":1'))
-    assert list(problems_of_run(tmp_path, 2)) == ["results file: 2 records, 0 of them successful"]
+    assert list(problems_of_run(tmp_path, 2, "successful")) == [
+        "results file: 2 records, 0 of them successful"
+    ]
 
 
 def test_a_measured_run_names_the_lost_users(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from benchmarks.peer_project import Setup, project_files
 from benchmarks.query import QUERY
 from benchmarks.sources import fill_mysql
 from db_connection import DatabaseConnection
-from integration.iterable.payloads import event_payload, profile_payload
+from integration.core.models import PageView
+from integration.iterable.payloads import payloads
 from sandbox.validation import is_valid_event_id
 
 if TYPE_CHECKING:
@@ -39,15 +40,16 @@ def test_the_items_of_drt_are_the_payloads_of_the_program(
     name = empty_database.name
     fill_mysql(mysql_server, name, USERS)
     with DatabaseConnection.from_settings(empty_database) as connection:
-        views = list(connection.stream_page_views(QUERY))
+        views = [PageView(*row) for rows in connection.stream_page_views(QUERY) for row in rows]
     assert len(views) == USERS
+    profiles, bodies = zip(*map(payloads, views), strict=True)
 
-    assert items(mysql_server, name, "users", 1) == [json.loads(profile_payload(v)) for v in views]
+    assert items(mysql_server, name, "users", 1) == list(map(json.loads, profiles))
     events = items(mysql_server, name, "events", 1)
     ids = {event.pop("id") for event in events}
     assert len(ids) == USERS
     assert all(is_valid_event_id(one) for one in ids)
-    expected = [json.loads(event_payload(view)) for view in views]
+    expected = list(map(json.loads, bodies))
     for event in expected:
         del event["id"]
     assert events == expected

@@ -28,7 +28,20 @@ URL = "http://127.0.0.1:8080"
 
 def figures(seconds: float, *problems: str, busy_elsewhere: float = 0.0) -> Figures:
     """A run of 1,000 users."""
-    return Figures(1_000, seconds, seconds, 0.5, 0.1, 1, 2, 0, busy_elsewhere, problems)
+    return Figures(
+        users=1_000,
+        seconds=seconds,
+        start_seconds=0.1,
+        delivery_seconds=seconds,
+        cpu_seconds=0.5,
+        server_cpu_seconds=0.1,
+        peak_bytes=1,
+        journal_bytes=1,
+        calls=2,
+        refused_429=0,
+        busy_elsewhere=busy_elsewhere,
+        problems=problems,
+    )
 
 
 def compared(*rounds: tuple[Figures, Figures], judged: bool = True) -> Compared:
