@@ -14,7 +14,6 @@ from integration.core.models import CALLS, ENDPOINTS, CallResult, NewRun, Retrie
 from integration.core.shutdown import Stop
 from integration.delivery.dispatcher import Delivery, choose_workers
 from integration.delivery.mode import choose_mode
-from integration.delivery.new_users import new_user
 from integration.delivery.sender import Sender
 from integration.delivery.stop_reasons import UNREACHABLE, key_refused
 from integration.iterable.rate_limit import PUBLISHED_LIMITS, RateLimiter
@@ -23,6 +22,7 @@ from integration.journal.store import Journal
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
 from tests.integration.test_iterable_client import Waits, client_of
+from tests.support.journals import pending_users
 from tests.support.runs import (
     Customer,
     RunResult,
@@ -34,7 +34,7 @@ from tests.support.runs import (
     start,
     wait_until,
 )
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -168,9 +168,9 @@ def test_every_failure_of_a_bulk_run_is_attributed(tmp_path: Path, sandbox: Sand
     assert len(sandbox.state()["users"]) == 5000 - 4 * 7
     assert len(sandbox.state()["events"]) == 5000 - 5 * 7
     calls = sandbox.stats()["calls"]
-    # In less time than single calls would take; the first user is sent alone.
-    assert 100 * (calls["users/bulkUpdate"] - 1) + calls["users/update"] <= 1.2 * 5000
-    assert 200 * (calls["events/trackBulk"] - 1) + calls["events/track"] <= 1.2 * 5000
+    # In less time than single calls would take.
+    assert 100 * calls["users/bulkUpdate"] + calls["users/update"] <= 1.2 * 5000
+    assert 200 * calls["events/trackBulk"] + calls["events/track"] <= 1.2 * 5000
 
 
 @pytest.mark.parametrize("mode", ["single", "bulk"])
@@ -243,19 +243,61 @@ def test_both_modes_leave_the_same_in_iterable(tmp_path: Path) -> None:
     assert states[0]["events"] == states[1]["events"]
 
 
-def test_a_run_of_bulk_calls_sends_the_first_user_alone(
+def calls_while_it_hangs(
+    folder: Path, sandbox: SandboxProcess, endpoint: str, users: int
+) -> list[dict[str, Any]]:
+    """The calls of a bulk run with eight workers, of which the first to this endpoint hangs."""
+    sandbox.faults([{"endpoint": endpoint, "kind": "hang", "times": users}])
+    emails = [f"user{n}@example.com" for n in range(users)]
+    environment = environment_for(folder, sandbox, database_of(folder / "customers.sqlite", emails))
+    more = {"REQUEST_TIMEOUT": "600", "MAX_WORKERS": "8"}
+    process = start(folder, environment | UNLIMITED | more, "--mode=bulk")
+    wait_until(process, lambda: any(call["endpoint"] == endpoint for call in sandbox.calls()))
+    time.sleep(SECONDS_FOR_ONE_CALL_TOO_MANY)
+    calls = list(sandbox.calls())
+    process.kill()
+    finish(folder, process)
+    return calls
+
+
+@pytest.mark.parametrize("endpoint", ["users/bulkUpdate", "events/trackBulk"])
+def test_a_run_of_bulk_calls_sends_the_first_batch_alone(
+    tmp_path: Path, sandbox: SandboxProcess, endpoint: str
+) -> None:
+    """Until both of its calls are over there is no other: a new field is created by one call."""
+    calls = calls_while_it_hangs(tmp_path, sandbox, endpoint, 2500)
+
+    both = [("users/bulkUpdate", 1000), ("events/trackBulk", 1000)]
+    expected = both[: 1 if endpoint == "users/bulkUpdate" else 2]
+    assert [(call["endpoint"], call["items"]) for call in calls] == expected
+
+
+def test_a_key_that_may_not_call_bulk_sends_the_first_user_alone(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:
-    """A new field is created by one call only; then come whole batches, profiles before events."""
+    """One refused bulk call, then one user; no other until that user's calls are over."""
+    sandbox.faults([{"endpoint": "users/bulkUpdate", "kind": "status", "status": 401, "times": 99}])
+
+    calls = calls_while_it_hangs(tmp_path, sandbox, "events/track", 2500)
+
+    assert [(call["endpoint"], call["items"]) for call in calls] == [
+        ("users/bulkUpdate", 1000),
+        ("users/update", 1),
+        ("events/track", 1),
+    ]
+    assert {call["email"] for call in calls[1:]} == {"user0@example.com"}
+
+
+def test_after_the_first_batch_there_are_whole_batches_profiles_before_events(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """No user is in two calls, or twice in one."""
     delivered(tmp_path, sandbox, (f"user{n}@example.com" for n in range(2500)))
 
     calls = [(call["endpoint"], call["items"]) for call in sandbox.calls()]
-    assert calls[:2] == [("users/bulkUpdate", 1), ("events/trackBulk", 1)]
-    assert sorted(items for endpoint, items in calls[2:] if endpoint == "users/bulkUpdate") == [
-        499,
-        1000,
-        1000,
-    ]
+    assert calls[:2] == [("users/bulkUpdate", 1000), ("events/trackBulk", 1000)]
+    for endpoint in ("users/bulkUpdate", "events/trackBulk"):
+        assert sorted(items for name, items in calls[2:] if name == endpoint) == [500, 1000]
     assert sandbox.stats()["duplicate_users_in_call"] == 0
 
 
@@ -290,14 +332,14 @@ def test_a_bulk_key_refused_in_the_middle_loses_no_user(
 
 
 def test_a_wrong_key_stops_a_bulk_run_too(tmp_path: Path, sandbox: SandboxProcess) -> None:
-    """Bulk is rejected, single is rejected: exit code 77 after one user."""
+    """Bulk is rejected, single is rejected: exit code 77 after one user, with one call of each."""
     emails = [f"user{n}@example.com" for n in range(1500)]
 
-    ran = delivered(tmp_path, sandbox, emails, ITERABLE_API_KEY="another-key")
+    ran = delivered(tmp_path, sandbox, emails, ITERABLE_API_KEY="another-key", MAX_WORKERS="64")
 
     assert ran.exit_code == 77
     assert ran.results["not_attempted"] == 1499
-    assert len(sandbox.calls()) == 2
+    assert [call["endpoint"] for call in sandbox.calls()] == ["users/bulkUpdate", "users/update"]
 
 
 def test_an_unanswered_bulk_call_fails_each_of_its_users(
@@ -310,16 +352,18 @@ def test_an_unanswered_bulk_call_fails_each_of_its_users(
             {"endpoint": "users/bulkUpdate", "kind": "html"},
         ]
     )
-    emails = [f"user{n}@example.com" for n in range(30)]
+    emails = [f"user{n}@example.com" for n in range(1030)]
 
     ran = delivered(tmp_path, sandbox, emails, "--mode", "bulk")
 
     results = ran.results
     assert (results["successful"], results["total_failures"] + results["partial_failures"]) == (
-        1,
-        29,
+        1000,
+        30,
     )
-    assert ran.records["user5@example.com"]["users_update"]["error"] == "invalid_response"
+    failed = [email for email, one in ran.records.items() if not one["overall_success"]]
+    assert failed == emails[1000:]
+    assert ran.records["user1029@example.com"]["users_update"]["error"] == "invalid_response"
 
 
 def test_a_server_with_a_lower_limit_loses_no_user(tmp_path: Path) -> None:
@@ -406,7 +450,7 @@ def test_a_bug_in_a_worker_ends_the_run_instead_of_hanging_it(tmp_path: Path) ->
         )
 
         with pytest.raises(RuntimeError, match="a bug"):
-            delivery.deliver(journal.pending(run_number))
+            delivery.deliver(pending_users(journal, run_number))
 
         assert count_outcomes(journal, run_number).successful == 1
 
@@ -462,7 +506,7 @@ def test_a_user_waiting_for_the_rate_limit_when_the_run_stops_is_not_attempted(
     database = database_of(tmp_path / "customers.sqlite", emails)
     environment = environment_for(tmp_path, sandbox, database) | {"RATE_LIMIT_SHARE": share}
     process = start(tmp_path, environment, "--mode", mode)
-    # The first user alone, then the first of the others: they would end half a minute later.
+    # The first user or batch alone, then the next: they would end half a minute later.
     wait_until(process, lambda: len(sandbox.calls()) >= 3)
     process.send_signal(signal.SIGTERM)
 
@@ -473,18 +517,18 @@ def test_a_user_waiting_for_the_rate_limit_when_the_run_stops_is_not_attempted(
     assert results["not_attempted"] == 6000 - len(sandbox.state()["users"]) > 0
 
 
-# The first user is sent alone; then a batch of 1,000 with a bad user in its second half.
+# A batch of 1,000 with a bad user in its second half.
 HALVED = [
     *(f"user{number}@example.com" for number in range(900)),
     "typemismatch@example.com",
-    *(f"user{number}@example.com" for number in range(900, 1000)),
+    *(f"user{number}@example.com" for number in range(900, 999)),
 ]
 
 
 def refuse_after_the_first_half(sandbox: SandboxProcess, *endpoints: str) -> None:
     """Make a batch fail so that it is halved; from then on these endpoints reject the key."""
-    alone_whole_and_first_half = {"kind": "slow", "delay_seconds": 0.0, "times": 3}
-    sandbox.faults([{"endpoint": "users/bulkUpdate", **alone_whole_and_first_half}])
+    whole_and_first_half = {"kind": "slow", "delay_seconds": 0.0, "times": 2}
+    sandbox.faults([{"endpoint": "users/bulkUpdate", **whole_and_first_half}])
     refusal = {"kind": "status", "status": 401, "times": 1000}
     sandbox.faults([{"endpoint": endpoint, **refusal} for endpoint in endpoints])
 
@@ -498,9 +542,9 @@ def test_a_bulk_key_refused_between_two_halves_repeats_no_user(
     ran = delivered(tmp_path, sandbox, HALVED, "--mode=bulk", REQUEST_TIMEOUT="60")
 
     single = [call for call in sandbox.calls() if call["endpoint"] == "users/update"]
-    assert sorted(call["email"] for call in single) == sorted(HALVED[501:])
-    assert (ran.results["successful"], ran.results["total_failures"]) == (1000, 1)
-    assert len(sandbox.state()["events"]) == 1000
+    assert sorted(call["email"] for call in single) == sorted(HALVED[500:])
+    assert (ran.results["successful"], ran.results["total_failures"]) == (999, 1)
+    assert len(sandbox.state()["events"]) == 999
 
 
 def test_a_success_stays_a_success_when_the_key_is_refused_later(
@@ -514,7 +558,7 @@ def test_a_success_stays_a_success_when_the_key_is_refused_later(
     assert ran.exit_code == 77
     succeeded = {email for email, one in ran.records.items() if one["users_update"]["success"]}
     assert succeeded == set(sandbox.state()["users"])
-    assert succeeded == set(HALVED[:501])
+    assert succeeded == set(HALVED[:500])
 
 
 class OvertakenSender(Sender):
@@ -622,12 +666,7 @@ def test_a_batch_of_bad_users_is_not_halved_to_the_end(
     bad = sum(email.startswith("typemismatch") for email in emails)
     assert (ran.exit_code, ran.results["mode"]) == (1, "bulk")
     assert (ran.results["successful"], ran.results["total_failures"]) == (1001 - bad, bad)
-    assert calls == {
-        "users/bulkUpdate": 3,
-        "events/trackBulk": 1,
-        "users/update": 1000,
-        "events/track": 1000,
-    }
+    assert calls == {"users/bulkUpdate": 2, "users/update": 1001, "events/track": 1001}
 
 
 def firewalled(count: int, *places: int) -> list[str]:
@@ -671,18 +710,22 @@ def test_a_resumed_run_gets_past_a_user_blocked_by_a_firewall(
     assert (ran.results["successful"], ran.results["total_failures"]) == (39, 1)
 
 
-@pytest.mark.parametrize("mode", ["single", "bulk"])
+@pytest.mark.parametrize(
+    ("mode", "users", "workers"),
+    [("single", 50, "1"), ("single", 50, "8"), ("bulk", 50, "8"), ("bulk", 1200, "64")],
+)
 def test_three_consecutive_refused_users_stop_the_run(
-    tmp_path: Path, sandbox: SandboxProcess, mode: str
+    tmp_path: Path, sandbox: SandboxProcess, mode: str, users: int, workers: str
 ) -> None:
-    """No call succeeded, so the records are not the cause. Three are tried, the others are not."""
-    emails = firewalled(50, *range(50))
+    """No call succeeded, so the records are not the cause. Three are tried, one after the other."""
+    emails = firewalled(users, *range(users))
 
-    ran = delivered(tmp_path, sandbox, emails, "--mode", mode)
+    ran = delivered(tmp_path, sandbox, emails, "--mode", mode, MAX_WORKERS=workers)
 
     results = ran.results
     assert (ran.exit_code, results["status"]) == (77, "stopped")
-    assert (results["total_failures"], results["not_attempted"]) == (3, 47)
+    assert (results["total_failures"], results["not_attempted"]) == (3, users - 3)
+    assert {call["email"] for call in sandbox.calls() if call["email"]} == set(emails[:3])
     assert results["stop_reason"] == (
         "3 consecutive users were refused with status 403, but not by Iterable itself: check the"
         " firewall or proxy in between, then ITERABLE_API_BASE_URL and ITERABLE_API_KEY"
@@ -727,7 +770,7 @@ def test_a_throttled_account_is_not_called_unreachable(
             client, journal, run_number, stop, NoProgress(), workers=1, mode="single"
         )
 
-        delivery.deliver(journal.pending(run_number))
+        delivery.deliver(pending_users(journal, run_number))
 
     assert stop.reason is not None
     assert stop.reason.text.startswith(text)
@@ -758,7 +801,7 @@ def sent_with_threads(
     with Journal(folder / "journal.db") as journal, client_of(sandbox, Waits()) as client:
         number = journal.begin(header, map(new_user, map(page_view, range(1, 31))))
         delivery = Delivery(client, journal, number, stop, NoProgress(), workers=8, mode="single")
-        delivery.deliver(journal.pending(number))
+        delivery.deliver(pending_users(journal, number))
         return count_outcomes(journal, number), stop
 
 
