@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integration.core.models import CallResult, PendingUser
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from integration.core.models import Call
+
+
+BODY = b"x" * 5_000_000
 
 
 def answered(status: int = 200, error: Any = None, **response: Any) -> CallResult:
@@ -97,6 +100,71 @@ def test_each_email_is_in_a_call_once_and_no_user_is_lost(addresses: list[str]) 
     for batch in batches:
         keys = [user.email.lower() for user in batch]
         assert len(keys) == len(set(keys)) <= MAX_ITEMS
+
+
+def batches_one_by_one(users: Sequence[PendingUser], limits: list[int]) -> list[list[int]]:
+    """The model of `next_batch`: user by user, until the next one does not fit."""
+    batches: list[list[int]] = []
+    remaining = list(users)
+    while remaining:
+        limit = limits[min(len(batches), len(limits) - 1)]
+        batch: list[PendingUser] = []
+        while remaining and len(batch) < limit:
+            tried = [*batch, remaining[0]]
+            sizes = [
+                sum(len(user.body(call)) + 1 for user in tried) + 16
+                for call in ("users_update", "events_track")
+            ]
+            emails = {user.email.casefold() for user in tried}
+            if batch and (max(sizes) > bulk.MAX_BYTES or len(emails) < len(tried)):
+                break
+            batch.append(remaining.pop(0))
+        batches.append([user.position for user in batch])
+    return batches
+
+
+# Where users must not be in one call, a batch ends early.
+crowds = st.lists(
+    st.tuples(
+        st.sampled_from(["a@x.de", "A@X.de", "straße@x.de", "STRASSE@x.de"])
+        | st.integers(0, 50).map("u{}@x.de".format),
+        st.sampled_from([1, 2, 700_000, 1_999_000, 3_999_983, 3_999_984, 5_000_000]),
+        st.sampled_from([1, 2, 700_000, 1_999_000, 3_999_983, 3_999_984, 5_000_000]),
+    ),
+    max_size=15,
+)
+
+
+@settings(max_examples=300)
+@given(crowds, st.lists(st.integers(1, 6), min_size=1, max_size=4))
+def test_batches_are_those_of_a_simple_loop(
+    given_users: list[tuple[str, int, int]], limits: list[int]
+) -> None:
+    """Full and in the order of the query, also when the limit falls to one in the middle."""
+    users = [
+        PendingUser(position, email, BODY[:profile], BODY[:event])
+        for position, (email, profile, event) in enumerate(given_users, start=1)
+    ]
+    waiting, held_back = iter(users), list[PendingUser]()
+    found: list[list[int]] = []
+    while batch := next_batch(waiting, held_back, limits[min(len(found), len(limits) - 1)]):
+        found.append([user.position for user in batch])
+
+    assert found == batches_one_by_one(users, limits)
+    assert held_back == []
+
+
+def test_no_more_users_are_taken_than_a_call_may_have() -> None:
+    """The journal is read as far as it is needed, and what is held back comes first."""
+    users = [pending_user(1), pending_user(2, "user1@example.com"), *map(pending_user, range(3, 9))]
+    waiting, held_back = iter(users), list[PendingUser]()
+
+    first = next_batch(waiting, held_back, 4)
+    second = next_batch(waiting, held_back, 4)
+
+    assert [user.position for user in first] == [1]
+    assert [user.position for user in second] == [2, 3, 4, 5]
+    assert [user.position for user in waiting] == [6, 7, 8]
 
 
 LISTS = [

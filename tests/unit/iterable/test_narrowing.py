@@ -146,11 +146,12 @@ def test_a_piece_is_worth_splitting_when_that_is_cheaper_on_average() -> None:
     assert [is_worth_splitting(users, 100) for users in (250, 300, 301)] == [False, False, True]
 
 
-def test_the_first_user_of_a_run_costs_nothing() -> None:
-    """It is sent alone in either mode, and the batch after it may still be halved once."""
+def test_every_bulk_call_costs_the_same_whatever_its_size() -> None:
+    """A batch of one user is paid like one of a thousand: the rest of the run may not be halved."""
     model = Model(frozenset(range(1000)))
 
     model.send(people(range(1000, 1001)))
     model.send(people(range(999)))
 
-    assert model.bulk_calls == [1, 999, 500]
+    assert model.bulk_calls == [1, 999]
+    assert model.single_calls == 999
