@@ -123,13 +123,14 @@ def batches_one_by_one(users: Sequence[PendingUser], limits: list[int]) -> list[
     return batches
 
 
+sizes = st.just(2) | st.sampled_from([1, 700_000, 1_999_000, 3_999_983, 3_999_984, 5_000_000])
 # Where users must not be in one call, a batch ends early.
 crowds = st.lists(
     st.tuples(
         st.sampled_from(["a@x.de", "A@X.de", "straße@x.de", "STRASSE@x.de"])
         | st.integers(0, 50).map("u{}@x.de".format),
-        st.sampled_from([1, 2, 700_000, 1_999_000, 3_999_983, 3_999_984, 5_000_000]),
-        st.sampled_from([1, 2, 700_000, 1_999_000, 3_999_983, 3_999_984, 5_000_000]),
+        sizes,
+        sizes,
     ),
     max_size=15,
 )
@@ -165,6 +166,18 @@ def test_no_more_users_are_taken_than_a_call_may_have() -> None:
     assert [user.position for user in first] == [1]
     assert [user.position for user in second] == [2, 3, 4, 5]
     assert [user.position for user in waiting] == [6, 7, 8]
+
+
+def test_users_that_were_held_back_are_sent_singly_when_bulk_is_over() -> None:
+    """The key turned out not to allow bulk calls while four users waited for the next batch."""
+    users = [pending_user(1), pending_user(2, "user1@example.com"), *map(pending_user, (3, 4, 5))]
+    waiting, held_back = iter(users), list[PendingUser]()
+
+    batches = [next_batch(waiting, held_back, 5)]
+    while batch := next_batch(waiting, held_back, 1):
+        batches.append(batch)
+
+    assert [[user.position for user in batch] for batch in batches] == [[1], [2], [3], [4], [5]]
 
 
 LISTS = [
