@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
+import stat
 import sys
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LINE_FORMAT = "%(asctime)s - %(source)s - %(levelname)s - %(message)s"
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 MAX_FILE_BYTES = 10_000_000
 BACKUPS = 5
@@ -35,17 +36,28 @@ _CONTROL_CHARACTERS = {code: repr(chr(code))[1:-1] for code in _CONTROL_CODES}
 
 
 class LineFormatter(logging.Formatter):
-    """One line per record, free of secrets and control characters."""
+    """One line per record: time, module, level and message; no secrets, no control characters."""
 
     def __init__(self, mask: SecretMask) -> None:
-        super().__init__(LINE_FORMAT, TIME_FORMAT)
+        super().__init__(datefmt=TIME_FORMAT)
         self._mask = mask
+        self._last_time = (0, "")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
         """Use the module's name without its package, mask secrets, escape control characters."""
-        record.source = record.name.rpartition(".")[2]
-        record.message = self._mask(record.message).translate(_CONTROL_CHARACTERS)
-        return super().formatMessage(record)
+        module = record.name.rpartition(".")[2]
+        message = self._mask(record.message)
+        if not message.isprintable():
+            message = message.translate(_CONTROL_CHARACTERS)
+        return f"{self._time_of(record)} - {module} - {record.levelname} - {message}"
+
+    def _time_of(self, record: logging.LogRecord) -> str:
+        """The record's local time; formatted once a second."""
+        second, text = self._last_time
+        if second != int(record.created):
+            second, text = int(record.created), self.formatTime(record, self.datefmt)
+            self._last_time = (second, text)
+        return text
 
     def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401  logging's names
         """Mask a traceback; it keeps its line breaks."""
@@ -83,20 +95,49 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
 
 class PrivateRotatingFileHandler(RotatingFileHandler):
-    """A rotating log file that only its owner can read, since it contains email addresses."""
+    """A rotating log file that only its owner can read, since it contains email addresses.
 
-    def _open(self) -> io.TextIOWrapper:
-        descriptor = os.open(self.baseFilename, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        return os.fdopen(descriptor, "a", encoding=self.encoding, errors="backslashreplace")
+    Every record is written at once and without a buffer, so that a kill loses no line.
+    """
 
-    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: ARG002, N802  logging's
-        """Check the file's size only; the inherited method formats every line a second time."""
-        stream = self.stream
+    stream: io.FileIO | None  # type: ignore[assignment]  # unlike the parent's, it takes bytes
+    _size = 0.0
+    _rest = b""
+
+    def _open(self) -> io.FileIO:  # type: ignore[override]
+        stream = io.FileIO(self.baseFilename, "a", opener=_open_privately)
+        status = os.fstat(stream.fileno())
         # A pipe or a terminal (LOG_FILE=/dev/stdout) has no size and is never rotated.
-        return stream is not None and stream.seekable() and stream.tell() >= self.maxBytes
+        self._size = status.st_size if stat.S_ISREG(status.st_mode) else -math.inf
+        return stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            line = f"{self.format(record)}\n".encode(errors="backslashreplace")
+            if self._size >= self.maxBytes:
+                with suppress(OSError):
+                    self.doRollover()
+            self._write(line)
+        except Exception:  # noqa: BLE001  as in logging: no log line may end the run
+            self.handleError(record)
+
+    def _write(self, line: bytes) -> None:
+        """Write a line, after the rest of one that a full disk took only in part."""
+        if self.stream is None:  # closed, or not reopened because the rotation failed
+            self.stream = self._open()
+        data = self._rest + line
+        written = self.stream.write(data)
+        if written is not None:  # None: the reader of a non-blocking pipe is too slow
+            self._size += written
+            self._rest = data[written:]
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         """Ignore a full disk: CSV, results file and journal report it."""
+
+
+def _open_privately(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class EarlyRecords(logging.Handler):
@@ -173,6 +214,8 @@ def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
         root.removeHandler(handler)
         handler.close()
     root.setLevel(logging.DEBUG)
+    # No line shows them. Source: Python's "Logging HOWTO", section "Optimization".
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # None if the parent process closed them.
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115

@@ -8,6 +8,8 @@ import re
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from io import StringIO
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -317,6 +319,112 @@ class TestFile:
             log_to_file(tmp_path, NO_SECRETS)
         reason = "Is a directory; check LOG_FILE"
         assert str(caught.value) == f"Cannot write the log {tmp_path}: {reason}"
+
+    def test_a_kill_loses_no_line(self, tmp_path: Path) -> None:
+        """A line is in the file when the call that logged it returns."""
+        path = tmp_path / "run.log"
+        ended = run_logging(
+            f"log_to_file(pathlib.Path({str(path)!r}), SecretMask())\n"
+            "for number in range(99): logging.debug('line %d', number)\n"
+            "os.kill(os.getpid(), 9)"
+        )
+        assert ended.returncode == -9
+        written = [line.rpartition(" ")[2] for line in path.read_text().splitlines()]
+        assert written == [str(number) for number in range(99)]
+
+    def test_each_line_has_its_own_time(self, tmp_path: Path) -> None:
+        """Of the second in which it was logged, also when seconds go back."""
+        log_to_file(tmp_path / "run.log", NO_SECRETS)
+        (handler,) = our_handlers()
+        moments = [1_800_000_000.9, 1_800_000_000.1, 1_800_000_001.0, 1_799_999_999.5]
+        for moment in moments:
+            record = logging.LogRecord("delivery", logging.INFO, "", 1, "x", None, None)
+            record.created = moment
+            handler.handle(record)
+        written = [line[:19] for line in (tmp_path / "run.log").read_text().splitlines()]
+        local = [datetime.fromtimestamp(moment) for moment in moments]  # noqa: DTZ006  as in the log
+        assert written == [f"{moment:%Y-%m-%d %H:%M:%S}" for moment in local]
+
+    def test_lines_of_many_threads_do_not_mix(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also while the file is rotated; the order of each thread is kept."""
+        monkeypatch.setattr(logger_config, "MAX_FILE_BYTES", 20_000)
+        log_to_console("ERROR", NO_SECRETS)
+        log_to_file(tmp_path / "run.log", NO_SECRETS)
+
+        def log_lines(thread: int) -> None:
+            for number in range(200):
+                logger.debug("thread %d line %d", thread, number)
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(log_lines, range(8)))
+        files = sorted(tmp_path.iterdir(), reverse=True)
+        lines = [line for path in files for line in path.read_text().splitlines()]
+        assert len(files) > 1
+        assert all(LINE.fullmatch(line) for line in lines)
+        for thread in range(8):
+            mine = [int(line.split()[-1]) for line in lines if f" thread {thread} " in line]
+            assert mine == list(range(200))
+
+    def test_a_file_of_earlier_runs_is_rotated(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What they wrote counts."""
+        monkeypatch.setattr(logger_config, "MAX_FILE_BYTES", 1000)
+        (tmp_path / "run.log").write_text("x" * 1000)
+        log_to_console("ERROR", NO_SECRETS)
+        log_to_file(tmp_path / "run.log", NO_SECRETS)
+        logger.info("new")
+        assert (tmp_path / "run.log.1").read_text() == "x" * 1000
+        assert (tmp_path / "run.log").read_text().endswith(" - new\n")
+
+    def test_a_file_that_cannot_be_rotated_loses_no_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It grows instead."""
+        monkeypatch.setattr(logger_config, "MAX_FILE_BYTES", 100)
+        (tmp_path / "run.log.4").touch()
+        (tmp_path / "run.log.5").mkdir()
+        log_to_console("ERROR", NO_SECRETS)
+        log_to_file(tmp_path / "run.log", NO_SECRETS)
+        for number in range(20):
+            logger.info("line %d", number)
+        lines = (tmp_path / "run.log").read_text().splitlines()
+        assert [line.rpartition(" ")[2] for line in lines] == [str(n) for n in range(20)]
+
+    def test_a_pipe_is_never_rotated(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nor a device such as /dev/stdout: it has no size, and must not be renamed."""
+        monkeypatch.setattr(logger_config, "MAX_FILE_BYTES", 100)
+        os.mkfifo(tmp_path / "pipe")
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        log_to_console("ERROR", NO_SECRETS)
+        log_to_file(tmp_path / "pipe", NO_SECRETS)
+        for number in range(20):
+            logger.info("line %d", number)
+        received = os.read(reader, 65536).decode().splitlines()
+        os.close(reader)
+        assert [line.rpartition(" ")[2] for line in received] == [str(n) for n in range(20)]
+        assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+    def test_a_line_that_the_disk_took_in_part_is_completed(self, tmp_path: Path) -> None:
+        """When there is room again; of the lines in between, none is left in part."""
+        path = tmp_path / "run.log"
+        ended = run_logging(
+            "import resource\n"
+            f"path = pathlib.Path({str(path)!r})\n"
+            "log_to_file(path, SecretMask())\n"
+            "logging.info('first')\n"
+            "most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
+            "def limit(size): resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))\n"
+            "limit(path.stat().st_size + 30)\n"
+            "for text in ('in part', 'lost', 'lost'): logging.info(text)\n"
+            "limit(most)\n"
+            "logging.info('last')"
+        )
+        assert (ended.returncode, ended.stderr) == (7, "")
+        written = [line.rpartition(" - ")[2] for line in path.read_text().splitlines()]
+        assert written == ["first", "in part", "last"]
 
     @needs_dev_full
     def test_a_full_disk_does_not_end_the_run(self) -> None:
