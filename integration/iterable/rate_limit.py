@@ -68,7 +68,7 @@ def recovered(pace: Pace, now: float) -> Pace:
     """The pace after the time without a 429 since it last changed; never above the ceiling."""
     seconds = now - pace.changed_at
     if seconds <= 0 or pace.rate >= pace.ceiling:
-        return replace(pace, changed_at=max(now, pace.changed_at))
+        return pace
     near = pace.refused_rate * NEAR_REFUSED
     if pace.rate < near:
         rate = min(pace.rate + pace.refused_rate * RECOVERY_PER_SECOND * seconds, near)
