@@ -5,19 +5,18 @@ No exception of requests or urllib3 leaves this module; an `HttpResponse` says w
 
 from __future__ import annotations
 
-import http.client
 import os
 import ssl
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import orjson
-import requests
 import urllib3
-from requests.structures import CaseInsensitiveDict
 
 from integration.core.redaction import SecretMask, proxy_secrets, proxy_users
-from integration.iterable.http_connection import OwnResponsesAdapter
+from integration.iterable.http_connection import PoolAdapter
+from integration.iterable.http_request import RequestWriter
 from integration.iterable.responses import HttpResponse
 from integration.iterable.route import route_to, tls_context
 
@@ -25,20 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from integration.core.models import ErrorKind
+    from integration.iterable.http_connection import ExchangePool
     from integration.iterable.route import Route
 
 PROGRAM = "iterable-integration"
 MAX_REASON = 200
 # 200 events may be a few MB; a few hundred KB of gzip may be a GB.
 MAX_RESPONSE_BYTES = 16_000_000
-_PART_BYTES = 65_536
 
 
 class Transport:
     """Keep-alive connections to `base_url`, safe to use from `connections` threads at once.
 
-    Requests are prepared here and passed directly to requests' HTTPAdapter: what a Session does
-    per request (cookies, hooks, redirects, reading the environment) costs more than the request
+    Requests are given as bytes to the connections of requests' HTTPAdapter, which sets up TLS and
+    proxies. What a Session, an adapter and http.client do per request (cookies, hooks, redirects,
+    reading the environment, parsing headers as those of an email) costs several times the request
     itself. The environment's proxy and CA settings are read once.
 
     Raises:
@@ -58,9 +58,10 @@ class Transport:
         self._timeout_seconds = timeout_seconds
         self._mask = mask
         self._user_agent = user_agent
+        self._prepared: tuple[ExchangePool, RequestWriter] | None = None
         self._route = route_to(base_url)
         tls = tls_context(self._route) if urlsplit(base_url).scheme == "https" else None
-        self._adapter = OwnResponsesAdapter(connections, tls)
+        self._adapter = PoolAdapter(connections, tls)
         self._proxy_mask = SecretMask(proxy_secrets(os.environ) | proxy_users(os.environ))
 
     def send(self, path: str, body: bytes | None, headers: Mapping[str, str]) -> HttpResponse:
@@ -68,42 +69,43 @@ class Transport:
 
         The response contains no secrets, even if the server echoed them.
         """
-        request = requests.PreparedRequest()
-        request.method = "GET" if body is None else "POST"
-        request.url = f"{self._base_url}{path}"
-        request.headers = CaseInsensitiveDict(headers)
-        request.headers["User-Agent"] = self._user_agent
-        if body is not None:
-            request.headers["Content-Type"] = "application/json"
-            request.headers["Content-Length"] = str(len(body))
-            request.body = body
-        return self._send(request)
-
-    def close(self) -> None:
-        """Close all idle connections."""
-        self._adapter.close()
-
-    def _send(self, request: requests.PreparedRequest) -> HttpResponse:
         try:
-            response = self._adapter.send(
-                request,
-                timeout=(self._timeout_seconds, self._timeout_seconds),
-                proxies=self._route.proxies,
-            )
-            content = _content_of(response)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            pool, writer = self._pool_and_writer()
+            request = writer.write(path, headers, body)
+            response = pool.exchange(request, self._timeout_seconds, MAX_RESPONSE_BYTES)
+        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
             return self._no_response(error)
+        status, content = response.status, response.content
         if content is None:
             reason = f"the response is longer than {MAX_RESPONSE_BYTES // 1_000_000} MB"
             return HttpResponse(None, error="invalid_response", reason=reason)
-        status = response.status_code
         return HttpResponse(
             status,
             self._masked_body(status, content),
-            response.headers.get("Retry-After"),
-            response.headers.get("Date"),
+            response.headers.get("retry-after"),
+            response.headers.get("date"),
             stop_reason=stop_reason_of_status(status, self._route),
         )
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        self._prepared = None
+        self._adapter.close()
+
+    def _pool_and_writer(self) -> tuple[ExchangePool, RequestWriter]:
+        prepared = self._prepared
+        if prepared is None:
+            pool = self._adapter.pool_for(self._base_url, self._route)
+            prepared = self._prepared = pool, self._writer_for(pool)
+        return prepared
+
+    def _writer_for(self, pool: ExchangePool) -> RequestWriter:
+        headers = {"User-Agent": self._user_agent}
+        # A proxy for https only opens tunnels: it gets its headers when a connection is made.
+        through_proxy = pool.proxy is not None and pool.scheme == "http"
+        if through_proxy:
+            headers |= pool.proxy_headers
+        return RequestWriter(self._base_url, headers, through_proxy=through_proxy)
 
     def _no_response(self, error: Exception) -> HttpResponse:
         kind, reason = explain(error, self._timeout_seconds)
@@ -118,19 +120,6 @@ class Transport:
         if not (200 <= status < 300 and text.startswith("{")):
             text = self._proxy_mask(text)
         return text.encode()
-
-
-def _content_of(response: requests.Response) -> bytes | None:
-    """The decompressed body, or None if it is too long; then the connection is closed."""
-    parts: list[bytes] = []
-    size = 0
-    for part in response.iter_content(_PART_BYTES):
-        parts.append(part)
-        size += len(part)
-        if size > MAX_RESPONSE_BYTES:
-            response.close()
-            return None
-    return b"".join(parts)
 
 
 def _plain(content: bytes) -> bytes:
@@ -180,9 +169,9 @@ def stop_reason_of_status(status: int, route: Route) -> str:
 
 def _is_timeout(cause: BaseException) -> bool:
     # urllib3 derives a refused connection from its timeout error.
-    return isinstance(
-        cause, (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
-    ) and not isinstance(cause, urllib3.exceptions.NewConnectionError)
+    return isinstance(cause, (urllib3.exceptions.TimeoutError, TimeoutError)) and not isinstance(
+        cause, urllib3.exceptions.NewConnectionError
+    )
 
 
 def _is_not_http(cause: BaseException) -> bool:
@@ -191,9 +180,9 @@ def _is_not_http(cause: BaseException) -> bool:
         return bool(cause.length)
     # RemoteDisconnected is derived from a bad status line, but means a closed connection;
     # IncompleteRead means one that was closed in the middle.
-    return isinstance(
-        cause, (http.client.HTTPException, requests.exceptions.ContentDecodingError)
-    ) and not isinstance(cause, (http.client.RemoteDisconnected, http.client.IncompleteRead))
+    return isinstance(cause, (HTTPException, urllib3.exceptions.DecodeError)) and not isinstance(
+        cause, (RemoteDisconnected, IncompleteRead)
+    )
 
 
 def _causes(error: BaseException) -> list[BaseException]:

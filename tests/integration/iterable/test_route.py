@@ -81,6 +81,16 @@ def test_http_goes_through_the_proxy_of_the_environment(monkeypatch: pytest.Monk
     assert proxy.requests[0].startswith(f"POST http://{HOST}/api/users/update ".encode())
 
 
+def test_a_proxy_for_http_gets_its_login_with_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no tunnel that could be opened with it."""
+    with refusing_proxy(ok(b"{}")) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", f"//{LOGIN}@"))
+        assert post(f"http://{HOST}").status == 200
+
+    credentials = base64.b64encode(b"corporate-user:s@cret-w0rd")
+    assert b"proxy-authorization: basic %b\r\n" % credentials.lower() in proxy.requests[0].lower()
+
+
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
 def test_a_host_of_no_proxy_is_called_directly(
     sandbox: SandboxProcess, monkeypatch: pytest.MonkeyPatch, variable: str
