@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from integration.core.models import Retries
+from integration.journal.store import Journal
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
 from tests.support.fault_matrix import calls_in_doubt, repeats
+from tests.support.journals import AT, FAILED
 from tests.support.runs import (
     RunResult,
     database_of,
@@ -204,7 +207,7 @@ def test_a_bulk_retry_makes_only_the_pending_calls(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """Profiles that are already stored are not sent again."""
-    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html", "times": 2}])
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html"}])
     assert run(tmp_path, variables, "--mode", "bulk").exit_code == 1
     before = len(sandbox.calls())
 
@@ -646,10 +649,11 @@ def test_a_key_that_loses_bulk_skips_no_user(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
 ) -> None:
     """A batch in which one user needs both calls and the others only their events."""
-    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html", "times": 2}])
+    sandbox.faults([{"endpoint": "events/trackBulk", "kind": "html"}])
     run(tmp_path, variables, "--mode", "bulk")
-    with closing(sqlite3.connect(tmp_path / "iterable_journal.db")) as journal, journal:
-        journal.execute("UPDATE outcomes SET users_update_status = 0 WHERE position = 3")
+    with Journal(tmp_path / "iterable_journal.db") as journal:
+        journal.record([3], "users_update", FAILED, AT)
+        journal.flush(1, Retries())
     refusal = {"kind": "status", "status": 403, "times": 9}
     sandbox.faults([{"endpoint": "users/bulkUpdate", **refusal}])
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.config.settings import load_settings
-from integration.delivery.new_users import new_user
 from integration.delivery.start_run import resume_run
 from integration.journal.queries import read_run, recent_runs
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, completed_run
+from tests.support.old_journals import old_journal, old_user
 from tests.support.runs import (
     ROOT,
     database_of,
@@ -31,7 +31,7 @@ from tests.support.runs import (
     start,
     wait_until,
 )
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,8 +46,23 @@ MAX_WAIT_SECONDS = 20
 INTERRUPTED_IN_A_CALLBACK = """
 import signal, sys
 import main
-from integration.journal import file as journal_file
-journal_file.fingerprint = lambda _: signal.raise_signal(int(sys.argv[1]))
+from integration.journal import file
+def csv_line_of(*_):
+    signal.raise_signal(int(sys.argv[1]))
+file.FUNCTIONS = (*file.FUNCTIONS, csv_line_of)
+sys.exit(main.main([]))
+"""
+INTERRUPTED_IN_A_TRANSACTION = """
+import signal, sys
+import main
+from integration.journal.file import JournalFile
+execute = JournalFile.execute
+def interrupted(self, sql, parameters=()):
+    done = execute(self, sql, parameters)
+    if sql.startswith("INSERT INTO last_sent"):
+        signal.raise_signal(int(sys.argv[1]))
+    return done
+JournalFile.execute = interrupted
 sys.exit(main.main([]))
 """
 
@@ -208,31 +223,58 @@ def test_the_database_is_closed_before_the_first_call_to_iterable(
     assert (left, is_waiting) == (0, True)
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_while_a_killed_run_is_superseded_is_a_clean_interruption(
-    tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals, exit_code: int
-) -> None:
-    """SQLite replaces the exception of a callback by its own error; the run names the signal."""
-    with Journal(tmp_path / JOURNAL) as journal:
-        completed_run(journal, [page_view(1)], status="running")
-    database = database_of(tmp_path / "customers.sqlite", ["ada@example.com"])
-    variables = environment_for(tmp_path, sandbox, database) | {"PYTHONPATH": str(ROOT)}
-
+def interrupted_by(
+    number: signal.Signals, program: str, folder: Path, sandbox: SandboxProcess
+) -> subprocess.CompletedProcess[str]:
+    """A run of one user, by a program that sends itself a signal; then another run succeeds."""
+    database = database_of(folder / "customers.sqlite", ["ada@example.com"])
+    variables = environment_for(folder, sandbox, database) | {"PYTHONPATH": str(ROOT)}
     interrupted = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_IN_A_CALLBACK, str(number.value)],
-        cwd=tmp_path,
+        [sys.executable, "-c", program, str(number.value)],
+        cwd=folder,
         env=os.environ | variables,
         capture_output=True,
         text=True,
         check=False,
     )
+    assert sandbox.calls() == []
+    assert run(folder, variables).exit_code == 0
+    return interrupted
 
+
+def assert_is_clean(
+    interrupted: subprocess.CompletedProcess[str], number: signal.Signals, exit_code: int
+) -> None:
+    """One line names the signal, and there is no traceback."""
     assert interrupted.returncode == exit_code
     (line,) = interrupted.stderr.splitlines()
     assert f"interrupted by {number.name}" in line
     assert line.endswith("; nothing was sent")
-    assert sandbox.calls() == []
-    assert run(tmp_path, variables).exit_code == 0
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_a_killed_run_is_superseded_is_a_clean_interruption(
+    tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals, exit_code: int
+) -> None:
+    """In the transaction that records what its users were last sent."""
+    with Journal(tmp_path / JOURNAL) as journal:
+        completed_run(journal, [page_view(1)], status="running")
+
+    interrupted = interrupted_by(number, INTERRUPTED_IN_A_TRANSACTION, tmp_path, sandbox)
+
+    assert_is_clean(interrupted, number, exit_code)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_an_old_journal_is_migrated_is_a_clean_interruption(
+    tmp_path: Path, sandbox: SandboxProcess, number: signal.Signals, exit_code: int
+) -> None:
+    """SQLite replaces the exception of a callback by its own error; the run names the signal."""
+    old_journal(tmp_path / JOURNAL, 3, [old_user(1, page_view(1))])
+
+    interrupted = interrupted_by(number, INTERRUPTED_IN_A_CALLBACK, tmp_path, sandbox)
+
+    assert_is_clean(interrupted, number, exit_code)
 
 
 def test_resuming_a_run_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
