@@ -22,11 +22,10 @@ FLUSHES_A_SECOND_APART = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from integration.delivery.new_users import new_user
 from integration.journal.store import Journal
 from integration.core.models import Retries
 from tests.support.journals import AT, HEADER, OK
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 second = 0.0
 with Journal(Path("iterable_journal.db"), clock=lambda: second) as journal:
     run = journal.begin(HEADER, [new_user(page_view(1))])

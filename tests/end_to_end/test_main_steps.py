@@ -16,13 +16,12 @@ from integration.core.shutdown import INTERRUPTIONS, Stop
 from integration.delivery.dry_run import show_payloads
 from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
-from integration.delivery.new_users import new_user
 from integration.journal.store import Journal
 from sandbox.options import SandboxOptions
 from sandbox.process import SandboxProcess
 from tests.support.journals import HEADER, completed_run
 from tests.support.runs import database_of, environment_for, finish, run, start
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.delivery.new_users import new_user
 from integration.journal.backlog import of_another_project, undelivered, unfinished
 from integration.journal.queries import read_run, recent_runs
 from integration.journal.store import Journal
@@ -25,7 +24,7 @@ from tests.support.runs import (
     start,
     wait_until,
 )
-from tests.support.users import page_view
+from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
