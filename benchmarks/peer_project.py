@@ -16,7 +16,9 @@ How to make that fast, from the source of drt 1.2.1:
     rate_limit       10 calls/s by default, 0 for none. One limiter is shared by all syncs of a
                      process that have the same host, and the lowest rate counts: profiles and
                      events with limits of their own need processes of their own.
-    retry, on_error  As they are: three tries, also after a 429; the sync stops at an error.
+    retry            Three tries, also after a 429. Where events are sent beside the profiles, the
+                     400 of an event whose user is not there yet is retried as well.
+    on_error         As it is: the sync stops at an error.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ONE_BATCH = 1_000_000
+# Those that drt retries by default, and the 400 of an event of an unknown user.
+RETRIED = [400, 429, 500, 502, 503, 504]
 # Iterable's events need their users: a sync of events follows its sync of profiles.
 _KINDS = ("users", "events")
 _ADDRESSES = {
@@ -82,6 +86,7 @@ class Setup:
     `events_00` and so on. `rates` are the calls per second of a sync of profiles and of events,
     0 for no limit. Without `json_by_sql`, Jinja renders the values, as in drt's manual.
     `ordered` sends the rows in the order of their ids, which costs the database a sort.
+    `retry_unknown_users` retries a single call for an event whose profile is not there yet.
     """
 
     script: str
@@ -91,6 +96,7 @@ class Setup:
     batch_size: int | None = ONE_BATCH
     rates: tuple[float, float] = (0, 0)
     ordered: bool = False
+    retry_unknown_users: bool = False
 
 
 def project_files(setup: Setup, url: str, database: Mapping[str, str]) -> dict[str, str]:
@@ -149,8 +155,9 @@ def _sync(setup: Setup, kind: str, name: str, url: str) -> dict[str, Any]:
         **(_bulk_body(setup, kind) if setup.bulk else {"body_template": _item(setup, kind)}),
     }
     options = {"mode": "full"} | ({"batch_size": setup.batch_size} if setup.batch_size else {})
+    retry = {"retry": {"retryable_status_codes": RETRIED}} if setup.retry_unknown_users else {}
     model = f"ref('{name}')"
-    return {"name": name, "model": model, "destination": destination, "sync": options}
+    return {"name": name, "model": model, "destination": destination | retry, "sync": options}
 
 
 def _bulk_body(setup: Setup, kind: str) -> dict[str, Any]:

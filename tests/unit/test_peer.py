@@ -108,13 +108,23 @@ def test_the_password_is_in_the_environment_only() -> None:
 
 
 def test_rates_within_published_limits_are_never_exceeded() -> None:
-    """What all processes of drt may send together, per second, profiles and events."""
+    """Calls per second of profiles and of events; those sent side by side have the same pace."""
     setups = {one.name: one.setup for one in COMPARISONS if one.limited}
     assert {name: setup.rates for name, setup in setups.items()} == {
         "bulk-limits": (5, 5),
-        "single-limits": (250, 1000),  # in each of two processes
+        "single-limits": (500, 500),
         "single-plain": (500, 500),
     }
+
+
+def test_events_beside_their_profiles_are_retried_until_the_user_is_there() -> None:
+    """A single call is refused with 400 until then; otherwise drt's own list of codes counts."""
+    for setup, codes in [
+        (Setup("", bulk=False, retry_unknown_users=True), [400, 429, 500, 502, 503, 504]),
+        (Setup("", bulk=False), None),
+    ]:
+        sync = json.loads(project_files(setup, URL, DATABASE)["syncs/1_events_00.yml"])
+        assert sync["destination"].get("retry", {}).get("retryable_status_codes") == codes
 
 
 def test_the_ratio_is_that_of_the_medians() -> None:
