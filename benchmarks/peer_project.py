@@ -91,6 +91,7 @@ class Setup:
 
     script: str
     bulk: bool = True
+    items_per_call: int = MAX_ITEMS
     shards: int = 1
     json_by_sql: bool = True
     batch_size: int | None = ONE_BATCH
@@ -169,7 +170,7 @@ def _bulk_body(setup: Setup, kind: str) -> dict[str, Any]:
     return {
         "body_mode": "batch",
         "batch_template": f'{{"{kind}":[{items}]}}',
-        "max_records_per_request": MAX_ITEMS,
+        "max_records_per_request": setup.items_per_call,
     }
 
 
