@@ -170,7 +170,7 @@ def _copy_rows(file: JournalFile, run: int, target: int) -> None:
     first = 1
     for start, end, content in packed_rows(file, run):
         chosen = file.all("SELECT source FROM copied WHERE source BETWEEN ? AND ?", (start, end))
-        lines = file.unpacked(unpack, content) if chosen else []
+        lines = file.unpacked(unpack, content, end - start + 1) if chosen else []
         copied += [lines[position - start] for (position,) in sorted(chosen)]
         while len(copied) >= PAGE_SIZE:
             add_rows(file, target, first, copied[:PAGE_SIZE])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -15,6 +14,7 @@ from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import FileError, is_there, sync_folder
 from integration.journal.migrations import FUNCTIONS, SCHEMA_VERSION, migrate
+from integration.journal.packing import DamagedRowsError
 from integration.journal.schema import SQLITE_HEADER, advice, is_corruption
 
 if TYPE_CHECKING:
@@ -166,10 +166,12 @@ class JournalFile:
                 return
             position = rows[-1][0]
 
-    def unpacked(self, unpack: Callable[[bytes], list[T]], content: bytes) -> list[T]:
-        """Rows that were packed."""
+    def unpacked(
+        self, unpack: Callable[[bytes, int], list[T]], content: bytes, count: int
+    ) -> list[T]:
+        """The `count` rows that were packed."""
         with self._translated():
-            return unpack(content)
+            return unpack(content, count)
 
     @contextmanager
     def transaction(self, *, synced: bool = True) -> Iterator[None]:
@@ -241,5 +243,5 @@ class JournalFile:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, zlib.error) as error:
+        except (sqlite3.Error, DamagedRowsError) as error:
             raise JournalError(advice(self._path, error)) from error

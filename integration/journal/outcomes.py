@@ -92,6 +92,6 @@ def users_by_outcome(
             if is_wanted(piece)
         ]
         # Most packs of a resumed run have no wanted users.
-        rows = file.unpacked(decode, content) if ranges else ()
+        rows = file.unpacked(decode, content, last - first + 1) if ranges else ()
         for piece in ranges:
             yield piece, rows[piece.first - first : piece.last - first + 1]

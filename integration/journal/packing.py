@@ -14,26 +14,49 @@ if TYPE_CHECKING:
 _LEVEL = 1
 
 
+class DamagedRowsError(Exception):
+    """Packed rows are no longer what was packed."""
+
+
 def pack(lines: Sequence[bytes]) -> bytes:
     """Compress rows, each of them JSON without line breaks; at least one."""
     return zlib.compress(b"\n".join(lines), _LEVEL)
 
 
-def unpack(content: bytes) -> list[bytes]:
-    """The rows that `pack` got.
+def unpack(content: bytes, count: int) -> list[bytes]:
+    """The `count` rows that `pack` got.
 
     Raises:
-        zlib.error: the content is damaged.
+        DamagedRowsError: the content is damaged.
     """
-    return zlib.decompress(content).split(b"\n")
+    lines = _decompressed(content).split(b"\n")
+    _check_number(lines, count)
+    return lines
 
 
-def decode(content: bytes) -> list[Any]:
-    """The decoded rows.
+def decode(content: bytes, count: int) -> list[Any]:
+    """The `count` rows, decoded.
 
     Raises:
-        zlib.error: the content is damaged.
+        DamagedRowsError: the content is damaged.
     """
     # JSON has no unescaped line breaks in its strings, so each is between two rows.
-    rows: list[Any] = orjson.loads(b"[%b]" % zlib.decompress(content).replace(b"\n", b","))
+    text = b"[%b]" % _decompressed(content).replace(b"\n", b",")
+    try:
+        rows: list[Any] = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise DamagedRowsError(str(error)) from error
+    _check_number(rows, count)
     return rows
+
+
+def _decompressed(content: bytes) -> bytes:
+    try:
+        return zlib.decompress(content)
+    except (zlib.error, TypeError) as error:  # a changed bit may also change the type
+        raise DamagedRowsError(str(error)) from error
+
+
+def _check_number(rows: Sequence[object], count: int) -> None:
+    if len(rows) != count:
+        raise DamagedRowsError(f"{len(rows)} rows instead of {count}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import zlib
 from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from integration.core.models import NOT_ATTEMPTED, CallResult, Counts
+from integration.journal.packing import DamagedRowsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,8 +147,8 @@ def counts_of(groups: Iterable[tuple[int | None, int | None, int]], total: int) 
 
 def is_corruption(error: Exception) -> bool:
     """Whether the file is not, or no longer, what was written."""
-    is_damaged_content = isinstance(error, zlib.error)
-    return is_damaged_content or _sqlite_code(error) in {_SQLITE_CORRUPT, _SQLITE_NOTADB}
+    damage = {_SQLITE_CORRUPT, _SQLITE_NOTADB}
+    return isinstance(error, DamagedRowsError) or _sqlite_code(error) in damage
 
 
 def is_full_disk(error: Exception) -> bool:

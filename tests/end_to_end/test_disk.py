@@ -354,6 +354,25 @@ def test_a_journal_damaged_in_the_middle_is_one_line_and_stays_unchanged(
     assert len(sandbox.calls()) == sent
 
 
+def test_damaged_rows_end_a_resumed_run_with_one_line(
+    tmp_path: Path, sandbox: SandboxProcess
+) -> None:
+    """Exit code 78 and nothing sent from them; a new run does not need them."""
+    variables = environment(tmp_path, sandbox, ITERABLE_API_KEY="wrong-key")
+    assert run(tmp_path, variables).exit_code == 77
+    with closing(sqlite3.connect(tmp_path / JOURNAL)) as connection, connection:
+        connection.execute("UPDATE packed_rows SET content = zeroblob(length(content))")
+    sent = calls_seen(sandbox)
+    variables["ITERABLE_API_KEY"] = sandbox.options.api_key
+
+    line = the_error(run(tmp_path, variables, "--resume"))
+
+    assert f"The journal {tmp_path / JOURNAL} is damaged" in line
+    assert line.endswith("move it away and run again")
+    assert calls_seen(sandbox) == sent
+    assert run(tmp_path, variables).exit_code == 0
+
+
 def test_a_journal_of_a_later_version_is_left_unchanged(
     tmp_path: Path, sandbox: SandboxProcess
 ) -> None:

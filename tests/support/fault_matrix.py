@@ -324,9 +324,9 @@ def journal_of(folder: Path) -> list[JournalRun]:
 def _journal_users(connection: sqlite3.Connection, run: int) -> list[tuple[str | None, bool, bool]]:
     """The users of a run with both calls; one with two outcomes would be there twice."""
     packs = connection.execute(
-        "SELECT content FROM packed_rows WHERE run = ? ORDER BY first", (run,)
+        "SELECT content, last - first + 1 FROM packed_rows WHERE run = ? ORDER BY first", (run,)
     )
-    emails = [email_of(row) for (content,) in packs for row in decode(content)]
+    emails = [email_of(row) for content, count in packs for row in decode(content, count)]
     rows = connection.execute(
         "SELECT u.position, o.users_update_status, o.events_track_status FROM users u"
         " LEFT JOIN outcomes o ON o.run = u.run AND u.position BETWEEN o.first AND o.last"

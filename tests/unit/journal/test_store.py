@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,10 +19,11 @@ from integration.core.csv_lines import csv_line
 from integration.core.models import CALLS, CallResult, Counts, NewRun, NewUser, Retries
 from integration.delivery.new_users import RecordError
 from integration.iterable.payloads import payloads
-from integration.journal.backlog import unfinished
+from integration.journal.backlog import undelivered, unfinished
 from integration.journal.migrations import FUNCTIONS, SCHEMA_VERSION, migrate
 from integration.journal.queries import (
     count_outcomes,
+    delivered_users,
     last_sent,
     read_run,
     recent_runs,
@@ -33,7 +35,7 @@ from tests.support.journals import csv_text_of, pending_emails
 from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 HEADER = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a.csv", "a.json", False)
@@ -194,6 +196,48 @@ def test_a_damaged_journal_is_set_aside_unchanged(tmp_path: Path) -> None:
         assert aside.read_bytes() == damaged
     with Journal(path) as journal:
         assert begin(journal, 1) == 1
+
+
+DAMAGED = {
+    "cut off": "substr(content, 1, length(content) - 3)",
+    "overwritten": "zeroblob(length(content))",
+    "empty": "x''",
+    "text": "'no rows'",
+    "a number": "7",
+    "no rows": "x'789c030000000001'",
+    "rows of others": "(SELECT content FROM packed_rows WHERE first = 1001)",
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_damaged_rows_are_one_line_wherever_they_are_read(tmp_path: Path, content: str) -> None:
+    """The line names the journal and what to do; no user is sent what is not known for sure."""
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        views = [page_view(1, "no-at-sign"), *map(page_view, range(2, 1500))]
+        run = journal.begin(HEADER, map(new_user, views))
+        journal.record([2], "users_update", OK, AT)
+        journal.record([2], "events_track", OK, AT)
+        journal.flush(run, Retries())
+        journal.finish(run, "completed", None, AT)
+        journal.execute(f"UPDATE packed_rows SET content = {content} WHERE first = 1")
+    with Journal(path) as journal:
+        source = undelivered(journal, None)
+        assert source
+        retry = replace(HEADER, run_id="retry", kind="retry")
+        readings: list[Callable[[], object]] = [
+            lambda: list(journal.pending(run)),
+            lambda: list(journal.rows(run)),
+            lambda: list(journal.outcomes(run)),
+            lambda: list(journal.rejected(run)),
+            lambda: list(delivered_users(journal, run, None)),
+            lambda: journal.begin_retry(retry, source),
+        ]
+        for read in readings:
+            with pytest.raises(JournalError, match=f"The journal {path} is damaged") as caught:
+                read()
+            assert "\n" not in str(caught.value)
+        assert [run.run_id for run in recent_runs(journal, 10)] == ["run-1"]
 
 
 def test_a_journal_of_a_later_version_is_refused(tmp_path: Path) -> None:
