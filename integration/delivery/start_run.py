@@ -249,8 +249,9 @@ def _exported_users(
     batches: Iterable[Sequence[tuple[Any, ...]]], csv: CsvExport
 ) -> Iterator[NewUser]:
     for rows in batches:
+        users = new_users(rows)
         csv.write(rows)
-        yield from new_users(rows)
+        yield from users
 
 
 def log_rejected(journal: Journal, run: int, number: int) -> None:
