@@ -268,7 +268,7 @@ def _pack_page(
 
 def _email_key(email: str | None) -> bytes | None:
     content = (email or "").lower().encode()
-    return hashlib.sha1(content, usedforsecurity=False).digest()[:8] if email else None
+    return hashlib.blake2s(content, digest_size=8).digest() if email else None
 
 
 # From an empty file to version 1, from version 1 to version 2, …: SQL statements and functions.

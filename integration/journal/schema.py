@@ -83,7 +83,7 @@ def fingerprint(row: bytes) -> bytes:
 
 
 def _digest(content: bytes, size: int) -> bytes:
-    return hashlib.sha1(content, usedforsecurity=False).digest()[:size]
+    return hashlib.blake2s(content, digest_size=size).digest()
 
 
 def result_json(result: CallResult) -> str:
