@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Enough to use both bulk limits fully at a second per call; more would only use memory.
-MAX_BULK_CALLS = 8
+# Enough to use both bulk limits fully at a second per call, and to keep a server without limits
+# busy at 50 ms; more would only use memory.
+MAX_BULK_CALLS = 16
 FLUSH_SECONDS = 0.5
 # As many as one bulk call has, so that a kill costs little more than the calls in flight.
 MAX_BUFFERED = 1000
