@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from integration.journal.file import PAGE_SIZE
 from integration.journal.packing import decode, pack
-from integration.journal.ranges import OutcomeRange, merged, updated
+from integration.journal.ranges import OutcomeRange, merged, neighbourhoods, updated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,16 +35,19 @@ def add_ranges(file: JournalFile, run: int, ranges: Iterable[OutcomeRange]) -> N
 
 def update_outcomes(file: JournalFile, run: int, updates: Sequence[Update]) -> None:
     """Change the outcomes of stored users, in the order of the updates."""
-    if not updates:
-        return
+    with file.transaction():
+        for neighbours in neighbourhoods(updates):
+            _update_neighbours(file, run, neighbours)
+
+
+def _update_neighbours(file: JournalFile, run: int, updates: Sequence[Update]) -> None:
     first = min(update.first for update in updates)
     last = max(update.last for update in updates)
     ranges = updated(ranges_between(file, run, first, last), updates)
-    with file.transaction():
-        file.execute(
-            f"DELETE FROM outcomes WHERE {_OVERLAPPING}", {"run": run, "first": first, "last": last}
-        )
-        add_ranges(file, run, ranges)
+    file.execute(
+        f"DELETE FROM outcomes WHERE {_OVERLAPPING}", {"run": run, "first": first, "last": last}
+    )
+    add_ranges(file, run, ranges)
 
 
 def ranges_between(file: JournalFile, run: int, first: int, last: int) -> list[OutcomeRange]:

@@ -6,13 +6,16 @@ one range; a user with an outcome of its own is a range of one.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from integration.core.models import Call
+
+# Reading this many ranges costs about as much as the statements of another group.
+MAX_GAP = 10
 
 
 class OutcomeRange(NamedTuple):
@@ -60,6 +63,24 @@ def position_ranges(positions: Iterable[int]) -> list[tuple[int, int]]:
             first = position
         last = position
     return [*ranges, (first, last)] if first >= 0 else ranges
+
+
+def neighbourhoods(updates: Iterable[Update]) -> list[list[Update]]:
+    """The updates in groups that are far apart, each in its order.
+
+    What is between two groups need not be read: in a resumed run it may be a million users.
+    """
+    updates = list(updates)
+    starts: list[int] = []
+    end = -1
+    for first, last in sorted([(update.first, update.last) for update in updates]):
+        if not starts or first > end + MAX_GAP:
+            starts.append(first)
+        end = max(end, last)
+    groups: list[list[Update]] = [[] for _ in starts]
+    for update in updates:
+        groups[bisect_right(starts, update.first) - 1].append(update)
+    return groups
 
 
 def updated(ranges: Iterable[OutcomeRange], updates: Iterable[Update]) -> list[OutcomeRange]:

@@ -57,6 +57,7 @@ class Journal(JournalFile):
         self._clock = clock
         self._sync_due = clock()
         self._buffered: list[Update] = []
+        self._buffered_outcomes = 0
         self._earlier_retries = Retries()
 
     def begin(self, new_run: NewRun, users: Iterable[NewUser]) -> int:
@@ -149,15 +150,17 @@ class Journal(JournalFile):
         """Buffer the outcome of `call` for these users; `flush` writes it."""
         status = CallStatus.DELIVERED if result.success else CallStatus.FAILED
         text = result_json(result)
+        ascending = sorted(positions)
         self._buffered += [
             Update(first, last, call, at, int(status), text)
-            for first, last in position_ranges(sorted(positions))
+            for first, last in position_ranges(ascending)
         ]
+        self._buffered_outcomes += len(ascending)
 
     @property
     def buffered(self) -> int:
         """How many outcomes wait for the next `flush`."""
-        return sum(update.last - update.first + 1 for update in self._buffered)
+        return self._buffered_outcomes
 
     def flush(self, run: int, retries: Retries) -> None:
         """Write what was recorded, and the retries so far, in one transaction.
@@ -179,6 +182,7 @@ class Journal(JournalFile):
                 ),
             )
         self._buffered.clear()
+        self._buffered_outcomes = 0
         if is_due:
             self._sync_due = self._clock() + SECONDS_BETWEEN_SYNCS
 

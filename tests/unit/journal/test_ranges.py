@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.core.models import CALLS
-from integration.journal.ranges import OutcomeRange, Update, merged, position_ranges, updated
+from integration.journal.ranges import (
+    OutcomeRange,
+    Update,
+    merged,
+    neighbourhoods,
+    position_ranges,
+    updated,
+)
 
 USERS = 30
 POSITIONS = range(1, USERS + 1)
 NOTHING = (None,) * 5
+FAR = [(1, 5), (15, 20), (100, 100)]
 
 ends = st.tuples(st.sampled_from(POSITIONS), st.sampled_from(POSITIONS)).map(sorted)
 updates = st.builds(
@@ -79,6 +89,35 @@ def test_updates_do_to_ranges_what_they_do_to_each_position(
     found = updated(ranges, given_updates)
 
     assert by_position(found) == sorted(expected.items())
+
+
+@given(runs, st.lists(updates, max_size=12))
+def test_updates_that_are_far_apart_may_be_made_group_by_group(
+    ranges: list[OutcomeRange], given_updates: list[Update]
+) -> None:
+    """The outcome of each position is that of all updates in their order."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("integration.journal.ranges.MAX_GAP", 1)
+        groups = neighbourhoods(given_updates)
+
+    found = ranges
+    for group in groups:
+        found = updated(found, group)
+
+    assert found == updated(ranges, given_updates) or not groups
+    ends = [(min(u.first for u in group), max(u.last for u in group)) for group in groups]
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(ends))
+    assert Counter(u for group in groups for u in group) == Counter(given_updates)
+
+
+def test_only_updates_near_each_other_are_neighbours() -> None:
+    """Up to ten positions between them; an update in the middle joins two others."""
+    one, near, far = (Update(first, last, None, "12:00", 1, "{}") for first, last in FAR)
+    between = Update(25, 90, None, "12:01", 1, "{}")
+
+    assert neighbourhoods([far, near, one]) == [[near, one], [far]]
+    assert neighbourhoods([far, one, between, near]) == [[far, one, between, near]]
+    assert neighbourhoods([]) == []
 
 
 @given(runs, st.lists(updates, max_size=12))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from integration.core.models import CALLS, Counts, Retries
 from integration.delivery.new_users import new_users
-from integration.journal import backlog, loading, outcomes
+from integration.journal import backlog, loading, outcomes, ranges
 from integration.journal.backlog import undelivered
 from integration.journal.queries import count_outcomes, delivered_users, last_sent
 from integration.journal.schema import SECOND_ROW, CallStatus, counts_of
@@ -88,6 +88,7 @@ def small_pages() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module in (backlog, loading, outcomes):
             patch.setattr(module, "PAGE_SIZE", PAGE_SIZE)
+        patch.setattr(ranges, "MAX_GAP", 1)
         yield
 
 

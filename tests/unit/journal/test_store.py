@@ -31,11 +31,11 @@ from integration.journal.queries import (
 )
 from integration.journal.schema import SQLITE_HEADER, counts_of
 from integration.journal.store import Journal, JournalError
-from tests.support.journals import csv_text_of, pending_emails
+from tests.support.journals import assert_whole, csv_text_of, pending_emails
 from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 HEADER = NewRun("run-1", "2026-01-13T14:30:45+00:00", "API Key", "a.csv", "a.json", False)
@@ -93,6 +93,55 @@ def test_flushed_outcomes_survive_a_crash(tmp_path: Path) -> None:
         assert (first.calls, second.calls) == (("events_track",), CALLS)
         assert read_run(journal, run).retries == Retries((("503", 2),), 3.5)
     crashed.close()
+
+
+def test_outcomes_wait_for_the_next_flush(journal: Journal) -> None:
+    """They are counted by user, whatever their order."""
+    run = begin(journal, 9)
+    journal.record([5, 1, 2], "users_update", OK, AT)
+    journal.record(range(3, 9), "events_track", FAILED, AT)
+    assert journal.buffered == 9
+    assert count_outcomes(journal, run).not_attempted == 9
+
+    journal.flush(run, Retries())
+
+    assert journal.buffered == 0
+    assert count_outcomes(journal, run).not_attempted == 1
+
+
+class CountingJournal(Journal):
+    """A journal that counts the rows that it reads and writes."""
+
+    rows_passed = 0
+
+    def all(self, *arguments: Any) -> list[tuple[Any, ...]]:
+        """Count the rows of a query."""
+        found = super().all(*arguments)
+        self.rows_passed += len(found)
+        return found
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Count the rows that are written."""
+        self.rows_passed += len(rows)
+        super().execute_many(sql, rows)
+
+
+def test_users_far_apart_cost_no_more_than_neighbours(tmp_path: Path) -> None:
+    """A resumed run sends those at its end with one from its start: the others are not read."""
+    with CountingJournal(tmp_path / "journal.db") as journal:
+        run = begin(journal, 3000)
+        for position in range(1, 3001):
+            journal.record([position], "users_update", OK, f"{AT} {position}")
+        journal.flush(run, Retries())
+        journal.rows_passed = 0
+
+        for position in (2999, 5, 1500):
+            journal.record([position], "events_track", OK, AT)
+        journal.flush(run, Retries())
+
+        assert journal.rows_passed < 20
+        assert_whole(journal, run)
+        assert count_outcomes(journal, run).successful == 3
 
 
 def test_only_calls_that_did_not_succeed_are_pending(journal: Journal) -> None:
