@@ -240,6 +240,52 @@ def test_an_incremental_run_sends_what_changed(
     assert (results["successful"], results["unchanged"], results["total_users"]) == (2, 38, 40)
 
 
+def test_unchanged_users_are_exported_and_verified(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """The run sent them nothing, but its list has them, and Iterable has what it would send."""
+    run(tmp_path, variables)
+    (first,) = csv_texts(tmp_path)
+
+    ran = run(tmp_path, variables, "--incremental")
+
+    assert "Unchanged: 40" in ran.stdout
+    assert csv_texts(tmp_path) == [first, first]
+    verified = run(tmp_path, variables, "--verify", "all")
+    assert (verified.exit_code, verified.stderr) == (0, "")
+    assert "Verified 40 user(s): 40 confirmed" in verified.stdout
+
+
+def test_a_csv_that_is_missing_is_written_again_from_the_journal(
+    tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str]
+) -> None:
+    """A resumed run has all its users in it, a retry only those that it sends."""
+    execute(tmp_path, "UPDATE customers SET last_name = '=1+1, \"x\"' WHERE id = 3")
+    refusal = {"kind": "status", "status": 400, "times": 1}
+    sandbox.faults([{"endpoint": "users/update", "email": EMAILS[2], **refusal}])
+    stopper = {"kind": "status", "status": 401, "times": 1}
+    sandbox.faults([{"endpoint": "users/update", "email": EMAILS[30], **stopper}])
+    assert run(tmp_path, variables | {"MAX_WORKERS": "1"}).exit_code == 77
+    (whole,) = csv_texts(tmp_path)
+    for path in tmp_path.glob("query_results_*.csv"):
+        path.unlink()
+    sandbox.faults([{"endpoint": "events/track", "email": EMAILS[35], **refusal}])
+
+    assert run(tmp_path, variables, "--resume").exit_code == 1
+    assert csv_texts(tmp_path) == [whole]
+    assert run(tmp_path, variables, "--retry-failed").exit_code == 0
+
+    header, *lines = whole.splitlines(keepends=True)
+    assert csv_texts(tmp_path) == [whole, header + lines[35]]
+    assert "'=1+1" in lines[2]
+
+
+def csv_texts(folder: Path) -> list[str]:
+    """The CSV files, in the order of their runs."""
+    paths = sorted(folder.glob("query_results_*.csv"))
+    return [path.read_bytes().decode() for path in paths]
+
+
 def test_a_dry_incremental_run_knows_what_is_unchanged(
     tmp_path: Path, variables: dict[str, str]
 ) -> None:
