@@ -15,6 +15,7 @@ import pytest
 
 from integration.core.csv_lines import escape_formula
 from integration.core.models import Retries
+from integration.iterable.payloads import payloads
 from integration.journal.backlog import defer_to_newer_runs, undelivered, unfinished
 from integration.journal.queries import (
     count_outcomes,
@@ -29,6 +30,7 @@ from tests.support.journals import (
     completed_run,
     csv_text_of,
     pending_emails,
+    pending_users,
 )
 from tests.support.old_journals import old_journal, old_user
 from tests.support.runs import ROOT, RunResult, database_of, environment_for, run
@@ -130,18 +132,22 @@ def test_ids_that_differ_in_any_way_are_different_customers(journal: Journal) ->
     assert count_outcomes(journal, retry).unchanged == 1
 
 
-@pytest.mark.parametrize("customer_id", [2**63, 2**64 - 1])
-def test_an_unsigned_id_that_exceeds_a_signed_64_bit_integer_is_accepted(
+@pytest.mark.parametrize("customer_id", [2**63, 2**64 - 1, 2**64, 10**30])
+def test_an_id_that_exceeds_a_signed_64_bit_integer_is_accepted(
     journal: Journal, customer_id: int
 ) -> None:
-    """MySQL's BIGINT UNSIGNED has such ids, SQLite's INTEGER does not."""
+    """MySQL's BIGINT UNSIGNED has such ids, SQLite's INTEGER and JSON's numbers do not."""
     views = views_of([customer_id, customer_id - 2**62])
 
-    run_number = completed_run(journal, views)
-    retry = completed_run(journal, views, incremental=True)
+    run_number = completed_run(journal, views, reached=0, status="stopped")
+    bodies = [(user.profile, user.event) for user in pending_users(journal, run_number)]
+    completed_run(journal, views)
+    again = completed_run(journal, views, incremental=True)
 
-    assert ids_in_csv(journal, run_number)[0] == str(customer_id)
-    assert count_outcomes(journal, retry).unchanged == 2
+    assert ids_in_csv(journal, run_number) == [str(view.id) for view in views]
+    assert bodies == [payloads(view) for view in views]
+    assert unfinished(journal, OURS) is None
+    assert count_outcomes(journal, again).unchanged == 2
 
 
 def test_mysqls_unsigned_ids_are_delivered(

@@ -76,15 +76,26 @@ class TestUnfinished:
         run = completed_run(journal, VIEWS, reached=1, status=status)
         assert seen(unfinished(journal, OURS)) == (run, 2)
 
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("Moved@example.com", "moved@example.com"),
+            ("moved@example.com", "MOVED@Example.com"),
+            ("ÄÖ.Müller@example.com", "äö.MÜLLER@example.com"),
+        ],
+    )
     def test_an_email_that_moved_to_another_customer_belongs_to_the_newer_run(
-        self, journal: Journal
+        self, journal: Journal, before: str, after: str
     ) -> None:
         """A profile in Iterable is one email: older data must not overwrite newer."""
-        old = page_view(5)._replace(email="Moved@example.com")
-        completed_run(journal, [old], reached=0, status="stopped")
-        completed_run(journal, [page_view(6)._replace(email="moved@example.com")])
-        assert unfinished(journal, OURS) is None
-        assert undelivered(journal, OURS) is None
+        old = [page_view(5)._replace(email=before), page_view(7)]
+        run = completed_run(journal, old, reached=0, status="stopped")
+        completed_run(journal, [page_view(6)._replace(email=after)])
+        backlog = found(unfinished(journal, OURS))
+        assert seen(backlog) == seen(undelivered(journal, OURS)) == (run, 1)
+        defer_to_newer_runs(journal, backlog, AT)
+        assert pending_emails(journal, run) == ["user7@example.com"]
+        assert count_outcomes(journal, run).unchanged == 1
 
     def test_a_run_that_finished_is_not(self, journal: Journal) -> None:
         """A user that it could not deliver is a failure, not unfinished work."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from integration.core.models import CALLS, Counts
 from integration.delivery.new_users import email_of
 from integration.journal.backlog import undelivered, unfinished, unsendable
-from integration.journal.migrations import SCHEMA_VERSION
-from integration.journal.queries import count_outcomes
-from integration.journal.schema import CallStatus, invalid_json, unchanged_json
+from integration.journal.migrations import SCHEMA_VERSION, _email_key
+from integration.journal.queries import count_outcomes, record_last_sent_of_crashed_runs
+from integration.journal.schema import CallStatus, email_key, invalid_json, unchanged_json
 from integration.journal.store import Journal
 from tests.support.journals import (
     HEADER,
     assert_whole,
+    completed_run,
     csv_text_of,
     emails,
     pending_emails,
@@ -182,3 +187,29 @@ def test_each_run_of_an_old_journal_keeps_its_users(tmp_path: Path, version: int
         assert (backlog.run.number, backlog.pending_users) == (7, 3)
         for run in (2, 3, 7):
             assert_whole(journal, run)
+
+
+@pytest.mark.parametrize("version", VERSIONS[1:])
+def test_what_an_old_journal_last_sent_is_sent_once_more(tmp_path: Path, version: int) -> None:
+    """It was compared by other fingerprints; from then on, users that did not change are known."""
+    path = tmp_path / "journal.db"
+    views = [page_view(number) for number in (1, 2, 3)]
+    users = [old_user(number, view, DELIVERED) for number, view in enumerate(views, start=1)]
+    old_journal(path, version, users, project=HEADER.project)
+    with closing(sqlite3.connect(path)) as database, database:
+        rows = [(HEADER.project, user.customer_id, b"1", b"2") for user in users]
+        database.executemany("INSERT INTO last_sent VALUES (?, ?, ?, ?)", rows)
+
+    with Journal(path) as journal:
+        record_last_sent_of_crashed_runs(journal)
+        first = completed_run(journal, views, incremental=True)
+        second = completed_run(journal, views, incremental=True)
+
+        assert count_outcomes(journal, first).successful == 3
+        assert count_outcomes(journal, second).unchanged == 3
+
+
+@given(st.none() | st.text() | st.emails())
+def test_an_email_of_an_old_journal_is_found_by_new_runs(email: str | None) -> None:
+    """The key of a migrated user is the one of the present version."""
+    assert _email_key(email) == email_key(email)
