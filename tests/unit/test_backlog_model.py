@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -19,6 +20,7 @@ from integration.core.models import CALLS, Retries, RunKind
 from integration.delivery.new_users import delivered_user, email_of
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, StillPendingError, resume_run, retry_run
+from integration.journal import backlog, loading, outcomes
 from integration.journal.pruning import prune
 from integration.journal.queries import (
     count_outcomes,
@@ -30,6 +32,8 @@ from tests.support.journals import AT, FAILED, HEADER, OK, pending_users
 from tests.support.users import new_user, page_view
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from integration.core.models import Call, PendingUser
 
 CUSTOMERS = range(1, 6)
@@ -44,6 +48,15 @@ MORNING = datetime(2026, 1, 13, 4, tzinfo=UTC)
 # How many days pass before a run, and by how many days the clock is wrong.
 pauses = st.sampled_from([40, 1, 20])
 errors = st.sampled_from([-20_000, -400, -40, 0, 40, 400])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_pages() -> Iterator[None]:
+    """Pages of two users, so that five have several."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (backlog, loading, outcomes):
+            patch.setattr(module, "PAGE_SIZE", 2)
+        yield
 
 
 class Runs(RuleBasedStateMachine):

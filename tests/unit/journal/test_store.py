@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -142,6 +143,37 @@ def test_users_far_apart_cost_no_more_than_neighbours(tmp_path: Path) -> None:
         assert journal.rows_passed < 20
         assert_whole(journal, run)
         assert count_outcomes(journal, run).successful == 3
+
+
+def test_a_run_whose_outcomes_are_scattered_is_resumed_with_the_others(tmp_path: Path) -> None:
+    """Over several pages, by a new process, and twice: each user has one outcome in the end."""
+    users = range(1, 2501)
+    calls = {position: list(CALLS) for position in users}
+    with Journal(tmp_path / "journal.db") as journal:
+        run = begin(journal, len(users))
+    for step, result in ((7, OK), (3, FAILED), (2, OK), (1, OK)):
+        with Journal(tmp_path / "journal.db") as journal:
+            journal.resume(run)
+            pending = list(journal.pending(run))
+            assert {user.position: list(user.calls) for user in pending} == {
+                position: left for position, left in calls.items() if left
+            }
+            assert [user.row[0] for user in pending] == [user.position for user in pending]
+            for user in pending[::step]:
+                call = user.calls[-1]
+                journal.record([user.position], call, result, f"{AT} {user.position}")
+                if result is OK:
+                    calls[user.position].remove(call)
+            journal.flush(run, Retries())
+            journal.finish(run, "interrupted", None, AT)
+            assert_whole(journal, run)
+
+    left = Counter(len(one) for one in calls.values())
+    assert len(left) > 1
+    with Journal(tmp_path / "journal.db") as journal:
+        counts = count_outcomes(journal, run)
+    assert (counts.successful, counts.partial_failures) == (left[0], left[1])
+    assert counts.total_users == 2500
 
 
 def test_only_calls_that_did_not_succeed_are_pending(journal: Journal) -> None:
