@@ -188,7 +188,9 @@ def deliver(
     )
     try:
         delivery.deliver(map(pending_user, journal.pending(run)))
-        journal.set_mode(run, delivery.mode)
+        # A refused key says nothing about the calls that the right one allows.
+        if not (stop.reason and stop.reason.exit_code == ExitCode.KEY_REFUSED):
+            journal.set_mode(run, delivery.mode)
     finally:
         progress.close()
         client.close()
@@ -210,7 +212,7 @@ def show_status(options: "Options") -> ExitCode:
         print_answer([f"No journal at {display_path(path)}: there has been no run yet."])
         return ExitCode.OK
     running = is_locked(path)
-    with JournalFile(path) as file:
+    with JournalFile(path, in_use=running) as file:
         print_answer(status_lines(file, settings.project, running=running))
     return ExitCode.OK
 
@@ -224,7 +226,8 @@ def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> Ex
         signals.let_calls_finish()
         client = make_client(settings, stop)
         client.names_users = True
-        with closing(client), JournalFile(settings.journal_file) as file:
+        path = settings.journal_file
+        with closing(client), JournalFile(path, in_use=is_locked(path)) as file:
             code = verify(file, client, limit, partial(wait_in_main_thread, stop))
     if stop.reason is None:
         return code

@@ -39,7 +39,8 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     """A whole number within these bounds."""
 
     def convert(text: str) -> int:
-        number = int(text)
+        # int() takes the digits of all scripts.
+        number = int(text.encode("ascii"))
         if not lowest <= number <= highest:
             raise ValueError(text)
         return number
@@ -51,7 +52,7 @@ def number_above(bound: float, highest: float = math.inf) -> Callable[[str], flo
     """A finite number above a bound, up to the highest one."""
 
     def convert(text: str) -> float:
-        number = float(text)
+        number = float(text.encode("ascii"))
         if not (bound < number <= highest and math.isfinite(number)):
             raise ValueError(text)
         return number

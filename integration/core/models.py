@@ -127,12 +127,12 @@ class StoredUser(NamedTuple):
     """A user of a run as the journal has it.
 
     Attributes:
-        row: the decoded JSON of the user's `NewUser.row`.
+        row: the user's `NewUser.row`.
         calls: those that have not succeeded yet.
     """
 
     position: int
-    row: Any
+    row: bytes
     calls: tuple[Call, ...]
 
 

@@ -11,12 +11,14 @@ import orjson
 
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
-from integration.core.models import DeliveredUser, NewUser, PageView, PendingUser, StoredUser
-from integration.iterable.payloads import payloads, undeliverable_reason
+from integration.core.models import DeliveredUser, NewUser, PendingUser
+from integration.iterable.payloads import Payloads, payloads_of, undeliverable_reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+
+    from integration.core.models import StoredUser
 
 MAX_INTEGER = 2**63 - 1
 
@@ -53,18 +55,20 @@ def _row_json(row: tuple[Any, ...]) -> bytes:
 
 def pending_user(user: StoredUser) -> PendingUser:
     """The user as it is sent."""
-    if isinstance(user.row, dict):  # stored by version 1.0, which stored what is sent
-        profile, event = user.row["profile"], user.row["event"]
-        bodies = orjson.dumps(profile), orjson.dumps(event)
-        return PendingUser(user.position, profile["email"], *bodies, user.calls)
-    view = PageView._make(user.row)
-    return PendingUser(user.position, view.email or "", *payloads(view), user.calls)
+    return PendingUser(user.position, *_payloads(user.row), user.calls)
 
 
-def delivered_user(row: Any, delivered_at: datetime) -> DeliveredUser:  # noqa: ANN401  decoded JSON
+def delivered_user(row: bytes, delivered_at: datetime) -> DeliveredUser:
     """The user of a stored row as it was sent."""
-    user = pending_user(StoredUser(0, row, ()))
-    return DeliveredUser(user.email, user.profile, user.event, delivered_at)
+    return DeliveredUser(*_payloads(row), delivered_at)
+
+
+def _payloads(row: bytes) -> Payloads:
+    if not row.startswith(b"{"):
+        return payloads_of(row)
+    stored = orjson.loads(row)  # by version 1.0, which stored what is sent
+    profile, event = stored["profile"], stored["event"]
+    return Payloads(profile["email"], orjson.dumps(profile), orjson.dumps(event))
 
 
 def email_of(row: Any) -> str | None:  # noqa: ANN401  decoded JSON

@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import uuid
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import orjson
 
-if TYPE_CHECKING:
-    from integration.core.models import PageView
+from integration.core.models import PageView
 
 EVENT_NAME = "page_view"
 # The namespace of event ids. With another one, every event would be created a second time.
 EVENT_NAMESPACE = uuid.UUID("8c0e4a52-6b1f-5d1c-9a53-2f4f0c1a7be1")
+# The texts of a row: all but the id, which is in front of the first of them.
+_TEXTS = len(PageView._fields) - 1
 _NAMESPACE_BYTES = EVENT_NAMESPACE.bytes
 MAX_EMAIL = 255
 
@@ -33,35 +34,61 @@ _PROFILE = (
     b'"recent_page_view":true,"candidate":%b}}'
 )
 _EVENT = (
-    b'{"email":%b,"eventName":%b,"id":"%b","createdAt":%d,"dataFields":{"page":%b,"device":%b,'
-    b'"browser":%b,"location":%b,"timestamp":%b,"candidate":%b}}'
+    b'{"email":%b,"eventName":"page_view","id":%b,"createdAt":%d,"dataFields":{"page":%b,'
+    b'"device":%b,"browser":%b,"location":%b,"timestamp":%b,"candidate":%b}}'
 )
-_EVENT_NAME_JSON = orjson.dumps(EVENT_NAME)
+# The same for JSON text without its quotes.
+_PROFILE_OF_TEXT = _PROFILE.replace(b"%b", b'"%b"')
+_EVENT_OF_TEXT = _EVENT.replace(b"%b", b'"%b"')
 
 
-def payloads(view: PageView) -> tuple[bytes, bytes]:
-    """The bodies of `users/update` and `events/track`.
+class Payloads(NamedTuple):
+    """What is sent for a user.
+
+    Attributes:
+        profile: the body of `users/update`.
+        event: the body of `events/track`.
+    """
+
+    email: str
+    profile: bytes
+    event: bytes
+
+
+def payloads_of(row: bytes) -> Payloads:
+    """The payloads of a row: the values of a `PageView` as a JSON array without spaces.
 
     NULL is sent as null: the database is the source of truth. `createdAt` is the view's time in
     unix seconds.
     """
-    # Each value is encoded once, in a third of the time that two dicts would take.
+    # Only between two texts there is `","`: a quote within a text is escaped. So most rows are
+    # taken apart, and put together again, without decoding and encoding each value.
+    cells = row[1:-2].split(b'","')
+    if len(cells) != _TEXTS or b"\\" in row:
+        view = PageView._make(orjson.loads(row))
+        return Payloads(view.email or "", *payloads(view))
+    start, first, last, plan, candidate, page, device, browser, location, time = cells
+    customer_id, _, email = start.partition(b',"')
+    address, moment = email.decode(), time.decode()
+    view_id = _event_id(customer_id, address.lower().encode(), page, time)
+    profile = _PROFILE_OF_TEXT % (email, first, last, plan, candidate)
+    event = _EVENT_OF_TEXT % (
+        *(email, view_id, _created_at(moment)),
+        *(page, device, browser, location, time, candidate),
+    )
+    return Payloads(address, profile, event)
+
+
+def payloads(view: PageView) -> tuple[bytes, bytes]:
+    """The bodies of `users/update` and `events/track` for a row that is decoded."""
+    # The id is not sent, and may have more than 64 bits.
     email, first, last, plan, candidate, page, device, browser, location, time = map(
         orjson.dumps, view[1:]
     )
     profile = _PROFILE % (email, first, last, plan, candidate)
-    created_at = (datetime.fromisoformat(view.event_time) - _EPOCH) // _SECOND
     event = _EVENT % (
-        email,
-        _EVENT_NAME_JSON,
-        event_id(view).encode(),
-        created_at,
-        page,
-        device,
-        browser,
-        location,
-        time,
-        candidate,
+        *(email, orjson.dumps(event_id(view)), _created_at(view.event_time)),
+        *(page, device, browser, location, time, candidate),
     )
     return profile, event
 
@@ -72,12 +99,22 @@ def event_id(view: PageView) -> str:
     Iterable updates an event with a known id, so a retry never creates a second event. The id
     depends on the customer's id and email, because two databases may share one project.
     """
-    name = f"{view.id}|{str(view.email or '').lower()}|{view.page}|{view.event_time}"
+    email = str(view.email or "").lower()
+    parts = (str(view.id), email, str(view.page), view.event_time)
+    return _event_id(*(part.encode() for part in parts)).decode()
+
+
+def _created_at(moment: str) -> int:
+    return (datetime.fromisoformat(moment) - _EPOCH) // _SECOND
+
+
+def _event_id(customer_id: bytes, email: bytes, page: bytes, time: bytes) -> bytes:
     # What uuid.uuid5 does (RFC 9562, section 5.5), in a quarter of the time.
-    content = _NAMESPACE_BYTES + name.encode()
+    content = b"%b%b|%b|%b|%b" % (_NAMESPACE_BYTES, customer_id, email, page, time)
     digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
     variant = _VARIANTS[digest[16]]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    text = f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    return text.encode()
 
 
 def undeliverable_reason(email: object) -> str | None:

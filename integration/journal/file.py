@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_SIZE = 1000
+# What to do after an error before there is a run to resume.
+SAME_COMMAND = "run the same command again"
 
 
 class JournalError(AppError):
@@ -78,10 +80,12 @@ class JournalFile:
     Args:
         path: the file; made, for its owner only, when it is missing.
         copy_of: the journal that errors name, if `path` is a copy of it.
+        in_use: whether a run holds the lock, so that the file may not be migrated.
     """
 
-    def __init__(self, path: Path, copy_of: Path | None = None) -> None:
+    def __init__(self, path: Path, copy_of: Path | None = None, *, in_use: bool = False) -> None:
         self._path = copy_of or path
+        self._in_use = in_use
         refuse_other_files(path)
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
@@ -91,14 +95,14 @@ class JournalFile:
             # SQLite gives some relative names a meaning of their own: `:memory:`, `file:…`.
             self._database = sqlite3.connect(path.absolute(), isolation_level=None)
         except (OSError, sqlite3.Error) as error:
-            raise JournalError(advice(self._path, error)) from error
+            raise JournalError(advice(self._path, error, SAME_COMMAND)) from error
         try:
             self._set_up()
         except sqlite3.Error as error:
             self._database.close()
             if is_corruption(error) and copy_of is None:
                 raise JournalError(self._set_aside(error)) from error
-            raise JournalError(advice(self._path, error)) from error
+            raise JournalError(advice(self._path, error, SAME_COMMAND)) from error
         except BaseException:
             self._database.close()
             raise
@@ -173,6 +177,12 @@ class JournalFile:
         with self._translated():
             return unpack(content, count)
 
+    def check(self, is_whole: bool, damage: str) -> None:  # noqa: FBT001  a condition
+        """Raise JournalError if the file has this damage."""
+        with self._translated():
+            if not is_whole:
+                raise DamagedRowsError(damage)
+
     @contextmanager
     def transaction(self, *, synced: bool = True) -> Iterator[None]:
         """A transaction; inside an open one, the statements join it.
@@ -205,6 +215,11 @@ class JournalFile:
         if version == 0 and self._database.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise JournalError(
                 f"{self._path} is an SQLite file, but no journal: set JOURNAL_FILE to another file"
+            )
+        if 0 < version < SCHEMA_VERSION and self._in_use:
+            raise JournalError(
+                f"A run of an earlier version of this program is using {self._path}:"
+                " wait until it has ended"
             )
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from integration.journal.file import PAGE_SIZE
-from integration.journal.packing import decode, pack
+from integration.journal.packing import pack
 from integration.journal.ranges import OutcomeRange, merged, neighbourhoods, updated
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from integration.journal.file import JournalFile
     from integration.journal.ranges import Update
+
+T = TypeVar("T")
 
 _COLUMNS = ", ".join(OutcomeRange._fields)
 # From the range that has position :first to the one that has :last.
@@ -71,22 +73,34 @@ def packed_rows(file: JournalFile, run: int) -> Iterator[tuple[int, int, bytes]]
     """All rows of a run, a thousand at a time: first and last position, packed rows.
 
     No cursor stays open between two of them, so that writing may go on meanwhile.
+
+    Raises:
+        JournalError: some are missing.
     """
     query = (
         "SELECT first, last, content FROM packed_rows"
         " WHERE run = :run AND first > :position ORDER BY first LIMIT :limit"
     )
-    return file.pages(query, {"run": run}, limit=1)
+    end = 0
+    for first, last, content in file.pages(query, {"run": run}, limit=1):
+        file.check(first == end + 1, "rows are missing")
+        yield first, last, content
+        end = last
+    (users,) = file.one("SELECT MAX(position) FROM users WHERE run = ?", (run,))
+    file.check(end == (users or 0), "rows are missing")
 
 
 def users_by_outcome(
-    file: JournalFile, run: int, is_wanted: Callable[[OutcomeRange], object]
-) -> Iterator[tuple[OutcomeRange, Sequence[Any]]]:
-    """Users with wanted outcomes, in the query's order.
+    file: JournalFile,
+    run: int,
+    is_wanted: Callable[[OutcomeRange], object],
+    read: Callable[[bytes, int], list[T]],
+) -> Iterator[tuple[OutcomeRange, Sequence[T]]]:
+    """Users with wanted outcomes, in the query's order; `unpack` or `decode` reads their rows.
 
     Yields:
         At most a thousand consecutive users with the same outcome: the range that has just them,
-        and their decoded rows.
+        and their rows.
     """
     for first, last, content in packed_rows(file, run):
         ranges = [
@@ -95,6 +109,6 @@ def users_by_outcome(
             if is_wanted(piece)
         ]
         # Most packs of a resumed run have no wanted users.
-        rows = file.unpacked(decode, content, last - first + 1) if ranges else ()
+        rows = file.unpacked(read, content, last - first + 1) if ranges else []
         for piece in ranges:
             yield piece, rows[piece.first - first : piece.last - first + 1]

@@ -11,6 +11,7 @@ import orjson
 from integration.core.models import Counts, Retries, Run
 from integration.journal.newer_runs import IN_NEWER_RUN
 from integration.journal.outcomes import users_by_outcome
+from integration.journal.packing import unpack
 from integration.journal.schema import SUCCEEDED, CallStatus, counts_of
 
 if TYPE_CHECKING:
@@ -81,14 +82,14 @@ def files_of_crashed_runs(file: JournalFile) -> list[str]:
 
 def delivered_users(
     file: JournalFile, run: int, limit: int | None
-) -> Iterator[tuple[Any, datetime]]:
+) -> Iterator[tuple[bytes, datetime]]:
     """Users of a run whose calls both succeeded: all of them, or `limit` chosen at random.
 
     Yields:
-        The decoded row, and when the last call was over.
+        The user's `NewUser.row`, and when the last call was over.
     """
     chosen = None if limit is None else _random_positions(file, run, limit)
-    for users, rows in users_by_outcome(file, run, _is_delivered):
+    for users, rows in users_by_outcome(file, run, _is_delivered, unpack):
         delivered_at = datetime.fromisoformat(str(users.at))
         for position, row in enumerate(rows, start=users.first):
             if chosen is None or position in chosen:

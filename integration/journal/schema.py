@@ -158,12 +158,12 @@ def is_full_disk(error: Exception) -> bool:
     return _sqlite_code(error) == _SQLITE_FULL
 
 
-def advice(path: Path, error: Exception) -> str:
+def advice(path: Path, error: Exception, next_step: str = "run with --resume") -> str:
     """What is wrong with the journal and what to do about it, in one line."""
     if is_full_disk(error):
         return (
             f"The disk is full: the journal {path} cannot be written."
-            " Free some space, then run with --resume"
+            f" Free some space, then {next_step}"
         )
     if is_corruption(error):
         return f"The journal {path} is damaged ({error}): move it away and run again"

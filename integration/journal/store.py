@@ -18,6 +18,7 @@ from integration.journal.backlog import copy_pending_users
 from integration.journal.file import JournalError, JournalFile
 from integration.journal.loading import store_users
 from integration.journal.outcomes import update_outcomes, users_by_outcome
+from integration.journal.packing import decode, unpack
 from integration.journal.queries import record_last_sent
 from integration.journal.ranges import Update, position_ranges
 from integration.journal.schema import (
@@ -121,7 +122,7 @@ class Journal(JournalFile):
 
     def pending(self, run: int) -> Iterator[StoredUser]:
         """The users with a call that is not known to have succeeded, in the query's order."""
-        for users, rows in users_by_outcome(self, run, _pending_calls):
+        for users, rows in users_by_outcome(self, run, _pending_calls, unpack):
             calls = _pending_calls(users)
             for position, row in enumerate(rows, start=users.first):
                 yield StoredUser(position, row, calls)
@@ -136,14 +137,14 @@ class Journal(JournalFile):
     def rejected(self, run: int) -> Iterator[tuple[Any, str]]:
         """The users that cannot be sent: decoded row and reason."""
         for users, rows in users_by_outcome(
-            self, run, lambda piece: piece.users_update_status == CallStatus.REJECTED
+            self, run, lambda piece: piece.users_update_status == CallStatus.REJECTED, decode
         ):
             reason = orjson.loads(users.users_update or "{}")["response"]
             yield from ((row, reason) for row in rows)
 
     def rows(self, run: int) -> Iterator[Sequence[Any]]:
         """The decoded rows of all users, in the query's order and in groups."""
-        for _, rows in users_by_outcome(self, run, lambda _: True):
+        for _, rows in users_by_outcome(self, run, lambda _: True, decode):
             yield rows
 
     def record(self, positions: Iterable[int], call: Call, result: CallResult, at: str) -> None:
@@ -203,7 +204,7 @@ class Journal(JournalFile):
     def outcomes(self, run: int) -> Iterator[OutcomeGroup]:
         """All users of the run, in the query's order."""
         nothing = result_json(NOT_ATTEMPTED)
-        for users, rows in users_by_outcome(self, run, lambda _: True):
+        for users, rows in users_by_outcome(self, run, lambda _: True, decode):
             yield OutcomeGroup(
                 rows,
                 users.at,

@@ -241,9 +241,9 @@ def version_of(profile: bytes) -> int:
     return int(fields["first_name"])
 
 
-def version_of_row(row: Any) -> int:
+def version_of_row(row: list[object]) -> int:
     """Which version of a customer's data a stored row is sent with."""
-    return version_of(delivered_user(row, MORNING).profile)
+    return version_of(delivered_user(orjson.dumps(row), MORNING).profile)
 
 
 TestRuns = Runs.TestCase

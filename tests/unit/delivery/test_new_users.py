@@ -36,9 +36,15 @@ ids = st.integers(-(2**63)) | st.text(
 views = st.builds(PageView, ids, *[texts] * 9, times)
 
 
-def stored(view: PageView) -> Any:
-    """The row as the journal gives it back."""
-    return orjson.loads(new_user(view).row)
+def stored(view: PageView) -> bytes:
+    """The row as the journal has it."""
+    return new_user(view).row
+
+
+def decoded(view: PageView) -> list[object]:
+    """The row as the CSV is written from it."""
+    row: list[object] = orjson.loads(stored(view))
+    return row
 
 
 @given(views)
@@ -51,13 +57,13 @@ def test_a_stored_row_is_sent_as_the_row_of_the_query(view: PageView) -> None:
 @given(views)
 def test_a_stored_row_has_the_csv_line_of_the_row_of_the_query(view: PageView) -> None:
     """A CSV that is written again from the journal is the one that the first run would write."""
-    assert csv_text([stored(view)]) == csv_text([view])
+    assert csv_text([decoded(view)]) == csv_text([view])
 
 
 @given(views)
 def test_the_csv_line_has_the_row_as_it_is(view: PageView) -> None:
     """Column by column; NULL is empty, formulas get their apostrophe."""
-    (cells,) = csv.reader(io.StringIO(csv_text([stored(view)]), newline=""))
+    (cells,) = csv.reader(io.StringIO(csv_text([decoded(view)]), newline=""))
     assert cells == ["" if cell is None else str(escape_formula(cell)) for cell in view]
 
 
@@ -70,7 +76,7 @@ def test_the_line_is_the_one_that_a_migration_rebuilds(view: PageView) -> None:
 def test_the_line_is_in_the_order_of_the_header() -> None:
     """As Query 2 names its columns, with the line break of RFC 4180."""
     view = page_view(1)._replace(location="=1+1", browser="a, b", last_name=None)
-    assert csv_line(stored(view)) == (
+    assert csv_line(decoded(view)) == (
         '1,user1@example.com,Ada,,pro,yes,pricing,desktop,"a, b",\'=1+1,2026-01-13 14:30:45\r\n'
     )
 
@@ -125,7 +131,7 @@ def test_a_user_of_version_1_is_sent_as_it_was_stored(view: PageView) -> None:
         "csv_line": "a line of that time\r\n",
     }
 
-    user = pending_user(StoredUser(3, old, ("events_track",)))
+    user = pending_user(StoredUser(3, orjson.dumps(old), ("events_track",)))
 
     assert (user.position, user.email, user.calls) == (3, view.email or "a@b.c", ("events_track",))
     assert (user.profile, user.event) == (profile, orjson.dumps(old["event"]))
@@ -146,5 +152,5 @@ def test_a_delivered_user_has_the_bodies_that_were_sent(view: PageView) -> None:
 def test_the_email_is_shown_as_text(email: Any, shown: str | None) -> None:
     """A number from a column of another type, too, in the rows of any version."""
     view = page_view(1)._replace(email=email)
-    assert email_of(stored(view)) == shown
+    assert email_of(decoded(view)) == shown
     assert email_of({"profile": {"email": email}}) == shown

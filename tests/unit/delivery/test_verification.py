@@ -15,7 +15,7 @@ from integration.delivery.comparison import (
     is_out_of_reach,
     profile_differences,
 )
-from integration.delivery.new_users import email_of
+from integration.delivery.new_users import delivered_user
 from integration.delivery.verification import READERS, UserReader
 from integration.journal.queries import delivered_users
 from integration.journal.store import Journal
@@ -244,7 +244,7 @@ def test_some_users_are_a_random_choice_of_the_delivered(tmp_path: Path) -> None
             journal, [page_view(n) for n in range(1, 201)], failed=[(200, "events_track")]
         )
         delivered, *choices = (
-            [email_of(row) for row, _ in delivered_users(journal, run, limit)]
+            [delivered_user(*found).email for found in delivered_users(journal, run, limit)]
             for limit in (None, 50, 50)
         )
 

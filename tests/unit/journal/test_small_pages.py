@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -171,7 +172,7 @@ def compare(journal: Journal, run: int, model: Model) -> None:
     """Everything that can be read of a run."""
     assert_whole(journal, run)
     assert stored_rows(journal, run) == [list(view) for view in model.rows]
-    assert [(user.position, user.row, user.calls) for user in journal.pending(run)] == [
+    assert [(user.position, json.loads(user.row), user.calls) for user in journal.pending(run)] == [
         (position, list(view), calls) for position, view, calls in model.pending()
     ]
     assert journal.pending_users(run) == len(model.pending())
@@ -191,7 +192,7 @@ def compare(journal: Journal, run: int, model: Model) -> None:
     assert [success_of(group.events_track) for group in groups for _ in group.rows] == [
         one["events_track"] in succeeded for one in model.statuses
     ]
-    assert [found for found, _ in delivered_users(journal, run, None)] == [
+    assert [json.loads(found) for found, _ in delivered_users(journal, run, None)] == [
         list(view) for view, is_whole in zip(model.rows, whole, strict=True) if is_whole
     ]
 
