@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from benchmarks.sources import Source
 
-TITLE = "this program / drt 1.2.1, five ways to send; installs drt on its own (about five minutes)"
+TITLE = "this program / drt 1.2.1, six ways to send; installs drt on its own (about five minutes)"
 RUNS = 3
 _HEADINGS = (
     "comparison", "users", "product users/s", "drt users/s", "ratio", "rounds",
@@ -70,10 +70,18 @@ COMPARISONS = (
     ),
     Comparison(
         "bulk-jinja",
-        "bulk, no limits; drt's JSON made by Jinja",
+        "bulk, no limits; drt as in its manual: JSON made by Jinja, profiles, then events",
         50_000,
         "bulk",
         2.0,
+        Setup("drt run --quiet", json_by_sql=False, items_per_call=10_000),
+    ),
+    Comparison(
+        "bulk-jinja-8",
+        "bulk, no limits; drt's JSON made by Jinja, in 2 x 8 shards",
+        50_000,
+        "bulk",
+        1.0,
         Setup("drt run --quiet --threads 8", shards=8, json_by_sql=False),
     ),
     Comparison(
