@@ -227,7 +227,8 @@ def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> Ex
         client = make_client(settings, stop)
         client.names_users = True
         path = settings.journal_file
-        with closing(client), JournalFile(path, in_use=is_locked(path)) as file:
+        in_use = journal_exists(path) and is_locked(path)
+        with closing(client), JournalFile(path, in_use=in_use) as file:
             code = verify(file, client, limit, partial(wait_in_main_thread, stop))
     if stop.reason is None:
         return code
