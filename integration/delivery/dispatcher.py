@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 # Enough to use both bulk limits fully at a second per call, and to keep a server without limits
 # busy at 50 ms; more would only use memory.
-MAX_BULK_CALLS = 16
+MAX_BULK_CALLS = 12
 FLUSH_SECONDS = 0.5
 # As many as one bulk call has, so that a kill costs little more than the calls in flight.
 MAX_BUFFERED = 1000
