@@ -602,6 +602,18 @@ def test_a_corrected_key_resumes_the_run_that_the_wrong_one_stopped(
     assert "Unchanged: 40" in run(tmp_path, variables, "--incremental").stdout
 
 
+def test_a_wrong_key_does_not_decide_that_bulk_calls_are_not_allowed(
+    tmp_path: Path, variables: dict[str, str]
+) -> None:
+    """With the right one, the run is resumed in the mode that was asked for."""
+    wrong = run(tmp_path, variables | {"ITERABLE_API_KEY": "wrong-key"}, "--mode", "bulk")
+    assert wrong.exit_code == 77
+
+    ran = run(tmp_path, variables, "--resume")
+
+    assert (ran.exit_code, ran.results["successful"], ran.results["mode"]) == (0, 40, "bulk")
+
+
 @pytest.mark.parametrize("option", ["--resume", "--retry-failed"])
 def test_a_run_that_never_reached_iterable_is_not_moved_to_another_key(
     tmp_path: Path, sandbox: SandboxProcess, variables: dict[str, str], option: str
