@@ -1,18 +1,28 @@
-"""The command line of `cli.py`: one value for each command."""
+"""The command line of `cli.py`: text → one of the values of `cli_options`."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from integration.config.arguments import __version__
+from integration.config.cli_options import (
+    DemoOptions,
+    ForgetOptions,
+    RejectedOptions,
+    ReplayOptions,
+    ResetOptions,
+    RunOptions,
+    StatsOptions,
+)
 from integration.config.ingest_settings import MAX_INTERVAL_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from integration.config.cli_options import CliOptions
 
 MAX_NUMBER = 1_000_000_000
 
@@ -41,103 +51,6 @@ exit codes:
   78 configuration or file error, or a source no longer has a required field
   130, 143 interrupted
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommonOptions:
-    """The options of every command."""
-
-    env_file: Path | None = None
-    sources: Path | None = None
-    verbose: bool = False
-    quiet: bool = False
-
-    @property
-    def console_level(self) -> str | None:
-        """The console's log level, if the command line sets it."""
-        if self.verbose:
-            return "DEBUG"
-        return "WARNING" if self.quiet else None
-
-    def overrides(self) -> dict[str, str]:
-        """The settings' variables that the command line sets."""
-        return {"LOG_LEVEL": self.console_level} if self.console_level else {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions(CommonOptions):
-    """`run`: ingest sources.
-
-    Attributes:
-        source: the names of the sources, or none for all.
-        since: with a time zone, as `until`.
-        every: seconds between the starts of two runs, "setting" for ETL_INTERVAL, or None to run
-            once.
-    """
-
-    source: tuple[str, ...] = ()
-    full_refresh: bool = False
-    since: datetime | None = None
-    until: datetime | None = None
-    limit: int | None = None
-    dry_run: bool = False
-    every: float | Literal["setting"] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatsOptions(CommonOptions):
-    """`stats`: show what is known about each source."""
-
-    json: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectedOptions(CommonOptions):
-    """`rejected`: show rejected records, or try those that are open again."""
-
-    source: str | None = None
-    retry: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplayOptions(CommonOptions):
-    """`replay`: store a run again from its raw pages."""
-
-    run: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResetOptions(CommonOptions):
-    """`reset`: forget a source's checkpoint, runs and raw pages."""
-
-    source: str
-    yes: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForgetOptions(CommonOptions):
-    """`forget`: erase a person's data."""
-
-    email: str
-    yes: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoOptions(CommonOptions):
-    """`demo`: everything with bundled parts."""
-
-    once: bool = False
-
-
-CliOptions = (
-    RunOptions
-    | StatsOptions
-    | RejectedOptions
-    | ReplayOptions
-    | ResetOptions
-    | ForgetOptions
-    | DemoOptions
-)
 
 
 def parse_cli_arguments(arguments: Sequence[str] | None) -> CliOptions:

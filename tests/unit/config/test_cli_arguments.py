@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from integration.config.arguments import __version__
-from integration.config.cli_arguments import (
+from integration.config.cli_arguments import parse_cli_arguments
+from integration.config.cli_options import (
     CliOptions,
     DemoOptions,
     ForgetOptions,
@@ -18,7 +19,6 @@ from integration.config.cli_arguments import (
     ResetOptions,
     RunOptions,
     StatsOptions,
-    parse_cli_arguments,
 )
 from integration.core.exit_codes import ExitCode
 
