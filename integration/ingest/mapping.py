@@ -126,7 +126,8 @@ def compare_fields(
     if not found:
         return FieldChanges((), ())
     new = found - known if known else frozenset()
-    candidates = (new or found) - {*source.paths.values(), source.key}
+    mapped = {*source.paths.values(), source.key}
+    candidates = (new or found) - mapped
     if missing := _absent_from(required_paths(source), found):
         raise SchemaError(f"{source.name}: {_missing_text(source, missing, candidates)}")
     outermost = tuple(sorted(path for path in new if path.rpartition(".")[0] not in new))
@@ -137,9 +138,10 @@ def compare_fields(
         )
     gone = {name: path for name, path in _absent_from(source.paths, found).items() if path in known}
     if len(records) < MIN_RECORDS_TO_MISS:
-        gone = {name: path for name, path in gone.items() if _likely_rename(path, new)}
+        gone = {name: path for name, path in gone.items() if _likely_rename(path, new - mapped)}
     warnings = [
-        f"{source.name}: {_missing_text(source, {name: path}, new)}" for name, path in gone.items()
+        f"{source.name}: {_missing_text(source, {name: path}, new - mapped)}"
+        for name, path in gone.items()
     ]
     return FieldChanges(outermost, tuple(warnings))
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # What TIMESTAMP can hold; text of this form is ordered as the times are.
 MIN_TIME, MAX_TIME = "1970-01-01 00:00:01", "2038-01-19 03:14:07"
-# The codes of pydantic's types of errors; if a value has several errors, the first code counts.
+# The codes of pydantic's types of errors; all others are "type".
 _CODES: dict[str, Code] = {
     "missing": "missing",
     "string_unicode": "not_allowed",
@@ -45,7 +45,6 @@ _CODES: dict[str, Code] = {
     "greater_than_equal": "out_of_range",
     "less_than_equal": "out_of_range",
 }
-_ORDER: list[Code] = ["missing", "not_allowed", "too_long", "out_of_range", "type"]
 
 
 class ValidatedPage(NamedTuple):
@@ -142,7 +141,8 @@ class PageValidation:
         self, index: int, record: RawRecord, errors: Sequence[ErrorDetails]
     ) -> Rejection:
         field = str(errors[0]["loc"][1])
-        code = min(map(_code_of, errors), key=_ORDER.index)
+        # Of a value that may be text or a number, one of the errors is always "type".
+        code = min(map(_code_of, errors), key=lambda code: code == "type")
         detail = f"expected {expected_text(field)}"
         if code == "not_allowed" and detail.startswith("expected text"):
             detail = "a NUL, or a character that is not valid Unicode, cannot be stored"

@@ -250,6 +250,15 @@ class TestMissingFields:
         with pytest.raises(SchemaError, match=r"^crm: contact\.email is missing, contact\.e_mail"):
             compare_fields(source, [record], KNOWN | {"contact", "contact.email"})
 
+    def test_a_field_that_is_read_already_is_no_rename(self) -> None:
+        """Neither of a required one nor of an optional one."""
+        source = customers(fields={"candidate": "e_mail"})
+        with pytest.raises(SchemaError, match=r"^crm: email is missing: correct the source"):
+            compare_fields(source, [without("email", e_mail="x")], frozenset())
+        record = without("first_name", "last_name")
+        changes = compare_fields(customers(), [{**record, "last_name": "x"}], KNOWN - {"last_name"})
+        assert changes == FieldChanges(("last_name",), ())
+
     def test_one_record_with_the_field_is_enough(self) -> None:
         """The others are rejected one by one."""
         assert compare_fields(customers(), [CUSTOMER, without("email")], KNOWN).warnings == ()

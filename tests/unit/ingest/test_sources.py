@@ -437,6 +437,12 @@ class TestFile:
         (program / "sources.toml").unlink()
         assert find_sources_file(None, working, program) is None
 
+    def test_a_folder_that_cannot_be_searched_is_refused_in_one_line(self, tmp_path: Path) -> None:
+        """Another place can be named."""
+        folder = tmp_path / ("x" * 300)
+        with pytest.raises(ConfigurationError, match=r"; name the file with --sources$"):
+            find_sources_file(None, folder, tmp_path)
+
     def test_a_named_file_that_is_missing_is_refused(self, tmp_path: Path) -> None:
         """A mistyped `--sources` must not lead to other sources."""
         with pytest.raises(ConfigurationError, match=r"^No such file: .*x\.toml \(named by --sour"):
