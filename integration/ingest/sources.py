@@ -41,9 +41,15 @@ def is_url(location: str) -> bool:
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError("must be an address such as https://crm.example.com/api/customers")
+    expected = "must be an address such as https://crm.example.com/api/customers"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        # Its own message may show a password.
+        raise ValueError(expected) from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise ValueError(expected)
     if "@" in parts.netloc:
         raise ValueError("must not hold a user or password: use auth, which names a variable")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -70,10 +76,13 @@ def _checked_path(path: str) -> str:
 
 
 def _checked_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError('must be a time zone such as "Europe/Berlin"') from error
+    # A system without time zones has UTC.
+    if name != "UTC":
+        try:
+            ZoneInfo(name)
+        except (OSError, ValueError, KeyError) as error:
+            message = 'must be a time zone that this system has, such as "Europe/Berlin"'
+            raise ValueError(message) from error
     return name
 
 

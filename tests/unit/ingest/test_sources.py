@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import get_args
+from zoneinfo import ZoneInfoNotFoundError
 
 import pytest
 from pydantic import ValidationError
@@ -151,7 +152,8 @@ class TestKeys:
             (HTTP, "kind", ["http"], 'must be "http" or "csv" or "jsonl"'),
             (HTTP, "url", "ftp://example.com", "must be an address such as https://"),
             (HTTP, "url", "crm.example.com/api", "must be an address such as https://"),
-            (HTTP, "url", "https://example.com:99999/", "Port out of range 0-65535"),
+            (HTTP, "url", "https://example.com:99999/", "must be an address such as https://"),
+            (HTTP, "url", "https://[::1", "must be an address such as https://"),
             (HTTP, "url", "http://crm.example.com", "must be https; plain http is accepted for lo"),
             (HTTP, "url", "https://example.com/a b", "must be printable ASCII without spaces"),
             (HTTP, "url", "https://example.com/#top", "must be printable ASCII without spaces"),
@@ -166,8 +168,18 @@ class TestKeys:
             (HTTP, "expected_every_hours", 0, "must be greater than 0"),
             (HTTP, "delete_missing", "yes", "must be a valid boolean"),
             (HTTP, "schema", "strict", "must be 'evolve' or 'freeze'"),
-            (HTTP, "timezone", "Berlin", 'must be a time zone such as "Europe/Berlin"'),
-            (HTTP, "timezone", "../etc/passwd", 'must be a time zone such as "Europe/Berlin"'),
+            (
+                HTTP,
+                "timezone",
+                "Berlin",
+                'must be a time zone that this system has, such as "Europe/Berlin"',
+            ),
+            (
+                HTTP,
+                "timezone",
+                "../etc/passwd",
+                'must be a time zone that this system has, such as "Europe/Berlin"',
+            ),
             (HTTP, "auth", "TOKEN", "must be a table"),
             (HTTP, "pagination", {}, "needs a kind: none, page, offset, cursor, link"),
             (HTTP, "pagination", {"kind": "all"}, "needs a kind: 'none', 'page', 'offset', 'curs"),
@@ -255,6 +267,18 @@ class TestKeys:
         assert text == "must be a name of lower-case letters, digits, _ and -"
 
 
+def test_utc_needs_no_time_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small container may have none; other zones are refused there."""
+
+    def missing(name: str) -> None:
+        raise ZoneInfoNotFoundError(name)
+
+    monkeypatch.setattr("integration.ingest.sources.ZoneInfo", missing)
+    assert mistakes(one={**HTTP, "timezone": "UTC"}) == []
+    ((key, text),) = mistakes(one={**HTTP, "timezone": "Europe/Berlin"})
+    assert (key, text[:30]) == ("one.timezone", "must be a time zone that this ")
+
+
 class TestRules:
     """What one key means for another."""
 
@@ -315,6 +339,7 @@ class TestSecrets:
         "table",
         [
             {**HTTP, "url": "https://user:geheim@example.com/"},
+            {**HTTP, "url": "https://user:geheim"},
             {**HTTP, "url": "https://example.com/?api_key=geheim"},
             {**HTTP, "url": "https://example.com/?a=1&Token=geheim"},
             {**CSV, "path": "https://geheim@example.com/x.csv"},
