@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from integration.ingest.errors import SchemaError, SourceError
+from integration.ingest.errors import SchemaError
 from integration.ingest.sources import REFERENCE_FIELDS
 
 if TYPE_CHECKING:
@@ -57,30 +57,6 @@ def alias_of(path: str) -> list[list[str | int]]:
     """The same as `lookup`, as a validation alias of pydantic."""
     parts: list[str | int] = [*path.split(".")]
     return [[path], parts] if len(parts) > 1 else [parts]
-
-
-def records_at(document: object, path: str) -> list[object]:
-    """The list of records in a decoded answer; with the path "", the answer itself.
-
-    Raises:
-        SourceError: there is no list.
-    """
-    found = lookup(document, path) if path else document
-    if isinstance(found, list):
-        return found
-    problem = (
-        f'The answer has no list at records = "{path}"' if path else "The answer is not a list"
-    )
-    raise SourceError(problem + _lists_hint(document))
-
-
-def _lists_hint(document: object) -> str:
-    """The paths that `records` may have meant."""
-    if isinstance(document, list):
-        return '; there is one at records = ""'
-    items = document.items() if isinstance(document, dict) else ()
-    paths = [f'"{key}"' for key, value in items if isinstance(value, list)]
-    return f"; there is one at records = {', '.join(paths)}" if paths else ""
 
 
 def required_paths(source: BaseSource) -> dict[str, str]:

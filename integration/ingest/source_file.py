@@ -64,12 +64,6 @@ class Sources:
             )
         return tuple(source for source in self.sources if not wanted or source.name in wanted)
 
-    def headers(self, source: Source) -> dict[str, str]:
-        """The header that carries the secret of a source."""
-        if not isinstance(source, HttpSource) or source.auth is None:
-            return {}
-        return {source.auth.header: source.auth.prefix + self.secrets[source.auth.variable]}
-
 
 def find_sources_file(named: Path | None, working_dir: Path, program_dir: Path) -> Path | None:
     """The file to read: the named one, else the working directory's, else the program's.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic_core import SchemaValidator, ValidationError, core_schema
 
 from integration.core.exit_codes import ExitCode
-from integration.ingest.errors import SchemaError, SourceError
+from integration.ingest.errors import SchemaError
 from integration.ingest.mapping import (
     ABSENT,
     FieldChanges,
@@ -18,7 +18,6 @@ from integration.ingest.mapping import (
     compare_fields,
     field_paths,
     lookup,
-    records_at,
     required_paths,
 )
 from integration.ingest.models import Malformed
@@ -89,37 +88,6 @@ class TestLookup:
         except ValidationError:
             found = ABSENT
         assert found is lookup(record, path)
-
-
-class TestRecords:
-    """The list in an answer."""
-
-    @pytest.mark.parametrize(
-        ("document", "path"),
-        [([1], ""), ({"data": [1]}, "data"), ({"data": {"items": [1]}}, "data.items")],
-    )
-    def test_it_is_at_the_path(self, document: object, path: str) -> None:
-        """Or the answer itself."""
-        assert records_at(document, path) == [1]
-
-    @pytest.mark.parametrize(
-        ("document", "path", "message"),
-        [
-            ({"items": [1]}, "", 'The answer is not a list; there is one at records = "items"'),
-            ([1], "data", 'The answer has no list at records = "data"; there is one at records'),
-            ({"data": {}}, "data", 'The answer has no list at records = "data"'),
-            ({"data": [], "b": []}, "x", 'there is one at records = "data", "b"'),
-            ("text", "", "The answer is not a list"),
-            (None, "data", 'The answer has no list at records = "data"'),
-        ],
-    )
-    def test_without_a_list_the_message_names_what_there_is(
-        self, document: object, path: str, message: str
-    ) -> None:
-        """A source changed, or `records` is wrong."""
-        with pytest.raises(SourceError) as caught:
-            records_at(document, path)
-        assert message in str(caught.value)
 
 
 class TestPaths:

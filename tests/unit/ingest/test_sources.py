@@ -376,12 +376,9 @@ class TestSecrets:
         message = loaded(tmp_path, text, TOKEN="geheim\n")
         assert message.startswith("TOKEN is a value that is not shown, expected printable ASCII")
 
-    def test_the_header_has_the_secret_and_no_repr_does(self) -> None:
-        """Sources may appear in a log or a traceback."""
+    def test_no_repr_shows_a_secret(self) -> None:
+        """Sources may appear in a log or a traceback; other variables are not kept."""
         sources = load_sources(EXAMPLE, {"CRM_TOKEN": "geheim", "OTHER": "geheim-2"}, Path())
-        crm, web, _ = sources.sources
-        assert sources.headers(crm) == {"Authorization": "Bearer geheim"}
-        assert sources.headers(web) == {}
         assert sources.secrets == {"CRM_TOKEN": "geheim"}
         assert "geheim" not in f"{sources!r} {sources}"
 
@@ -507,7 +504,8 @@ class TestShortForm:
         assert isinstance(api, HttpSource)
         assert (api.name, api.entity, api.url) == ("api", "customers", variables["API_HOST"])
         assert (api.key, api.owns_ids) == ("id", True)
-        assert sources.headers(api) == {"Authorization": "Bearer geheim"}
+        assert api.auth == Auth(prefix="Bearer ", variable="API_KEY")
+        assert sources.secrets == {"API_KEY": "geheim"}
         assert (csv.name, csv.entity, csv.kind, csv.customer) == ("csv", "page_views", "csv", "id")
         assert csv.path == ("https://example.com/views.csv",)  # type: ignore[union-attr]
 
