@@ -38,6 +38,7 @@ class MySQLDialect:
         table_options: what follows the columns in CREATE TABLE.
         invoker: between CREATE and VIEW; a view needs no rights but its reader's.
         columns_of: statement with a marker for the table: names and collations of its columns.
+        join: an inner join that reads the table to its left first, the few rows `p`.
         objects: statement for the names of all tables, views and indexes.
     """
 
@@ -48,6 +49,7 @@ class MySQLDialect:
     time: str = "DATETIME(6)"
     table_options: str = "ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin"
     invoker: str = "SQL SECURITY INVOKER"
+    join: str = "STRAIGHT_JOIN"
     columns_of: str = (
         "SELECT column_name, collation_name FROM information_schema.columns"
         " WHERE table_schema = DATABASE() AND table_name = %s"
@@ -69,7 +71,9 @@ class MySQLDialect:
     def update(self, table: str, columns: Sequence[Column]) -> str:
         """Set all columns but the first, `id`, of the rows with these ids; marker as in `rows`."""
         changes = ", ".join(f"t.{column.name} = p.{column.name}" for column in columns[1:])
-        return f"UPDATE {table} AS t JOIN {self.rows(columns)} ON t.id = p.id SET {changes}"  # noqa: S608
+        return (
+            f"UPDATE {self.rows(columns)} STRAIGHT_JOIN {table} AS t ON t.id = p.id SET {changes}"
+        )
 
     def for_update(self, *tables: str) -> str:
         """What locks the rows that a SELECT reads from these aliases.
@@ -100,6 +104,7 @@ class SQLiteDialect:
     time: str = "TEXT"
     table_options: str = ""
     invoker: str = ""
+    join: str = "CROSS JOIN"
     columns_of: str = (
         "SELECT t.name, (SELECT x.coll FROM pragma_index_list(a.name) AS l,"
         ' pragma_index_xinfo(l.name) AS x WHERE l."unique" = 1 AND x.name = t.name AND x."key" = 1)'
@@ -113,12 +118,12 @@ class SQLiteDialect:
             f"json_extract(value, '$[{place}]') AS {column.name}"
             for place, column in enumerate(columns)
         )
-        return f"(SELECT {values} FROM json_each(%s)) AS p"  # noqa: S608
+        return f"(SELECT {values} FROM json_each(%s)) AS p"
 
     def update(self, table: str, columns: Sequence[Column]) -> str:
         """UPDATE … FROM."""
         changes = ", ".join(f"{column.name} = p.{column.name}" for column in columns[1:])
-        return f"UPDATE {table} AS t SET {changes} FROM {self.rows(columns)} WHERE t.id = p.id"  # noqa: S608
+        return f"UPDATE {table} AS t SET {changes} FROM {self.rows(columns)} WHERE t.id = p.id"
 
     def for_update(self, *tables: str) -> str:  # noqa: ARG002
         """A transaction locks the whole file."""

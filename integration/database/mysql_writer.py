@@ -22,7 +22,7 @@ from integration.database.mysql import (
     connect_arguments,
     has_lost_its_cluster,
 )
-from integration.database.write_errors import ConnectionLost, write_error
+from integration.database.write_errors import LockLost, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -236,7 +236,7 @@ class MySQLWriter:
         self._connect(self._log_in)
         for name in self._locks:
             if not self._get_lock(name, RECONNECT_LOCK_SECONDS):
-                raise ConnectionLost(
+                raise LockLost(
                     f"Lost the connection to the database at {self._error_values['host']}, and "
                     "another run has taken the lock since: wait until it has ended"
                 )

@@ -32,6 +32,10 @@ class ConnectionLost(DatabaseUnavailable):
     """The connection is gone; whether an open COMMIT has succeeded is not known."""
 
 
+class LockLost(DatabaseUnavailable):
+    """A lock that was held went to another session while there was no connection."""
+
+
 class WriteFailed(DatabaseError):  # noqa: N818  # named by what to do next
     """The database cannot run the statement."""
 

@@ -78,7 +78,8 @@ class WriteSession(Protocol):
         """Connect again after `ConnectionLost`, and take the locks that were held again.
 
         Raises:
-            DatabaseUnavailable: no connection, or another session has one of the locks.
+            DatabaseUnavailable: no connection.
+            LockLost: another session has taken one of the locks.
         """
 
     def close(self) -> None:
