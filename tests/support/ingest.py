@@ -43,14 +43,19 @@ def rows_of(records: Sequence[tuple[str | None, dict[str, object]]]) -> list[Val
     return [ValidRow(index, key, values) for index, (key, values) in enumerate(records)]
 
 
-def raw_page(number: int, records: int, content: bytes = b"[]") -> RawPage:
+def raw_page(
+    number: int,
+    records: int,
+    content: bytes = b"[]",
+    position: dict[str, object] | None = None,
+) -> RawPage:
     """A page with this number of records."""
     return RawPage(
         number=number,
         content=content,
         origin="https://crm.example.com/api",
         records=[{}] * records,
-        position={"page": number},
+        position=position or {"page": number},
         is_last=False,
     )
 
@@ -82,10 +87,11 @@ class Ingest:
         *records: tuple[str | None, dict[str, object]],
         rejections: Sequence[Rejection] = (),
         content: bytes = b"[]",
+        position: dict[str, object] | None = None,
     ) -> Outcome:
         """Store a page."""
         self.pages += 1
-        page = raw_page(self.pages, len(records) + len(rejections), content)
+        page = raw_page(self.pages, len(records) + len(rejections), content, position)
         return self.target.write_page(page, rows_of(records), rejections)
 
 
