@@ -30,6 +30,7 @@ _SELECTED = ", ".join(f"v.{name}" for name in ("id", *VIEW_COLUMNS))
 _INDEX = Column("i", "integer")
 # The first columns of VIEW_COLUMNS.
 _IDENTITY = 3
+_DETAILS = VIEW_COLUMNS[_IDENTITY:]
 _REFERENCES = {"id": "user_id", "key": "customer_key", "email": "email"}
 
 Values = tuple[object, ...]
@@ -133,8 +134,16 @@ def _unknown(to: Writer, row: ValidRow) -> Rejection:
 
 def _values(owner: int, row: ValidRow) -> Values:
     given = row.values
-    details = (given.get("device"), given.get("browser"), given.get("location"))
+    details = (given.get(name) for name in _DETAILS)
     return owner, given["page"], time_text(given["event_time"]), *details
+
+
+def _merged(view: View, stored: Stored) -> Values:
+    """The view's values; those that the source does not have stay as they are."""
+    given = view.row.values
+    old = stored.values[_IDENTITY:]
+    details = (given.get(name, value) for name, value in zip(_DETAILS, old, strict=True))
+    return *view.values[:_IDENTITY], *details
 
 
 def time_text(moment: object) -> str:
@@ -184,8 +193,9 @@ def _plan(
         if stored is None:
             inserts.append(view)
             continue
-        found = view._replace(id=stored.id, is_new_link=stored.key is None)
-        (unchanged if stored.values == view.values else updates).append(found)
+        values = _merged(view, stored)
+        found = View(view.row, stored.id, values, stored.key is None)
+        (unchanged if stored.values == values else updates).append(found)
     return inserts, updates, unchanged
 
 
@@ -269,7 +279,8 @@ def _numbered(to: Writer, inserted: Sequence[View], old: AbstractSet[int]) -> li
         for stored in reversed(some):
             if stored.id not in old:
                 new[stored.values].append(stored.id)
-    return [view._replace(id=new[view.values].pop()) for view in inserted]
+    # A value that the table has changed is not found, nor is its view connected until it returns.
+    return [view._replace(id=new[view.values].pop()) for view in inserted if new.get(view.values)]
 
 
 def _link(to: Writer, views: Iterable[View]) -> None:

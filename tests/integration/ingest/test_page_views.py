@@ -63,6 +63,15 @@ def test_a_view_without_key_is_its_customer_page_and_time(
     assert len(links(session, "page_views")) == 3
 
 
+def test_a_column_that_the_source_lacks_stays(session: WriteSession, web: Ingest) -> None:
+    """A null of the source is written."""
+    web.write(view(device="mobile", browser="Edge"))
+
+    assert counts(web.write(view(browser=None))) == (0, 1, 0, 0)
+    assert counts(web.write(view())) == (0, 0, 1, 0)
+    assert stored(session)[0][3:5] == ("mobile", None)
+
+
 def test_a_view_that_is_there_already_is_not_stored_twice(session: WriteSession) -> None:
     """Whoever has written it."""
     Ingest(session, Source(owns_ids=True)).write(customer("7", "a@x.com"))
@@ -91,7 +100,7 @@ def test_a_view_with_a_key_is_its_key(session: WriteSession, web: Ingest) -> Non
 
     assert (counts(first), counts(again)) == ((3, 0, 0, 0), (0, 0, 3, 0))
     assert counts(moved) == (0, 1, 0, 0)
-    assert stored(session)[-1] == (7, "blog", "2026-03-01 12:00:05", None, None, None)
+    assert stored(session)[-1] == (7, "blog", "2026-03-01 12:00:05", "tablet", None, None)
 
 
 def test_the_last_record_of_a_view_wins(session: WriteSession, web: Ingest) -> None:
