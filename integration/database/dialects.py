@@ -39,6 +39,7 @@ class MySQLDialect:
         invoker: between CREATE and VIEW; a view needs no rights but its reader's.
         columns_of: statement with a marker for the table: names and collations of its columns.
         join: an inner join that reads the table to its left first, the few rows `p`.
+        unkeyed: what stands for the key of the row `v` when its record has none.
         objects: statement for the names of all tables, views and indexes.
     """
 
@@ -50,6 +51,7 @@ class MySQLDialect:
     table_options: str = "ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin"
     invoker: str = "SQL SECURITY INVOKER"
     join: str = "STRAIGHT_JOIN"
+    unkeyed: str = "CONCAT('#', v.id)"
     columns_of: str = (
         "SELECT column_name, collation_name FROM information_schema.columns"
         " WHERE table_schema = DATABASE() AND table_name = %s"
@@ -105,6 +107,7 @@ class SQLiteDialect:
     table_options: str = ""
     invoker: str = ""
     join: str = "CROSS JOIN"
+    unkeyed: str = "'#' || v.id"
     columns_of: str = (
         "SELECT t.name, (SELECT x.coll FROM pragma_index_list(a.name) AS l,"
         ' pragma_index_xinfo(l.name) AS x WHERE l."unique" = 1 AND x.name = t.name AND x."key" = 1)'

@@ -1,15 +1,11 @@
-"""Page views of a page: find the customers, read what is there, write what differs.
-
-A view belongs to the row that its source's key was connected with before, otherwise to the one with
-the same customer, page and time, which is also what the id of its event in Iterable is made of.
-"""
+"""Page views of a page: find the customers, read what is there, write what differs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from integration.database.dialects import Column
 from integration.ingest.customer_rules import unkeyed
@@ -18,6 +14,15 @@ from integration.ingest.models import Rejection
 from integration.ingest.outcome import Outcome
 from integration.ingest.row_sets import as_json, chunks, write_set
 from integration.ingest.tables import VIEW_COLUMNS
+from integration.ingest.view_rules import (
+    IDENTITY,
+    Stored,
+    Values,
+    View,
+    last_of_each,
+    plan,
+    values_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,36 +33,7 @@ if TYPE_CHECKING:
 
 _SELECTED = ", ".join(f"v.{name}" for name in ("id", *VIEW_COLUMNS))
 _INDEX = Column("i", "integer")
-# The first columns of VIEW_COLUMNS.
-_IDENTITY = 3
-_DETAILS = VIEW_COLUMNS[_IDENTITY:]
 _REFERENCES = {"id": "user_id", "key": "customer_key", "email": "email"}
-
-Values = tuple[object, ...]
-
-
-class View(NamedTuple):
-    """A view that is to be stored.
-
-    Attributes:
-        row: the record.
-        id: of its row, or None for a new one.
-        values: those of VIEW_COLUMNS; the time as text.
-        is_new_link: whether the record is not yet connected with the row.
-    """
-
-    row: ValidRow
-    id: int | None
-    values: Values
-    is_new_link: bool = True
-
-
-class Stored(NamedTuple):
-    """A row of the table, and the key of this source that it is connected with."""
-
-    id: int
-    values: Values
-    key: str | None
 
 
 def write_page_views(to: Writer, rows: Sequence[ValidRow]) -> Outcome:
@@ -73,8 +49,8 @@ def write_page_views(to: Writer, rows: Sequence[ValidRow]) -> Outcome:
         if owner is None:
             unknown.append(_unknown(to, row))
         else:
-            views.append(View(row, None, _values(owner, row)))
-    last = _last_of_each(views)
+            views.append(View(row, None, values_of(owner, row)))
+    last = last_of_each(views)
     outcome = Outcome(unchanged=len(views) - len(last), rejections=tuple(unknown))
     for some in chunks(last):
         outcome += _write(to, some)
@@ -132,81 +108,21 @@ def _unknown(to: Writer, row: ValidRow) -> Rejection:
     )
 
 
-def _values(owner: int, row: ValidRow) -> Values:
-    given = row.values
-    details = (given.get(name) for name in _DETAILS)
-    return owner, given["page"], time_text(given["event_time"]), *details
-
-
-def _merged(view: View, stored: Stored) -> Values:
-    """The view's values; those that the source does not have stay as they are."""
-    given = view.row.values
-    old = stored.values[_IDENTITY:]
-    details = (given.get(name, value) for name, value in zip(_DETAILS, old, strict=True))
-    return *view.values[:_IDENTITY], *details
-
-
-def time_text(moment: object) -> str:
-    """A time as the column holds it: UTC, whole seconds, as text."""
-    if isinstance(moment, datetime):
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment
-        return moment.strftime("%Y-%m-%d %H:%M:%S")
-    return str(moment)[:19]
-
-
-def _last_of_each(views: Iterable[View]) -> list[View]:
-    """The last record of each view, in the order of the page."""
-    last: dict[object, View] = {}
-    for view in views:
-        identity = view.row.source_key or view.values[:_IDENTITY]
-        last.pop(identity, None)
-        last[identity] = view
-    return list(last.values())
-
-
 def _write(to: Writer, views: Sequence[View]) -> Outcome:
     linked = _linked(to, views)
-    same = _with_identity(to, [view for place, view in enumerate(views) if place not in linked])
-    old = {stored.id for some in same.values() for stored in some}
-    inserts, updates, unchanged = _plan(views, linked, same)
+    same = _same(to, views, linked)
+    inserts, updates, unchanged = plan(views, linked, same)
     inserted, refused_inserts = write_set(
         to.session, inserts, lambda some: _insert(to, some), split=to.split
     )
     updated, refused_updates = write_set(
         to.session, updates, lambda some: _update(to, some), split=to.split
     )
-    _link(to, [*_numbered(to, inserted, old), *updated, *unchanged])
+    _link_new(to, inserted, {stored.id for some in same.values() for stored in some})
+    _link(to, [*updated, *unchanged])
     return Outcome(
         len(inserted), len(updated), len(unchanged), (*refused_inserts, *refused_updates)
     )
-
-
-def _plan(
-    views: Sequence[View], linked: Mapping[int, Stored], same: Mapping[Values, list[Stored]]
-) -> tuple[list[View], list[View], list[View]]:
-    """What to insert, to update and to leave."""
-    inserts: list[View] = []
-    updates: list[View] = []
-    unchanged: list[View] = []
-    for place, view in enumerate(views):
-        stored = linked.get(place) or _take(same, view)
-        if stored is None:
-            inserts.append(view)
-            continue
-        values = _merged(view, stored)
-        found = View(view.row, stored.id, values, stored.key is None)
-        (unchanged if stored.values == values else updates).append(found)
-    return inserts, updates, unchanged
-
-
-def _take(same: Mapping[Values, list[Stored]], view: View) -> Stored | None:
-    """A row with the view's customer, page and time that no other key has."""
-    for stored in same.get(view.values[:_IDENTITY], ()):
-        if view.row.source_key is None or stored.key in {None, view.row.source_key}:
-            if view.row.source_key is not None:
-                same[view.values[:_IDENTITY]].remove(stored)
-            return stored
-    return None
 
 
 def _linked(to: Writer, views: Sequence[View]) -> dict[int, Stored]:
@@ -231,24 +147,34 @@ def _linked(to: Writer, views: Sequence[View]) -> dict[int, Stored]:
     }
 
 
-def _with_identity(to: Writer, views: Sequence[View]) -> dict[Values, list[Stored]]:
-    """The rows with the customers, pages and times of these views, lowest id first."""
-    same: dict[Values, list[Stored]] = defaultdict(list)
-    identities = list({view.values[:_IDENTITY] for view in views})
-    if not identities:
-        return same
-    dialect, columns = to.session.dialect, to.tables.page_views[1 : 1 + _IDENTITY]
-    equal = " AND ".join(f"v.{column.name} = p.{column.name}" for column in columns)
+def _same(
+    to: Writer, views: Sequence[View], linked: Mapping[int, Stored]
+) -> dict[int, list[Stored]]:
+    """The rows with the customers, pages and times of these views, by place, lowest id first."""
+    wanted = [
+        (place, *view.values[:IDENTITY]) for place, view in enumerate(views) if place not in linked
+    ]
+    if not wanted:
+        return {}
+    dialect = to.session.dialect
     found = to.session.query(
-        f"SELECT r.source_key, {_SELECTED} FROM {dialect.rows(columns)}"
-        f" {dialect.join} page_views v ON {equal} LEFT JOIN etl_records r ON r.target_id = v.id"
+        f"SELECT p.i, v.id, r.source_key, v.device, v.browser, v.location FROM {_identity(to)}"
+        " LEFT JOIN etl_records r ON r.target_id = v.id"
         " AND r.entity = 'page_views' AND r.source = %s" + dialect.for_update("v"),
-        (as_json(identities), to.source.name),
+        (as_json(wanted), to.source.name),
     )
-    for key, number, *values in sorted(found, key=itemgetter(1)):
-        stored = Stored(number, _as_text(values), key)
-        same[stored.values[:_IDENTITY]].append(stored)
+    same: dict[int, list[Stored]] = {}
+    for place, number, key, *details in sorted(found, key=itemgetter(0, 1)):
+        values = (*views[place].values[:IDENTITY], *details)
+        same.setdefault(place, []).append(Stored(number, values, key))
     return same
+
+
+def _identity(to: Writer, *columns: Column) -> str:
+    """Page views by customer, page and time; the parameter has a number, these, and `columns`."""
+    dialect, parts = to.session.dialect, to.tables.page_views[1 : 1 + IDENTITY]
+    equal = " AND ".join(f"v.{column.name} = p.{column.name}" for column in parts)
+    return f"{dialect.rows((_INDEX, *parts, *columns))} {dialect.join} page_views v ON {equal}"
 
 
 def _as_text(values: Sequence[object]) -> Values:
@@ -272,12 +198,32 @@ def _update(to: Writer, views: Sequence[View]) -> None:
     )
 
 
+def _link_new(to: Writer, views: Sequence[View], old: AbstractSet[int]) -> None:
+    """Connect new views with the ids that the database gave them."""
+    if not views:
+        return
+    if old or len({view.values[:IDENTITY] for view in views}) < len(views):
+        _link(to, _numbered(to, views, old))
+        return
+    rows = [
+        (place, *view.values[:IDENTITY], view.row.source_key) for place, view in enumerate(views)
+    ]
+    to.session.execute(
+        "INSERT INTO etl_records (source, entity, source_key, target_id, run_id)"
+        f" SELECT %s, 'page_views', COALESCE(p.source_key, {to.session.dialect.unkeyed}), v.id, %s"
+        f" FROM {_identity(to, KEY)}",
+        (to.source.name, to.run_id, as_json(rows)),
+    )
+
+
 def _numbered(to: Writer, inserted: Sequence[View], old: AbstractSet[int]) -> list[View]:
-    """The new views with the ids that the database gave them."""
+    """The new views with their ids, where several have one customer, page and time."""
     new: dict[Values, list[int]] = defaultdict(list)
-    for some in _with_identity(to, inserted).values():
+    seen = set(old)
+    for some in _same(to, inserted, {}).values():
         for stored in reversed(some):
-            if stored.id not in old:
+            if stored.id not in seen:
+                seen.add(stored.id)
                 new[stored.values].append(stored.id)
     # A value that the table has changed is not found, nor is its view connected until it returns.
     return [view._replace(id=new[view.values].pop()) for view in inserted if new.get(view.values)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.ingest.page_views import time_text
+from integration.ingest.view_rules import time_text
 from tests.support.ingest import Ingest, Source, codes, counts, customer, links
 
 if TYPE_CHECKING:
