@@ -51,7 +51,7 @@ class MySQLDialect:
     table_options: str = "ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin"
     invoker: str = "SQL SECURITY INVOKER"
     join: str = "STRAIGHT_JOIN"
-    unkeyed: str = "CONCAT('#', v.id)"
+    unkeyed: str = "CONCAT('#', LPAD(v.id, 15, '0'))"
     columns_of: str = (
         "SELECT column_name, collation_name FROM information_schema.columns"
         " WHERE table_schema = DATABASE() AND table_name = %s"
@@ -107,7 +107,7 @@ class SQLiteDialect:
     table_options: str = ""
     invoker: str = ""
     join: str = "CROSS JOIN"
-    unkeyed: str = "'#' || v.id"
+    unkeyed: str = "printf('#%015d', v.id)"
     columns_of: str = (
         "SELECT t.name, (SELECT x.coll FROM pragma_index_list(a.name) AS l,"
         ' pragma_index_xinfo(l.name) AS x WHERE l."unique" = 1 AND x.name = t.name AND x."key" = 1)'

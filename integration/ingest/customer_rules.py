@@ -194,8 +194,11 @@ def _has_other_key(known: Known, target: Customer) -> bool:
 
 
 def unkeyed(number: int) -> str:
-    """What stands for the key of a record without one: no personal data."""
-    return f"#{number}"
+    """What stands for the key of a record without one: no personal data, in the order of the ids.
+
+    `Dialect.unkeyed` is the same in SQL.
+    """
+    return f"#{number:015}"
 
 
 def _change(made: Plan, known: Known, target: Customer) -> None:

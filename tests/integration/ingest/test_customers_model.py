@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from integration.ingest.customer_rules import unkeyed
 from tests.support.ingest import Ingest, Source, codes, counts, customer, emails, links
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Model:
         if key is not None or number not in {
             target for (name, _), target in self.links.items() if name == source.name
         }:
-            self.links[source.name, key or f"#{number}"] = number
+            self.links[source.name, key or unkeyed(number)] = number
         return result
 
     def _unlinked(self, source: Source, key: str | None, holder: int | None, email: str) -> int:
@@ -145,7 +146,7 @@ def renumber(model: Model, rename: dict[int, int]) -> None:
     """Give the model's customers the ids of the database."""
     model.customers = {rename[number]: values for number, values in model.customers.items()}
     model.links = {
-        (name, f"#{rename[target]}" if key.startswith("#") else key): rename[target]
+        (name, unkeyed(rename[target]) if key.startswith("#") else key): rename[target]
         for (name, key), target in model.links.items()
     }
     model.highest = max(model.customers, default=0)
