@@ -1,0 +1,105 @@
+"""The table etl_rejected: records that could not be stored, as pointers into their raw pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from integration.core.clock import utc_now
+from integration.database.writing import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from integration.database.writing import WriteSession
+    from integration.ingest.models import Code, Entity, Rejection
+
+MAX_KEY_CHARACTERS = 255
+
+
+class OpenPage(NamedTuple):
+    """A page with records that are still rejected.
+
+    Attributes:
+        source: its source.
+        run_id: the run that read it.
+        number: its number in that run.
+        positions: of the rejected records, from 0.
+    """
+
+    source: str
+    run_id: int
+    number: int
+    positions: tuple[int, ...]
+
+
+def store_rejections(
+    session: WriteSession,
+    run_id: int,
+    page: int,
+    entity: Entity,
+    rejections: Sequence[Rejection],
+) -> None:
+    """Store the rejected records of a page, in its transaction: no values, one row per record."""
+    now = to_text(utc_now())
+    session.execute_many(
+        "INSERT INTO etl_rejected (run_id, page, position, entity, source_key, code, field,"
+        " created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            (run_id, page, one.index, entity, _key(one.source_key), one.code, one.field, now)
+            for one in rejections
+        ],
+    )
+
+
+def _key(source_key: str | None) -> str | None:
+    return source_key[:MAX_KEY_CHARACTERS] if source_key else None
+
+
+def open_pages(
+    session: WriteSession, *, source: str | None = None, code: Code | None = None
+) -> list[OpenPage]:
+    """The pages with open rejections, oldest first.
+
+    Args:
+        session: the writable session.
+        source: only those of this source.
+        code: only rejections with this code.
+    """
+    where, parameters = "x.resolved_run IS NULL", []
+    for column, value in (("r.source", source), ("x.code", code)):
+        if value is not None:
+            where += f" AND {column} = %s"
+            parameters.append(value)
+    rows = session.query(
+        "SELECT r.source, x.run_id, x.page, x.position"
+        " FROM etl_rejected x JOIN etl_runs r ON r.run_id = x.run_id"
+        f" WHERE {where} ORDER BY x.run_id, x.page, x.position",
+        parameters,
+    )
+    pages: dict[tuple[str, int, int], list[int]] = {}
+    for name, run_id, number, position in rows:
+        pages.setdefault((name, run_id, number), []).append(position)
+    return [OpenPage(*page, tuple(positions)) for page, positions in pages.items()]
+
+
+def resolve(
+    session: WriteSession, page: OpenPage, positions: Iterable[int], resolved_by: int
+) -> None:
+    """Mark rejected records of a page as stored by a later run, in that run's transaction."""
+    session.execute_many(
+        "UPDATE etl_rejected SET resolved_run = %s WHERE run_id = %s AND page = %s"
+        " AND position = %s AND resolved_run IS NULL",
+        [(resolved_by, page.run_id, page.number, position) for position in positions],
+    )
+
+
+def update_codes(session: WriteSession, page: OpenPage, rejections: Sequence[Rejection]) -> None:
+    """Store why records are rejected now, if the reason has changed."""
+    session.execute_many(
+        "UPDATE etl_rejected SET code = %s, field = %s WHERE run_id = %s AND page = %s"
+        " AND position = %s AND (code <> %s OR COALESCE(field, '') <> COALESCE(%s, ''))",
+        [
+            (one.code, one.field, page.run_id, page.number, one.index, one.code, one.field)
+            for one in rejections
+        ],
+    )
