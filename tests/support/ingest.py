@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from integration.ingest.kinds.csv_file import CsvFormat
 from integration.ingest.kinds.file_reader import FileReader
 from integration.ingest.kinds.files import LocalFile, matching_paths
+from integration.ingest.kinds.http import HttpReader
+from integration.ingest.kinds.http_client import Credentials, SourceClient
 from integration.ingest.models import Malformed, Window
+from integration.ingest.sources import HttpSource
+from integration.iterable.pause import Pause
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from integration.ingest.kinds.file_formats import Format
     from integration.ingest.models import RawPage, RawRecord, Reader
 
+SECRET = "hidden-token-7"
 STARTED_AT = datetime(2026, 2, 1, tzinfo=UTC)
 
 
@@ -55,3 +60,65 @@ def good(pages: list[RawPage]) -> list[dict[str, object]]:
 def malformed(pages: list[RawPage]) -> list[Malformed]:
     """The records that could not be decoded."""
     return [record for record in records(pages) if isinstance(record, Malformed)]
+
+
+def http_source(url: str, style: str = "cursor", **options: Any) -> HttpSource:
+    """A source of customers at a mock source, with this style of pagination."""
+    paginations: dict[str, dict[str, Any]] = {
+        "page": {"parameter": "page"},
+        "offset": {"parameter": "offset"},
+        "cursor": {"parameter": "cursor", "next": "paging.next"},
+        "next_url": {"next": "next"},
+    }
+    values = {
+        "name": "crm",
+        "entity": "customers",
+        "kind": "http",
+        "url": f"{url}/{style}/customers",
+        "records": "" if style == "link" else "data",
+        "pagination": {"kind": style, **paginations.get(style, {})},
+        "page_size": {"parameter": "limit", "value": 4},
+        "cursor": {"field": "updated_at", "parameter": "updated_since", "overlap_seconds": 2},
+        "requests_per_second": 1000,
+        **options,
+    }
+    return HttpSource.model_validate(values)
+
+
+class NoWait:
+    """A pause that does not sleep, and remembers for how long it would have slept."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self.stops = False
+
+    @property
+    def pause(self) -> Pause:
+        """For a client."""
+        return Pause(wait=self._wait, stopping=lambda: self.stops)
+
+    def _wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return self.stops
+
+
+def http_reader(source: HttpSource, pause: NoWait | None = None, **options: Any) -> HttpReader:
+    """A reader whose retries do not wait."""
+    auth = source.auth
+    credentials = None
+    if auth is not None:
+        credentials = Credentials(auth.header, f"{auth.prefix}{SECRET}", SECRET, auth.variable)
+    client = SourceClient(
+        source.name,
+        source.url,
+        credentials=credentials,
+        requests_per_second=source.requests_per_second,
+        pause=(pause or NoWait()).pause,
+        **options,
+    )
+    return HttpReader(source, client)
+
+
+def ids(pages: list[RawPage]) -> list[object]:
+    """The ids of the records that could be decoded."""
+    return [record["id"] for record in good(pages)]

@@ -24,7 +24,7 @@ class ByteFile(Protocol):
     Attributes:
         name: its path, or its URL without secrets.
         size: in bytes; compressed, if it is.
-        version: a text that differs after the file was written.
+        version: a text that differs after the file was written; empty if that is not known.
     """
 
     name: str
@@ -137,7 +137,7 @@ def start_offset(known: FilePosition | None, file: ByteFile) -> int | None:
     """Where to read on, in uncompressed bytes, or None if there is nothing to read."""
     if known is None:
         return 0
-    if known.done and (known.size, known.version) == (file.size, file.version):
+    if known.done and file.version and (known.size, known.version) == (file.size, file.version):
         return None
     if not known.head.matches(file) or not (known.tail is None or known.tail.matches(file)):
         return 0

@@ -11,6 +11,7 @@ from integration.ingest.errors import SourceError
 from integration.ingest.kinds.file_formats import Taken
 from integration.ingest.kinds.file_positions import FilePosition, position_at, start_offset
 from integration.ingest.kinds.files import PART_BYTES, parts_of
+from integration.ingest.kinds.http_client import StoppedReading
 from integration.ingest.models import RawPage
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class FileReader:
         open_file: opens one of them.
         format_: how their records are written.
         page_records: the maximum number of records of a page.
+        on_close: closes what `open_file` needs.
     """
 
     def __init__(
@@ -73,11 +75,13 @@ class FileReader:
         open_file: Callable[[str], ByteFile],
         format_: Format,
         page_records: int = MAX_PAGE_RECORDS,
+        on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self._names = names
         self._open_file = open_file
         self._format = format_
         self._page_records = page_records
+        self._on_close = on_close
 
     def pages(self, position: dict[str, object] | None, window: Window) -> Iterator[RawPage]:
         """Read what is new in each file; nothing is yielded if no file has changed."""
@@ -95,7 +99,8 @@ class FileReader:
         return [] if layout is None else layout.take_all(content[len(layout.preamble) :])
 
     def close(self) -> None:
-        """Nothing is open between pages that are not read."""
+        """Close the connections; files are closed when their pages have been read."""
+        self._on_close()
 
     def _pages_of_files(
         self, known: dict[str, FilePosition], limit: int | None
@@ -243,6 +248,10 @@ def _with_last(pages: Iterator[RawPage]) -> Iterator[RawPage]:
             if previous is not None:
                 yield previous
             previous = page
+    except StoppedReading:
+        if previous is not None:
+            yield previous
+        return
     except SourceError as error:
         if previous is None:
             raise
