@@ -70,11 +70,8 @@ class RemoteFile:
     def _chunk(self, number: int) -> bytes:
         if number not in self._chunks:
             chunk = self._fetch(number)
-            expected = min(CHUNK_BYTES, self.size - number * CHUNK_BYTES)
             if (chunk.size, chunk.version) != (self.size, self.version):
                 raise changed_while_read(self.name)
-            if len(chunk.content) != expected:
-                raise SourceError(f"{self.name}: the server sent another range than was requested")
             if len(self._chunks) == _CHUNKS_KEPT:
                 del self._chunks[min(set(self._chunks) - {0})]
             self._chunks[number] = chunk.content
@@ -95,9 +92,11 @@ class RemoteFile:
 
     def _chunk_of(self, answer: Answer, first: int) -> _Chunk:
         found = _CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
-        if found is None or found[1] is None or int(found[1]) != first:
+        size = int(found[2]) if found else 0
+        expected = (str(first), min(CHUNK_BYTES, size - first))
+        if found is None or (found[1], len(answer.body)) != expected:
             raise SourceError(f"{self.name}: the server sent another range than was requested")
-        return _Chunk(answer.body, int(found[2]), _version(answer.headers))
+        return _Chunk(answer.body, size, _version(answer.headers))
 
 
 def _version(headers: Mapping[str, str]) -> str:
