@@ -235,6 +235,14 @@ def test_a_429_waits_for_as_long_as_it_says(
     assert pause.waits == waits
 
 
+def test_a_429_lowers_the_pace(source: SourceProcess) -> None:
+    """For all requests that follow."""
+    source.faults({"kind": "status", "status": 429, "headers": {"Retry-After": "0.1"}})
+    reader = http_reader(http_source(source.url, requests_per_second=100))
+    next(reader.pages(None, window()))
+    assert reader._client._limiter.calls_per_second < 90
+
+
 def test_a_source_that_limits_the_rate_for_too_long_is_unavailable(source: SourceProcess) -> None:
     """Rather than waited for."""
     source.faults({"kind": "status", "status": 429, "headers": {"Retry-After": "3600"}})

@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from contextlib import closing
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
 
 from integration.ingest.errors import SourceError, SourceUnavailable
-from integration.ingest.kinds.file_positions import FilePosition
+from integration.ingest.kinds.file_positions import FilePosition, position_at, start_offset
+from integration.ingest.kinds.files import LocalFile
 from integration.ingest.kinds.jsonl_file import JsonlFormat
 from tests.support.ingest import file_reader, good, read, records, window
 
@@ -80,6 +82,28 @@ def test_a_file_that_was_written_again_is_read_as_a_whole(path: Path, content: b
     position = run(path)[-1].position
     path.write_bytes(content)
     assert len(records(run(path, position))) == content.count(b"\n") - 1
+
+
+def test_a_file_with_another_beginning_and_the_same_end_is_read_as_a_whole(path: Path) -> None:
+    """Both ends of what was read count."""
+    position = run(path)[-1].position
+    with path.open("r+b") as file:
+        file.write(b"n,t\n9")
+    assert len(records(run(path, position))) == LINES
+
+
+def test_a_compressed_file_that_has_become_shorter_is_read_as_a_whole(tmp_path: Path) -> None:
+    """It is not known which of its bytes precede the offset."""
+    path = tmp_path / "views.csv.gz"
+    path.write_bytes(b"x" * 100_000)
+    with closing(LocalFile(str(path))) as file:
+        known = position_at(file, 5, done=False)
+    path.write_bytes(b"x" * 100_001)
+    with closing(LocalFile(str(path))) as file:
+        assert start_offset(known, file) == 5
+    path.write_bytes(b"x" * 99_999)
+    with closing(LocalFile(str(path))) as file:
+        assert start_offset(known, file) == 0
 
 
 def test_a_killed_run_continues_at_the_next_record(path: Path) -> None:
