@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections import Counter, deque
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -59,16 +60,17 @@ class SourceApplication:
 
     def handle(self, request: Request) -> Reply:
         """Answer a request, or fail it as the faults say."""
+        started = time.perf_counter()
         refused = not self._is_authorized(request)
         fault = None if refused else self.faults.next_for(request.path)
         if fault is not None and fault.kind == "change":
             self.data.touch(request.path.rpartition("/")[2], fault.count, datetime.now(UTC))
         answer = _UNAUTHORIZED if refused else self._answer(request, fault)
         self._record(request, answer, fault)
+        delay = max(0.0, self.options.latency - (time.perf_counter() - started))
         if fault is not None:
-            return damaged_reply(fault, answer, request, self.options.latency)
-        latency = self.options.latency
-        return reply_with(answer, keep_alive=request.keep_alive, delay_seconds=latency)
+            return damaged_reply(fault, answer, request, delay)
+        return reply_with(answer, keep_alive=request.keep_alive, delay_seconds=delay)
 
     def _is_authorized(self, request: Request) -> bool:
         token = self.options.token

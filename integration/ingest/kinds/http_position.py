@@ -8,7 +8,7 @@ that read the first page: what changed after that may have been on a page that w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, TypeGuard
 
 from integration.core.clock import to_iso
 from integration.ingest.kinds.high_water import Mark, from_json, highest, microseconds, to_time
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from integration.ingest.kinds.pagination import Place
     from integration.ingest.models import Window
     from integration.ingest.sources import HttpSource
+
+
+class _Run(TypedDict):
+    """A run that is under way, in a checkpoint."""
+
+    place: Place
+    floor: object
+    peak: object
+    started_at: int
+    options: list[object]
+    moves_mark: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +71,15 @@ class HttpPosition:
 
     def under_way(self, place: Place) -> dict[str, object]:
         """The checkpoint of a run that continues at `place`."""
-        return {
-            "mark": _json(self.mark),
-            "run": {
-                "place": place,
-                "floor": _json(self.floor),
-                "peak": _json(self.peak),
-                "started_at": self.started_at,
-                "options": self.options,
-                "moves_mark": self.moves_mark,
-            },
+        run: _Run = {
+            "place": place,
+            "floor": _json(self.floor),
+            "peak": _json(self.peak),
+            "started_at": self.started_at,
+            "options": self.options,
+            "moves_mark": self.moves_mark,
         }
+        return {"mark": _json(self.mark), "run": run}
 
     def ended(self, *, complete: bool) -> dict[str, object]:
         """The checkpoint of a run that is over."""
@@ -91,19 +100,17 @@ def start(
         None if moment is None else to_iso(moment) for moment in (window.since, window.until)
     ]
     run = checkpoint.get("run")
-    if isinstance(run, dict) and not (anew or window.full_refresh) and run["options"] == options:
-        place = run["place"]
-        if is_place(source.pagination, place):
-            return HttpPosition(
-                mark=mark,
-                place=place,
-                floor=from_json(run["floor"]),
-                peak=from_json(run["peak"]),
-                started_at=int(run["started_at"]),
-                options=options,
-                moves_mark=bool(run["moves_mark"]),
-                resumed=True,
-            )
+    if not (anew or window.full_refresh) and _can_continue(run, source, options):
+        return HttpPosition(
+            mark=mark,
+            place=run["place"],
+            floor=from_json(run["floor"]),
+            peak=from_json(run["peak"]),
+            started_at=run["started_at"],
+            options=options,
+            moves_mark=run["moves_mark"],
+            resumed=True,
+        )
     # A full refresh that was stopped is not continued: what it did not see would count as missing.
     options = ["full refresh"] if window.full_refresh else options
     since = _since(window, mark)
@@ -115,6 +122,18 @@ def start(
         started_at=microseconds(window.started_at),
         options=options,
         moves_mark=mark is None or since is None or since.value <= mark.value,
+    )
+
+
+def _can_continue(run: object, source: HttpSource, options: list[object]) -> TypeGuard[_Run]:
+    """Whether this, from a checkpoint, is a run with the same options and style of pagination."""
+    return (
+        isinstance(run, dict)
+        and run.keys() == _Run.__annotations__.keys()
+        and run["options"] == options
+        and isinstance(run["started_at"], int)
+        and isinstance(run["moves_mark"], bool)
+        and is_place(source.pagination, run["place"])
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import NoReturn
 
 import orjson
 
 # orjson makes a float of an integer that needs more than 64 bits: a customer id would change.
-_LONG_NUMBER = re.compile(rb"[0-9]{20}")
+# Looking for so many digits this way costs a tenth of a regular expression.
+_LONG_NUMBER = b"0" * 20
+_DIGITS_TO_ZERO = bytes(ord("0") if chr(byte) in "0123456789" else 0 for byte in range(256))
 
 
 def loads(content: bytes) -> object:
@@ -19,7 +20,7 @@ def loads(content: bytes) -> object:
         ValueError: this is not JSON; the message does not contain the text.
     """
     try:
-        if _LONG_NUMBER.search(content) is None:
+        if _LONG_NUMBER not in content.translate(_DIGITS_TO_ZERO):
             return orjson.loads(content)
         decoded: object = json.loads(content, parse_constant=_refuse)
     except RecursionError:

@@ -194,6 +194,23 @@ def test_a_token_that_has_expired_starts_the_run_anew(
     assert "Starting at the first page instead" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: {**run, "place": {"page": 1}},
+        lambda run: {**run, "started_at": "x"},
+        lambda run: {"place": {}},
+        lambda run: 7,
+    ],
+)
+def test_a_checkpoint_of_another_kind_starts_the_run_anew(
+    source: SourceProcess, change: Any
+) -> None:
+    """The configuration of the source may have changed since."""
+    position = run(source)[0].position
+    assert ids(run(source, {**position, "run": change(position["run"])})) == ALL
+
+
 @pytest.mark.parametrize("kind", ["reset_before", "reset_middle", "truncated"])
 @pytest.mark.parametrize("skip", [0, 1])
 def test_a_lost_answer_is_requested_again(source: SourceProcess, kind: str, skip: int) -> None:
