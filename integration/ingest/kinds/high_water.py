@@ -6,12 +6,21 @@ of one source have one form; a value of another form does not move the mark.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from functools import reduce
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Form = Literal["iso", "seconds", "milliseconds", "number"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UTC_TEXT = re.compile(
+    r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9])T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+    r"(?:\.[0-9]+)?Z"
+)
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -90,6 +99,17 @@ def highest(first: Mark | None, second: Mark | None) -> Mark | None:
     if first is None or second is None:
         return first or second
     return second if second.form == first.form and second.value > first.value else first
+
+
+def peak_of(values: Sequence[object]) -> Mark | None:
+    """The highest cursor of a page."""
+    texts = [value for value in values if isinstance(value, str) and _UTC_TEXT.fullmatch(value)]
+    # Texts of one form have the order of their times: only the last one needs to be read.
+    if len(texts) == len(values) and len(set(map(len, texts))) == 1:
+        peak = mark_of(max(texts))
+        if peak is not None:  # there is no 30th of February
+            return peak
+    return reduce(highest, map(mark_of, values), None)
 
 
 def microseconds(moment: datetime) -> int:

@@ -8,7 +8,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from integration.ingest.errors import SourceError
-from integration.ingest.kinds.high_water import highest, mark_of
+from integration.ingest.kinds.high_water import peak_of
 from integration.ingest.kinds.http_client import StatusError, StoppedReading, path_and_query
 from integration.ingest.kinds.http_page import content_with, items_of, narrowed, record_of
 from integration.ingest.kinds.http_position import start
@@ -192,11 +192,8 @@ class HttpReader:
         return target_of(source.pagination, reading.place, self._target, parameters)
 
     def _peak(self, items: Sequence[object]) -> Mark | None:
-        peak: Mark | None = None
-        if self._source.cursor is not None:
-            for item in items:
-                peak = highest(peak, mark_of(value_at(item, self._source.cursor.field)))
-        return peak
+        cursor = self._source.cursor
+        return None if cursor is None else peak_of([value_at(item, cursor.field) for item in items])
 
     def _decoded(self, content: bytes, origin: str) -> tuple[object, list[object]]:
         """The JSON of an answer, and the list of its records."""

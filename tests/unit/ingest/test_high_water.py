@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from integration.ingest.kinds.high_water import Mark, from_json, highest, mark_of
+from integration.ingest.kinds.high_water import (
+    Mark,
+    from_json,
+    highest,
+    mark_of,
+    peak_of,
+)
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -88,3 +94,26 @@ def test_a_mark_survives_the_checkpoint_and_keeps_the_order(
 def test_another_value_in_a_checkpoint_is_no_mark(value: object) -> None:
     """Then the source is read from its beginning."""
     assert from_json(value) is None
+
+
+MOMENTS = st.datetimes(timezones=st.just(UTC))
+CURSORS = st.one_of(
+    MOMENTS.map(lambda moment: moment.replace(microsecond=0).isoformat().replace("+00:00", "Z")),
+    MOMENTS.map(lambda moment: moment.isoformat().replace("+00:00", "Z")),
+    st.sampled_from(["2026-01-31", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00+01:00", None, "x"]),
+)
+
+
+@given(st.lists(CURSORS, max_size=6))
+@example(["2026-02-28T00:00:00Z", "2026-02-30T00:00:00Z"])
+def test_the_peak_of_a_page_is_its_highest_cursor(values: list[object]) -> None:
+    """Also where only the last text is read, because all have one form."""
+    expected = None
+    for value in values:
+        expected = highest(expected, mark_of(value))
+    assert peak_of(values) == expected
+
+
+def test_a_page_without_records_has_no_peak() -> None:
+    """Then the mark stays."""
+    assert peak_of([]) is None
