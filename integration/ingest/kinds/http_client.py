@@ -265,13 +265,10 @@ class SourceClient:
                 f"{where} limits the rate and asks for longer waits than 60 s:"
                 " lower requests_per_second, or run later"
             )
-        if http.status is None:
-            reason = http.reason
-        else:
-            reason = f"status {http.status}"
-            if retry_of_status(http.status) == "no":
-                text = " ".join(http.body.decode("utf-8", "replace").split())[:MAX_BODY_TEXT]
-                return StatusError(f"{where} answered with {reason}: {text}", http.status)
+        if http.status is not None and retry_of_status(http.status) == "no":
+            text = " ".join(http.body.decode("utf-8", "replace").split())[:MAX_BODY_TEXT]
+            return StatusError(f"{where} answered with status {http.status}: {text}", http.status)
+        reason = f"status {http.status}" if http.status else http.reason
         return SourceUnavailable(f"{where}: {reason} ({state.attempts} attempts). Run again later")
 
     def _advice(self) -> str:

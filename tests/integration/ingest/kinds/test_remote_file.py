@@ -11,7 +11,7 @@ from integration.ingest.errors import SourceError, SourceUnavailable
 from integration.ingest.kinds import file_positions, file_reader, files, readers, remote_file
 from integration.ingest.kinds.readers import open_reader
 from integration.ingest.sources import CsvSource, HttpSource, JsonlSource, Source
-from tests.support.ingest import SECRET, NoWait, good, http_source, read, records, window
+from tests.support.readers import SECRET, NoWait, good, http_source, read, records, window
 from tests.support.scripted_server import scripted_server
 
 if TYPE_CHECKING:

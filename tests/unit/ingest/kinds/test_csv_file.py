@@ -15,7 +15,7 @@ from integration.ingest.kinds import file_reader as reader_module
 from integration.ingest.kinds import files as files_module
 from integration.ingest.kinds.csv_file import CsvFormat
 from integration.ingest.models import Malformed
-from tests.support.ingest import file_reader, good, malformed, read, records
+from tests.support.readers import file_reader, good, malformed, read, records
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,12 +10,12 @@ import pytest
 
 from integration.ingest import models
 from integration.ingest.kinds.json_text import loads
-from tests.support.ingest import good, malformed, read
+from tests.support.readers import good, malformed, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "sources.md"
+DOCUMENT = Path(__file__).resolve().parents[4] / "docs" / "sources.md"
 
 
 @pytest.fixture(name="reader_of")

@@ -8,7 +8,7 @@ import pytest
 
 from integration.ingest.kinds.file_reader import FileReader  # noqa: TC001
 from integration.ingest.kinds.jsonl_file import JsonlFormat
-from tests.support.ingest import file_reader, good, malformed, read, records
+from tests.support.readers import file_reader, good, malformed, read, records
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from integration.ingest.errors import SourceError, SourceUnavailable
 from integration.ingest.kinds.file_positions import FilePosition, position_at, start_offset
 from integration.ingest.kinds.files import LocalFile
 from integration.ingest.kinds.jsonl_file import JsonlFormat
-from tests.support.ingest import file_reader, good, read, records, window
+from tests.support.readers import file_reader, good, read, records, window
 
 if TYPE_CHECKING:
     from pathlib import Path

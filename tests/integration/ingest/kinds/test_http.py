@@ -15,7 +15,7 @@ import pytest
 from integration.ingest.errors import SourceError, SourceRefused, SourceUnavailable
 from integration.ingest.models import Malformed
 from sandbox.source import SourceProcess
-from tests.support.ingest import (
+from tests.support.readers import (
     SECRET,
     NoWait,
     good,
