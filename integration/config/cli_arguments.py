@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from integration.config.arguments import __version__
 from integration.config.cli_options import (
-    DemoOptions,
-    ForgetOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -40,9 +38,6 @@ examples:
   python cli.py replay 42                      store run 42 again from its raw pages
   python cli.py reset --source crm             show what a reset of the source would delete
   python cli.py reset --source crm --yes       delete it
-  python cli.py forget a@example.com           show where a person's data is
-  python cli.py forget a@example.com --yes     erase it
-  python cli.py demo                           run everything with bundled parts
 
 exit codes:
   0 everything stored                  1 some records were rejected   2 wrong command line
@@ -137,17 +132,8 @@ def _add_reset(parser: argparse.ArgumentParser) -> None:
     _add_yes(parser)
 
 
-def _add_forget(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("email", type=_email, metavar="EMAIL", help="the person's email address")
-    _add_yes(parser)
-
-
 def _add_yes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it; without, only show what it is")
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="end after the run")
 
 
 _COMMANDS: dict[str, tuple[type[Any], Callable[[argparse.ArgumentParser], None], str]] = {
@@ -160,8 +146,6 @@ _COMMANDS: dict[str, tuple[type[Any], Callable[[argparse.ArgumentParser], None],
         _add_reset,
         "forget a source's checkpoint, runs and raw pages, but no customer and no page view",
     ),
-    "forget": (ForgetOptions, _add_forget, "erase a person's data wherever it is kept"),
-    "demo": (DemoOptions, _add_demo, "run everything with bundled parts, until Ctrl-C"),
 }
 
 
@@ -203,14 +187,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _email(text: str) -> str:
-    if "@" not in text or text.split() != [text]:
-        raise ValueError(text)
-    return text
-
-
 # Shown in argparse's messages.
 _time.__name__ = "ISO 8601 time"
 _number.__name__ = "whole number"
 _seconds.__name__ = "number of seconds"
-_email.__name__ = "email address"

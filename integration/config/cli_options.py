@@ -81,27 +81,4 @@ class ResetOptions(CommonOptions):
     yes: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForgetOptions(CommonOptions):
-    """`forget`: erase a person's data."""
-
-    email: str
-    yes: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DemoOptions(CommonOptions):
-    """`demo`: everything with bundled parts."""
-
-    once: bool = False
-
-
-CliOptions = (
-    RunOptions
-    | StatsOptions
-    | RejectedOptions
-    | ReplayOptions
-    | ResetOptions
-    | ForgetOptions
-    | DemoOptions
-)
+CliOptions = RunOptions | StatsOptions | RejectedOptions | ReplayOptions | ResetOptions

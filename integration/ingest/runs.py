@@ -57,6 +57,13 @@ class Run(NamedTuple):
         """What became of the run's records."""
         return Counts(self.records, self.inserted, self.updated, self.unchanged, self.rejected)
 
+    @property
+    def seconds(self) -> float:
+        """How long it took; 0 before its end."""
+        if self.started_at is None or self.finished_at is None:
+            return 0.0
+        return (self.finished_at - self.started_at).total_seconds()
+
 
 def start_run(
     session: WriteSession,
@@ -164,6 +171,16 @@ def last_runs(session: WriteSession, source: str, limit: int) -> list[Run]:
         (source, limit),
     )
     return [_with_crash(session, _run(row)) for row in rows]
+
+
+def earlier_runs(session: WriteSession, source: str, before: int, limit: int) -> list[Run]:
+    """The latest completed runs of a source before the run `before`, newest first."""
+    rows = session.query(
+        f"SELECT {_COLUMNS} FROM etl_runs WHERE source = %s AND status = 'completed'"
+        " AND kind NOT IN ('retry', 'replay') AND run_id < %s ORDER BY run_id DESC LIMIT %s",
+        (source, before, limit),
+    )
+    return [_run(row) for row in rows]
 
 
 def find_run(session: WriteSession, run_id: int) -> Run | None:

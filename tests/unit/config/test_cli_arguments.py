@@ -12,8 +12,6 @@ from integration.config.arguments import __version__
 from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
     CliOptions,
-    DemoOptions,
-    ForgetOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -23,7 +21,7 @@ from integration.config.cli_options import (
 from integration.core.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["run", "stats", "rejected", "replay", "reset", "forget", "demo"]
+COMMANDS = ["run", "stats", "rejected", "replay", "reset"]
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -67,10 +65,6 @@ def shown(
         (["replay", "42"], ReplayOptions(run=42)),
         (["reset", "--source", "crm"], ResetOptions(source="crm")),
         (["reset", "--source", "crm", "--yes"], ResetOptions(source="crm", yes=True)),
-        (["forget", "a@example.com"], ForgetOptions(email="a@example.com")),
-        (["forget", "--yes", "a@example.com"], ForgetOptions(email="a@example.com", yes=True)),
-        (["demo"], DemoOptions()),
-        (["demo", "--once"], DemoOptions(once=True)),
     ],
 )
 def test_each_command_has_its_options(arguments: list[str], options: CliOptions) -> None:
@@ -135,9 +129,6 @@ def test_options_override_settings(arguments: list[str], overrides: dict[str, st
         (["replay"], "the following arguments are required: RUN"),
         (["replay", "last"], "argument RUN: invalid whole number value: 'last'"),
         (["reset", "--yes"], "the following arguments are required: --source"),
-        (["forget"], "the following arguments are required: EMAIL"),
-        (["forget", "7"], "argument EMAIL: invalid email address value: '7'"),
-        (["forget", "a@b c"], "argument EMAIL: invalid email address value: 'a@b c'"),
         (["stats", "--verbose", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["--verbose", "stats", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["stats", "--once"], "unrecognized arguments: --once"),
