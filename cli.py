@@ -25,7 +25,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.config.cli_arguments import parse_cli_arguments
-from integration.config.cli_options import RunOptions
+from integration.config.cli_options import (
+    RejectedOptions,
+    ReplayOptions,
+    ResetOptions,
+    RunOptions,
+    StatsOptions,
+)
 from integration.config.ingest_settings import load_ingest_settings
 from integration.config.loading import (
     check_log_and_journal,
@@ -36,6 +42,7 @@ from integration.config.loading import (
 )
 from integration.config.settings import ConfigurationError
 from integration.core.errors import AppError
+from integration.core.exit_codes import ExitCode
 from integration.core.files import display_path
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
@@ -43,20 +50,24 @@ from integration.database.errors import DatabaseUnavailable
 from integration.database.settings import DatabaseSettings
 from integration.database.writing import open_writer
 from integration.ingest.kinds.readers import open_reader
+from integration.ingest.rejection_texts import rejected_lines
+from integration.ingest.rejections import open_records
+from integration.ingest.reset import find_parts, reset_lines, reset_source
 from integration.ingest.run import Workplace
 from integration.ingest.run_all import Ingest
 from integration.ingest.run_rules import RunRequest
+from integration.ingest.runs import find_run
 from integration.ingest.source_file import find_sources_file, load_sources
+from integration.ingest.statistics import as_json, as_lines, statistics_of
 from integration.ingest.tables import prepare_tables
 from integration.iterable.pause import Pause
-from logger_config import begin_log, log_to_console, log_to_file, rotated_files
+from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from integration.config.cli_options import CliOptions
     from integration.config.ingest_settings import IngestSettings
-    from integration.core.exit_codes import ExitCode
     from integration.ingest.models import Reader
     from integration.ingest.source_file import Sources
     from integration.ingest.sources import Source
@@ -97,7 +108,14 @@ def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
     configuration = configure(options)
     if isinstance(options, RunOptions):
         return run_sources(options, configuration, stop, signals)
-    raise ConfigurationError("This command does not exist yet")
+    if isinstance(options, StatsOptions):
+        return show_statistics(options, configuration)
+    with open_ingest(configuration, stop) as ingest:
+        if isinstance(options, RejectedOptions):
+            return show_or_retry_rejected(options, configuration, ingest, signals)
+        if isinstance(options, ReplayOptions):
+            return replay_run(options, configuration, ingest, signals)
+        return reset(options, ingest)
 
 
 def configure(options: "CliOptions") -> Configuration:
@@ -185,14 +203,17 @@ def run_once_of(
     request: RunRequest,
     stop: Stop,
     signals: SignalWatch,
-) -> "ExitCode":
+) -> ExitCode:
     """Ingest each source once."""
     with open_ingest(configuration, stop) as ingest:
         signals.let_calls_finish()
-        return ingest.run(chosen, request)
+        code = ingest.run(chosen, request)
+        if not request.dry_run:
+            ingest.delete_old_pages(configuration.settings.raw_retention_days)
+        return code
 
 
-def repeat_runs(run_once: "partial[ExitCode]", every: float, stop: Stop) -> "ExitCode":
+def repeat_runs(run_once: "partial[ExitCode]", every: float, stop: Stop) -> ExitCode:
     """Run until stopped, with so many seconds between the starts of two runs."""
     while True:
         started = time.monotonic()
@@ -203,6 +224,52 @@ def repeat_runs(run_once: "partial[ExitCode]", every: float, stop: Stop) -> "Exi
             code = error.exit_code
         if wait_in_main_thread(stop, max(0.0, started + every - time.monotonic())):
             return code
+
+
+def show_statistics(options: StatsOptions, configuration: Configuration) -> ExitCode:
+    """`stats`: each source's records, runs, checkpoint and lag; creates nothing."""
+    settings, sources = configuration
+    with closing(open_writer(writer_settings(settings))) as session:
+        statistics = statistics_of(session, sources.sources)
+    print_answer([as_json(statistics)] if options.json else as_lines(statistics))
+    return ExitCode.OK
+
+
+def show_or_retry_rejected(
+    options: RejectedOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
+) -> ExitCode:
+    """`rejected`: list the records that are still rejected, or store them after all."""
+    names = (options.source,) if options.source else ()
+    chosen = configuration.sources.named(names)
+    if options.retry:
+        signals.let_calls_finish()
+        return ingest.retry_rejected(chosen)
+    print_answer(rejected_lines(open_records(ingest.workplace.session, options.source)))
+    return ExitCode.OK
+
+
+def replay_run(
+    options: ReplayOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
+) -> ExitCode:
+    """`replay`: store a run again from its raw pages."""
+    run = find_run(ingest.workplace.session, options.run)
+    if run is None:
+        raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
+    (source,) = configuration.sources.named([run.source])
+    signals.let_calls_finish()
+    return ingest.replay(source, run)
+
+
+def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:
+    """`reset`: forget a source, or show what that would delete."""
+    session, name = ingest.workplace.session, options.source
+    parts = find_parts(session, name)
+    if not any(parts.values()) and name not in {one.name for one in ingest.all_sources}:
+        raise ConfigurationError(f"No such source: {name}; nothing of it is stored")
+    if options.yes:
+        parts = reset_source(session, name)
+    print_answer(reset_lines(name, parts, done=options.yes))
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.clock import utc_now
-from integration.database.writing import to_text
+from integration.database.writing import to_text, to_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from integration.database.writing import WriteSession
     from integration.ingest.models import Code, Entity, Rejection
@@ -91,6 +92,62 @@ def resolve(
         " AND position = %s AND resolved_run IS NULL",
         [(resolved_by, page.run_id, page.number, position) for position in positions],
     )
+
+
+def states_of(session: WriteSession, run_id: int, page: int) -> dict[int, bool]:
+    """The records of a page that were ever rejected, by position: whether they still are."""
+    rows = session.query(
+        "SELECT position, resolved_run FROM etl_rejected WHERE run_id = %s AND page = %s",
+        (run_id, page),
+    )
+    return {position: resolved_run is None for position, resolved_run in rows}
+
+
+def reopen(session: WriteSession, page: OpenPage, positions: Iterable[int]) -> None:
+    """Mark records of a page as rejected again."""
+    session.execute_many(
+        "UPDATE etl_rejected SET resolved_run = NULL WHERE run_id = %s AND page = %s"
+        " AND position = %s",
+        [(page.run_id, page.number, position) for position in positions],
+    )
+
+
+class RejectedRecord(NamedTuple):
+    """A record that is still rejected, and where its page came from."""
+
+    source: str
+    run_id: int
+    page: int
+    position: int
+    source_key: str | None
+    code: str
+    field: str | None
+    created_at: datetime | None
+    origin: str | None
+
+
+def open_records(session: WriteSession, source: str | None = None) -> list[RejectedRecord]:
+    """The records that are still rejected, oldest first."""
+    rows = session.query(
+        "SELECT r.source, x.run_id, x.page, x.position, x.source_key, x.code, x.field,"
+        " x.created_at, d.origin FROM etl_rejected x JOIN etl_runs r ON r.run_id = x.run_id"
+        " LEFT JOIN etl_raw_data d ON d.run_id = x.run_id AND d.page = x.page"
+        " WHERE x.resolved_run IS NULL"
+        + ("" if source is None else " AND r.source = %s")
+        + " ORDER BY x.run_id, x.page, x.position",
+        () if source is None else (source,),
+    )
+    return [RejectedRecord(*row)._replace(created_at=to_time(row[7])) for row in rows]
+
+
+def count_open(session: WriteSession, source: str) -> int:
+    """How many records of a source are still rejected."""
+    rows = session.query(
+        "SELECT COUNT(*) FROM etl_rejected x JOIN etl_runs r ON r.run_id = x.run_id"
+        " WHERE x.resolved_run IS NULL AND r.source = %s",
+        (source,),
+    )
+    return int(rows[0][0])
 
 
 def update_codes(session: WriteSession, page: OpenPage, rejections: Sequence[Rejection]) -> None:

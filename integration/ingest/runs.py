@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from integration.ingest.errors import IngestError
 
 Status = Literal["running", "completed", "failed", "stopped", "crashed"]
+ENDED: tuple[Status, ...] = ("completed", "failed", "stopped", "crashed")
 # On Galera, where other nodes' locks cannot be seen.
 HEARTBEAT_SECONDS = 300
 _COLUMNS = (
@@ -181,6 +182,17 @@ def earlier_runs(session: WriteSession, source: str, before: int, limit: int) ->
         (source, before, limit),
     )
     return [_run(row) for row in rows]
+
+
+def latest_with(session: WriteSession, source: str, statuses: Sequence[str]) -> Run | None:
+    """The latest run of a source that ended with one of these statuses."""
+    marks = ", ".join(["%s"] * len(statuses))
+    rows = session.query(
+        f"SELECT {_COLUMNS} FROM etl_runs WHERE source = %s AND status IN ({marks})"
+        " AND kind NOT IN ('retry', 'replay') ORDER BY run_id DESC LIMIT 1",
+        (source, *statuses),
+    )
+    return _run(rows[0]) if rows else None
 
 
 def find_run(session: WriteSession, run_id: int) -> Run | None:
