@@ -7,7 +7,7 @@ from concurrent.futures import TimeoutError as StillWaiting
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 BEAT_SECONDS = 60.0
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def prefetched(
     pages: Iterator[T], while_waiting: Callable[[], object], beat_seconds: float = BEAT_SECONDS
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """The same pages; each is read in another thread while the caller uses the one before.
 
     Closing this iterator waits for the page that is being read.
