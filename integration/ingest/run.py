@@ -19,6 +19,7 @@ from integration.ingest.checkpoints import read_checkpoint
 from integration.ingest.errors import IngestError
 from integration.ingest.locks import source_lock
 from integration.ingest.mapping import compare_fields, field_paths
+from integration.ingest.missing import SeenRecords
 from integration.ingest.prefetch import prefetched
 from integration.ingest.run_rules import (
     counts_text,
@@ -111,6 +112,7 @@ class SourceRun:
         self._position = self._checkpoint.position
         self._known = known_fields(self._position)
         self._run_id = self._start()
+        self._seen = self._new_seen()
         self._target = Target(
             self._session,
             workplace.tables,
@@ -144,6 +146,12 @@ class SourceRun:
             return DRY_RUN_ID
         return start_run(self._session, name, self._source.kind, self._started_at, cursor)
 
+    def _new_seen(self) -> SeenRecords | None:
+        """For a run that can tell which records its source no longer has."""
+        if not self._request.full_refresh or self._request.limit or self._request.dry_run:
+            return None
+        return SeenRecords(self._session, self._source) if self._source.key else None
+
     def _store_pages(self) -> None:
         with closing(self._pages()) as pages:
             for page in pages:
@@ -169,6 +177,8 @@ class SourceRun:
         valid, rejected = self._validation.validate(page.records)
         outcome = self._target.write_page(replace(page, position=position), valid, rejected)
         self._position = position
+        if self._seen is not None:
+            self._seen.add(valid, outcome.rejections)
         self._reasons.update((one.code, one.field) for one in outcome.rejections)
         for one in outcome.rejections:
             logger.debug(
@@ -212,6 +222,8 @@ class SourceRun:
         if self._request.dry_run:
             return
         self._check_alarms(is_complete=status == "completed")
+        if self._seen is not None and status == "completed":
+            self._check_missing(self._seen)
         repeat(
             self._session,
             lambda _: end_run(
@@ -233,6 +245,11 @@ class SourceRun:
         if counts.rejected:
             reasons = reasons_text(self._reasons.most_common())
             logger.warning("%s: %s rejected: %s", name, records_text(counts.rejected), reasons)
+
+    def _check_missing(self, seen: SeenRecords) -> None:
+        if missing := seen.count_missing():
+            text = f"the source no longer has {records_text(missing)} that it had before"
+            self._warn(f"{self._source.name}: {text}; nothing was deleted")
 
     def _check_alarms(self, *, is_complete: bool) -> None:
         runs = earlier_runs(self._session, self._source.name, self._run_id, COMPARED_RUNS)

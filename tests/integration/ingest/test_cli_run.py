@@ -170,6 +170,24 @@ def test_a_second_run_of_a_source_exits_with_75(
     assert counts_of(target_settings)["crm"] == (25, 25, 0, 0, 0)
 
 
+def test_a_full_refresh_reads_everything_and_counts_what_is_missing(
+    target_settings: DatabaseSettings, folder: Path, source: SourceProcess
+) -> None:
+    """It deletes nothing; an ordinary run cannot know."""
+    environment = environment_of(target_settings)
+    assert run_cli(folder, environment, "run", "--source", "crm").exit_code == ExitCode.OK
+    source.configure(customers=22)
+
+    ordinary = run_cli(folder, environment, "run", "--source", "crm")
+    complete = run_cli(folder, environment, "run", "--source", "crm", "--full-refresh")
+
+    assert "no longer has" not in ordinary.stderr
+    assert complete.exit_code == ExitCode.OK
+    assert "crm: the source no longer has 3 records that it had before" in complete.stderr
+    assert counts_of(target_settings)["crm"][0] == 22
+    assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(25,)]
+
+
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_or_killed_run_is_continued_at_its_page(
     target_settings: DatabaseSettings, folder: Path, source: SourceProcess, ending: signal.Signals
