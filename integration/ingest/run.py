@@ -141,7 +141,8 @@ class SourceRun:
 
     def _start(self) -> int:
         name, cursor = self._source.name, cursor_text(self._position)
-        logger.info("%s: reading from %s", name, cursor or "the beginning")
+        begins = self._request.full_refresh or cursor is None
+        logger.info("%s: reading from %s", name, "the beginning" if begins else cursor)
         if self._request.dry_run:
             return DRY_RUN_ID
         return start_run(self._session, name, self._source.kind, self._started_at, cursor)
