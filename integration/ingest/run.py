@@ -222,7 +222,8 @@ class SourceRun:
         self._log_end(status)
         if self._request.dry_run:
             return
-        self._check_alarms(is_complete=status == "completed")
+        if not isinstance(error, DatabaseError):
+            self._check_alarms(is_complete=status == "completed")
         if self._seen is not None and status == "completed":
             self._check_missing(self._seen)
         repeat(

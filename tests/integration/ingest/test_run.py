@@ -8,6 +8,7 @@ import pytest
 
 from integration.core.exit_codes import ExitCode
 from integration.core.shutdown import INTERRUPTIONS, Stop
+from integration.database.errors import DatabaseUnavailable
 from integration.ingest.errors import SourceError
 from integration.ingest.models import RawPage
 from integration.ingest.run import Workplace, run_source
@@ -146,3 +147,33 @@ def test_an_unusual_run_has_a_warning(
     text = "crm: no records; the median of the last 3 runs is 30"
     assert the_run(workplace).warnings == text
     assert text in caplog.text
+
+
+def test_a_stale_source_is_reported_when_its_run_fails(
+    workplace: Workplace, source: Source
+) -> None:
+    """With the end of its last successful run."""
+    run_source(workplace, source, Pages([1]), RunRequest())
+    workplace.session.execute("UPDATE etl_runs SET finished_at = '2026-01-01 00:00:00.000000'")
+
+    run_source(workplace, source, Pages([2], error=SourceError("gone")), RunRequest())
+
+    assert the_run(workplace).warnings == (
+        "crm: stale: the last successful run ended at 2026-01-01 00:00 UTC, more than 24 hours ago"
+    )
+
+
+def test_a_failure_of_the_database_is_recorded(
+    workplace: Workplace, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the database still takes it; other sources are not read."""
+
+    def refuse(*_: object) -> None:
+        raise DatabaseUnavailable("No connection: check DB_HOST")
+
+    monkeypatch.setattr("integration.ingest.target.store_page", refuse)
+    with pytest.raises(DatabaseUnavailable):
+        run_source(workplace, source, Pages([1]), RunRequest())
+
+    run = the_run(workplace)
+    assert (run.status, run.error_code, run.records) == ("failed", "DatabaseUnavailable", 0)
