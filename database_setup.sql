@@ -4,6 +4,8 @@
 --
 -- WARNING: drops and recreates the tables `customers` and `page_views` of the database
 -- `iterable_challenge`. Do not run it on a server where they hold data that you want to keep.
+-- It also drops the tables and views in which the ingest keeps its checkpoints, runs and raw data:
+-- they describe the rows that are dropped. The next run of the ingest recreates them.
 -- No other table, database, user or grant is touched. Every run gives the same result.
 --
 -- The program only reads. To create an account for it, replace % with the host that the program
@@ -26,6 +28,15 @@ CREATE DATABASE IF NOT EXISTS iterable_challenge
 
 USE iterable_challenge;
 
+DROP VIEW IF EXISTS normalized_data;
+DROP VIEW IF EXISTS raw_csv_data;
+DROP VIEW IF EXISTS raw_api_data;
+DROP TABLE IF EXISTS etl_records;
+DROP TABLE IF EXISTS etl_rejected;
+DROP TABLE IF EXISTS etl_raw_data;
+DROP TABLE IF EXISTS etl_checkpoint;
+DROP TABLE IF EXISTS etl_runs;
+DROP TABLE IF EXISTS etl_schema;
 DROP TABLE IF EXISTS page_views;
 DROP TABLE IF EXISTS customers;
 

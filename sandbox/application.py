@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import orjson
@@ -37,7 +37,10 @@ _NOT_JSON = object()
 
 @dataclass(slots=True)
 class Request:
-    """An HTTP request. `body_bytes` is its length even if the body was not kept."""
+    """An HTTP request. `body_bytes` is its length even if the body was not kept.
+
+    `headers` has the few headers that a server here may need, with names in lower case.
+    """
 
     method: str
     path: str
@@ -48,6 +51,7 @@ class Request:
     body: bytes
     body_bytes: int
     keep_alive: bool
+    headers: dict[bytes, bytes] = field(default_factory=dict)
 
 
 class Application:

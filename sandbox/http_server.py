@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 _BACKLOG = 1024
 _NOT_HTTP = render(bad_params("This is not HTTP/1.1"), keep_alive=False)
-_KEPT_HEADERS = frozenset({b"api-key", b"authorization", b"content-type"})
+_KEPT_HEADERS = frozenset(
+    {b"api-key", b"authorization", b"content-type", b"host", b"range", b"x-api-key"}
+)
 
 
 class HttpConnection(asyncio.Protocol):
@@ -125,6 +127,7 @@ class HttpConnection(asyncio.Protocol):
             body=self._body[0] if len(self._body) == 1 else b"".join(self._body),
             body_bytes=self._body_bytes,
             keep_alive=self._parser.should_keep_alive(),
+            headers=self._headers,
         )
 
     def _send(self, reply: Reply) -> None:
@@ -135,7 +138,15 @@ class HttpConnection(asyncio.Protocol):
             transport.write(reply.payload)
         if reply.stream is not None:
             self._loop.create_task(self._stream(reply))
-        elif reply.after is After.CLOSE:
+        else:
+            self._finish(reply)
+
+    def _finish(self, reply: Reply) -> None:
+        """Do with the connection what the reply says."""
+        transport = self._transport
+        if transport is None:
+            return
+        if reply.after is After.CLOSE:
             transport.close()
         elif reply.after is After.RESET:
             client: socket.socket = transport.get_extra_info("socket")
@@ -149,8 +160,9 @@ class HttpConnection(asyncio.Protocol):
             if self._transport is None:
                 return
             self._transport.write(piece)
-        if self._transport is not None:
-            self._transport.close()
+            if reply.piece_seconds:
+                await asyncio.sleep(reply.piece_seconds)
+        self._finish(reply)
 
 
 async def listen(

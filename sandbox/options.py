@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BeforeValidator, ConfigDict, Field, NonNegativeFloat
 from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 DEFAULT_API_KEY = "sandbox-key"
 
@@ -67,26 +70,31 @@ class SandboxOptions:
 
     def to_arguments(self) -> list[str]:
         """Return the command line of `python -m sandbox` that gives these options."""
-        arguments: list[str] = []
-        for field in fields(self):
-            flag, value = flag_of(field.name), getattr(self, field.name)
-            if isinstance(value, bool):
-                arguments += [flag] if value else []
-            elif isinstance(value, tuple):
-                arguments += [f"{flag}={','.join(value)}"] if value else []
-            else:
-                arguments.append(f"{flag}={value}")
-        return arguments
+        return arguments_of(self)
+
+
+def arguments_of(options: DataclassInstance) -> list[str]:
+    """Return the command line options that give these values."""
+    arguments: list[str] = []
+    for field in fields(options):
+        flag, value = flag_of(field.name), getattr(options, field.name)
+        if isinstance(value, bool):
+            arguments += [flag] if value else []
+        elif isinstance(value, tuple):
+            arguments += [f"{flag}={','.join(value)}"] if value else []
+        else:
+            arguments.append(f"{flag}={value}")
+    return arguments
 
 
 def flag_of(name: str) -> str:
-    """Return the command line option of a field of `SandboxOptions`."""
+    """Return the command line option of a field of the options."""
     return "--" + name.replace("_", "-")
 
 
-def descriptions() -> dict[str, str]:
+def descriptions(options_type: type[DataclassInstance]) -> dict[str, str]:
     """Return what each option means, by its field's name."""
-    hints = get_type_hints(SandboxOptions, include_extras=True)
+    hints = get_type_hints(options_type, include_extras=True)
     return {
         name: next(note.description or "" for note in get_args(hint) if isinstance(note, FieldInfo))
         for name, hint in hints.items()

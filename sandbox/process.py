@@ -21,15 +21,17 @@ _STOP_SECONDS = 5.0
 _PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
-class SandboxProcess:
-    """A running `python -m sandbox`; use it as a context manager.
+class ServerProcess:
+    """A running mock server; use it as a context manager.
 
     The child listens on a loopback port and ends with this process, however
     that ends: it holds the other end of the child's standard input.
     """
 
-    def __init__(self, options: SandboxOptions | None = None, *, port: int = 0) -> None:
-        self.options = options or SandboxOptions()
+    def __init__(self, module: str, ready_prefix: str, arguments: list[str], port: int) -> None:
+        self._module = module
+        self._ready_prefix = ready_prefix
+        self._arguments = arguments
         self.url = ""
         self._port = port
         self._process: subprocess.Popen[str] | None = None
@@ -54,9 +56,9 @@ class SandboxProcess:
         Raises:
             RuntimeError: it ended before that; its message is on standard error.
         """
-        command = [sys.executable, "-m", "sandbox", f"--port={self._port}", "--stop-with-stdin"]
+        command = [sys.executable, "-m", self._module, f"--port={self._port}", "--stop-with-stdin"]
         self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [*command, *self.options.to_arguments()],
+            [*command, *self._arguments],
             cwd=_PROJECT_ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -66,10 +68,10 @@ class SandboxProcess:
         )
         assert self._process.stdout
         line = self._process.stdout.readline().strip()
-        if not line.startswith(_READY_PREFIX):
+        if not line.startswith(self._ready_prefix):
             self.stop()
-            raise RuntimeError(f"The sandbox did not start: {line or 'no output'}")
-        self.url = line.removeprefix(_READY_PREFIX)
+            raise RuntimeError(f"The mock server did not start: {line or 'no output'}")
+        self.url = line.removeprefix(self._ready_prefix)
 
     def stop(self) -> int | None:
         """End the server and return its exit code; None when it does not run."""
@@ -92,15 +94,33 @@ class SandboxProcess:
         """The server's process id while it runs."""
         return self._process.pid if self._process else None
 
-    def state(self) -> dict[str, Any]:
-        """Return all users and events: `{"users": {email: …}, "events": {id: …}}`."""
-        state: dict[str, Any] = self._call("state")
-        return state
-
     def stats(self) -> dict[str, Any]:
         """Return the counts of calls, answers, items, faults and connections."""
         stats: dict[str, Any] = self._call("stats")
         return stats
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that the server has used so far."""
+        return float(self.stats()["cpu_seconds"])
+
+    def _call(self, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
+        body = None if content is None else json.dumps(content).encode()
+        request = Request(f"{self.url}/_sandbox/{path}", data=body)  # noqa: S310 - our own http
+        with self._opener.open(request, timeout=60) as response:
+            return json.load(response)
+
+
+class SandboxProcess(ServerProcess):
+    """A running `python -m sandbox`."""
+
+    def __init__(self, options: SandboxOptions | None = None, *, port: int = 0) -> None:
+        self.options = options or SandboxOptions()
+        super().__init__("sandbox", _READY_PREFIX, self.options.to_arguments(), port)
+
+    def state(self) -> dict[str, Any]:
+        """Return all users and events: `{"users": {email: …}, "events": {id: …}}`."""
+        state: dict[str, Any] = self._call("state")
+        return state
 
     def calls(self, limit: int = 10_000) -> list[dict[str, Any]]:
         """Return the last write calls, oldest first."""
@@ -126,13 +146,3 @@ class SandboxProcess:
     def overwrite(self, email: str, data_fields: Mapping[str, Any]) -> None:
         """Change fields of a profile, as another system would."""
         self._call(f"users/{quote(email, safe='')}", dict(data_fields))
-
-    def cpu_seconds(self) -> float:
-        """Return the CPU time that the server has used so far."""
-        return float(self.stats()["cpu_seconds"])
-
-    def _call(self, path: str, content: object = None) -> Any:  # noqa: ANN401 - JSON
-        body = None if content is None else json.dumps(content).encode()
-        request = Request(f"{self.url}/_sandbox/{path}", data=body)  # noqa: S310 - our own http
-        with self._opener.open(request, timeout=60) as response:
-            return json.load(response)

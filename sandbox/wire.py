@@ -31,12 +31,16 @@ class After(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Bytes to send, when, and what happens next. Without bytes and KEEP: never an answer."""
+    """Bytes to send, when, and what happens next. Without bytes and KEEP: never an answer.
+
+    `stream` follows `payload`, with `piece_seconds` after each of its pieces.
+    """
 
     payload: bytes
     after: After = After.KEEP
     delay_seconds: float = 0.0
     stream: Iterator[bytes] | None = None
+    piece_seconds: float = 0.0
 
 
 def reply_with(answer: Answer, *, keep_alive: bool, delay_seconds: float = 0.0) -> Reply:

@@ -1,6 +1,6 @@
 """Where settings come from: the command line, then the environment, then one `.env` file.
 
-An empty variable counts as not set, except DB_PASSWORD, which may be empty.
+An empty variable counts as not set, except the passwords of the database, which may be empty.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import io
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from integration.config.settings import (
     VARIABLES,
@@ -24,11 +24,12 @@ from integration.core.files import FileError, is_same_file, is_there
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from integration.config.ingest_settings import IngestSettings
     from integration.config.settings import StatusSettings
 
-# A password may begin or end with a space.
-_AS_WRITTEN = frozenset({"DB_PASSWORD"})
-_MAY_BE_EMPTY = frozenset({"DB_PASSWORD"})
+SomeSettings = TypeVar("SomeSettings", Settings, "IngestSettings")
+# A password may begin or end with a space, and may be empty.
+_PASSWORDS = frozenset({"DB_PASSWORD", "INGEST_DB_PASSWORD"})
 _SQLITE_COMPANIONS = ("-wal", "-shm", "-journal", ".lock")
 
 
@@ -61,6 +62,18 @@ def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dic
 
     Raises:
         ConfigurationError: the file cannot be read.
+    """
+    found = read_all_variables(environment, env_file)
+    return {name: found[name] for name in VARIABLES if name in found}
+
+
+def read_all_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
+    """All variables that are set, from the environment first, then from the file.
+
+    Settings of other programs are among them, and the secrets that sources of the ingest name.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or DATABASE_URL cannot be used.
     """
     return {**_variables_set_in(_read_env_file(env_file)), **_variables_set_in(environment)}
 
@@ -97,7 +110,7 @@ def current_folder() -> Path:
         ) from error
 
 
-def with_absolute_paths(settings: Settings, folder: Path) -> Settings:
+def with_absolute_paths(settings: SomeSettings, folder: Path) -> SomeSettings:
     """The settings with paths that stay valid if the working directory changes or is removed.
 
     Args:
@@ -144,13 +157,16 @@ def _is_env_file(path: Path) -> bool:
 
 
 def _variables_set_in(source: Mapping[str, str]) -> dict[str, str]:
-    """The settings' variables of one source; an empty one does not hide the other source's."""
-    found = {
-        name: source[name] if name in _AS_WRITTEN else source[name].strip()
-        for name in VARIABLES
-        if name in source
-    }
-    return {name: value for name, value in found.items() if value or name in _MAY_BE_EMPTY}
+    """The variables of one source; an empty one does not hide the other source's."""
+    texts = {name: value if name in _PASSWORDS else value.strip() for name, value in source.items()}
+    found = {name: value for name, value in texts.items() if value or name in _PASSWORDS}
+    if "DATABASE_URL" not in found:
+        return found
+    from integration.config.database_url import (  # noqa: PLC0415  few use it
+        with_database_url,
+    )
+
+    return with_database_url(found)
 
 
 def _read_env_file(path: Path | None) -> dict[str, str]:

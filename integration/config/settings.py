@@ -29,6 +29,8 @@ from integration.core.redaction import SecretMask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
+    from dataclasses import Field
 
 
 class ConfigurationError(AppError):
@@ -61,7 +63,7 @@ class DeliveryOptions:
     quiet: bool
 
 
-def _accepts(convert: Callable[[str], object], expected: str) -> dict[str, Any]:
+def accepts(convert: Callable[[str], object], expected: str) -> dict[str, Any]:
     """The metadata of a setting.
 
     Args:
@@ -76,77 +78,77 @@ class Settings:
     """All settings; field names are the variables in lower case. Secrets have no repr."""
 
     db_engine: Literal["mysql", "sqlite"] = field(
-        default="mysql", metadata=_accepts(one_of("mysql", "sqlite"), "mysql or sqlite")
+        default="mysql", metadata=accepts(one_of("mysql", "sqlite"), "mysql or sqlite")
     )
     db_host: tuple[str, ...] = field(
         default=(),
-        metadata=_accepts(
+        metadata=accepts(
             hosts, "one or more hosts separated by commas, without a port (DB_PORT applies to all)"
         ),
     )
     db_port: int = field(
-        default=3306, metadata=_accepts(whole_number(1, 65535), "a whole number from 1 to 65535")
+        default=3306, metadata=accepts(whole_number(1, 65535), "a whole number from 1 to 65535")
     )
-    db_user: str = field(default="", metadata=_accepts(str, "a database user"))
-    db_password: str = field(default="", repr=False, metadata=_accepts(str, "the user's password"))
+    db_user: str = field(default="", metadata=accepts(str, "a database user"))
+    db_password: str = field(default="", repr=False, metadata=accepts(str, "the user's password"))
     db_name: str = field(
-        metadata=_accepts(str, "the name of a database, or a file with DB_ENGINE=sqlite")
+        metadata=accepts(str, "the name of a database, or a file with DB_ENGINE=sqlite")
     )
     db_ssl_ca: Path | None = field(
         default=None,
-        metadata=_accepts(readable_file, "the path of a readable CA certificate file in PEM form"),
+        metadata=accepts(readable_file, "the path of a readable CA certificate file in PEM form"),
     )
 
     iterable_api_key: str = field(
         repr=False,
-        metadata=_accepts(checked_api_key, "an Iterable key: printable ASCII, no spaces"),
+        metadata=accepts(checked_api_key, "an Iterable key: printable ASCII, no spaces"),
     )
     iterable_api_base_url: str = field(
         default=DEFAULT_BASE_URL,
-        metadata=_accepts(
+        metadata=accepts(
             checked_base_url,
             "an https address such as https://api.iterable.com"
             " (plain http for loopback only), without path, user or query",
         ),
     )
-    use_jwt_auth: bool = field(default=False, metadata=_accepts(true_or_false, "true or false"))
+    use_jwt_auth: bool = field(default=False, metadata=accepts(true_or_false, "true or false"))
     iterable_jwt_secret: str = field(
-        default="", repr=False, metadata=_accepts(str, "the JWT key's secret")
+        default="", repr=False, metadata=accepts(str, "the JWT key's secret")
     )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = field(
         default="INFO",
-        metadata=_accepts(
+        metadata=accepts(
             one_of("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR"
         ),
     )
     log_file: Path = field(
-        default=Path("iterable_integration.log"), metadata=_accepts(Path, "a path")
+        default=Path("iterable_integration.log"), metadata=accepts(Path, "a path")
     )
-    output_dir: Path = field(default=Path(), metadata=_accepts(Path, "a folder"))
+    output_dir: Path = field(default=Path(), metadata=accepts(Path, "a folder"))
     journal_file: Path = field(
-        default=DEFAULT_JOURNAL_FILE, metadata=_accepts(journal_path, "the path of a file")
+        default=DEFAULT_JOURNAL_FILE, metadata=accepts(journal_path, "the path of a file")
     )
 
     delivery_mode: Literal["auto", "single", "bulk"] = field(
         default="auto",
-        metadata=_accepts(one_of("auto", "single", "bulk"), "auto, single or bulk"),
+        metadata=accepts(one_of("auto", "single", "bulk"), "auto, single or bulk"),
     )
     max_workers: int | Literal["auto"] = field(
         default="auto",
-        metadata=_accepts(
+        metadata=accepts(
             auto_or(whole_number(1, MAX_WORKERS)),
             f"auto or a whole number from 1 to {MAX_WORKERS}",
         ),
     )
     rate_limit_share: float = field(
-        default=0.9, metadata=_accepts(number_above(0), "a number above 0, such as 0.9")
+        default=0.9, metadata=accepts(number_above(0), "a number above 0, such as 0.9")
     )
     request_timeout: float = field(
-        default=10, metadata=_accepts(number_above(0, 600), "seconds, above 0 and up to 600")
+        default=10, metadata=accepts(number_above(0, 600), "seconds, above 0 and up to 600")
     )
     max_attempts: int = field(
-        default=3, metadata=_accepts(whole_number(1, 20), "a whole number from 1 to 20")
+        default=3, metadata=accepts(whole_number(1, 20), "a whole number from 1 to 20")
     )
 
     @property
@@ -208,7 +210,7 @@ FIELDS = {setting.name.upper(): setting for setting in fields(Settings)}
 VARIABLES = tuple(FIELDS)
 SECRET_VARIABLES = frozenset({"DB_PASSWORD", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"})
 _ALWAYS_REQUIRED = ("DB_NAME", "ITERABLE_API_KEY")
-_SERVER_REQUIRED = ("DB_HOST", "DB_USER", "DB_PASSWORD")
+SERVER_REQUIRED = ("DB_HOST", "DB_USER", "DB_PASSWORD")
 
 
 def load_settings(values: Mapping[str, str]) -> Settings:
@@ -220,7 +222,7 @@ def load_settings(values: Mapping[str, str]) -> Settings:
     missing = [name for name in _required(values) if name not in values]
     if missing:
         raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
-    return Settings(**_converted(values, VARIABLES))
+    return Settings(**converted(values, FIELDS))
 
 
 def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
@@ -229,23 +231,39 @@ def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
     Raises:
         ConfigurationError: some do not parse.
     """
-    used = tuple(setting.name.upper() for setting in fields(StatusSettings))
-    return StatusSettings(**_converted(values, used))
+    names = tuple(setting.name.upper() for setting in fields(StatusSettings))
+    return StatusSettings(**converted(values, {name: FIELDS[name] for name in names}))
 
 
-def _converted(values: Mapping[str, str], names: tuple[str, ...]) -> dict[str, Any]:
-    """The values that are set of these variables, by field name."""
-    texts = {name: values[name] for name in names if name in values}
+def converted(
+    values: Mapping[str, str],
+    used: Mapping[str, Field[Any]],
+    secret: AbstractSet[str] = SECRET_VARIABLES,
+) -> dict[str, Any]:
+    """The typed values of the variables that are set, by field name.
+
+    Args:
+        values: the variables.
+        used: the fields to convert, by variable.
+        secret: the variables whose values are never shown.
+
+    Raises:
+        ConfigurationError: some do not parse.
+    """
+    texts = {name: values[name] for name in used if name in values}
     _check_characters(texts)
-    converted, invalid = {}, []
+    found, invalid = {}, []
     for name, text in texts.items():
         try:
-            converted[name.lower()] = FIELDS[name].metadata["convert"](text)
+            found[name.lower()] = used[name].metadata["convert"](text)
         except ValueError:
             invalid.append(name)
     if invalid:
-        raise ConfigurationError(_error_message(sorted(invalid), values))
-    return converted
+        # A secret may have been put into the wrong variable.
+        mask = SecretMask(values[name] for name in secret if name in values)
+        errors = [_value_error(name, texts[name], used[name], secret) for name in sorted(invalid)]
+        raise ConfigurationError(mask("; ".join(errors)))
+    return found
 
 
 def _check_characters(texts: Mapping[str, str]) -> None:
@@ -263,20 +281,14 @@ def is_text(value: str) -> bool:
 
 
 def _required(values: Mapping[str, str]) -> list[str]:
-    server = () if values.get("DB_ENGINE", "").lower() == "sqlite" else _SERVER_REQUIRED
+    server = () if values.get("DB_ENGINE", "").lower() == "sqlite" else SERVER_REQUIRED
     jwt = values.get("USE_JWT_AUTH", "").lower() in TRUE_WORDS
     names = {*server, *_ALWAYS_REQUIRED, *(("ITERABLE_JWT_SECRET",) if jwt else ())}
     return [name for name in VARIABLES if name in names]
 
 
-def _error_message(names: list[str], values: Mapping[str, str]) -> str:
-    # A secret may have been put into the wrong variable.
-    mask = SecretMask(values[name] for name in SECRET_VARIABLES if name in values)
-    return mask("; ".join(_value_error(name, values[name]) for name in names))
-
-
-def _value_error(name: str, text: str) -> str:
+def _value_error(name: str, text: str, setting: Field[Any], secret: AbstractSet[str]) -> str:
     # An address with an @ may contain a password.
-    hidden = name in SECRET_VARIABLES or "@" in text
+    hidden = name in secret or "@" in text
     shown = "a value that is not shown" if hidden else repr(text)
-    return f"{name} is {shown}, expected {FIELDS[name].metadata['expected']}"
+    return f"{name} is {shown}, expected {setting.metadata['expected']}"

@@ -7,6 +7,7 @@ AppError
 ├── LockedError           75  journal.lock: another run holds the lock
 ├── DatabaseError         69  database.errors: no connection, or the query cannot be run
 ├── RecordError           69  delivery.new_users: a row cannot be sent
+├── IngestError           69  ingest.errors: a source cannot be read or stored (see there)
 └── StillPendingError      1  delivery.start_run: an unfinished run comes first
 """
 

@@ -103,7 +103,7 @@ def connect_error(number: int, detail: str, *, host: str, user: str, name: str) 
 def query_error(number: int, detail: str, *, host: str, user: str, name: str) -> DatabaseError:
     """The error for a failed query; the arguments are those of `connect_error`."""
     values = {"host": host, "user": user, "name": name, "detail": one_line(detail)}
-    if number in _LOST or number in _LOST_CLIENT:
+    if is_lost(number):
         return DatabaseUnavailable(
             f"Lost the connection to the database at {host} during the query: check the server and "
             f"the network, then run again ({values['detail']})"
@@ -111,6 +111,11 @@ def query_error(number: int, detail: str, *, host: str, user: str, name: str) ->
     if number in _QUERY:
         return QueryFailed(_QUERY[number].format(**values))
     return QueryFailed(f"The database cannot run the query: {values['detail']}")
+
+
+def is_lost(number: int) -> bool:
+    """Whether the error number means that the connection is gone."""
+    return number in _LOST or number in _LOST_CLIENT
 
 
 def one_line(text: str) -> str:

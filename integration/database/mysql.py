@@ -65,7 +65,7 @@ class MySQLSession:
             "user": settings.user,
             "name": settings.name,
         }
-        self._arguments = _connect_arguments(settings, host, timeout_seconds)
+        self._arguments = connect_arguments(settings, host, timeout_seconds)
         self._is_reading = False
         self._driver = CallThread(f"database at {host}")
         self._connection: MySQLConnectionAbstract | None = None
@@ -86,13 +86,13 @@ class MySQLSession:
                 raise mysql.connector.InterfaceError(silence) from error
 
     def _open(self) -> None:
-        self._connection = _connect(self._arguments)
+        self._connection = connect(self._arguments)
         self._server = self._connection.server_info
         self._connection_id = self._connection.connection_id
         self._cursor = self._connection.cursor(buffered=False)
         for statement in SESSION_SETUP:
             self._cursor.execute(statement)
-        if _has_lost_its_cluster(self._cursor):
+        if has_lost_its_cluster(self._cursor):
             raise mysql.connector.OperationalError(NOT_READY_MESSAGE, errno=NOT_READY)
 
     @contextmanager
@@ -168,13 +168,13 @@ class MySQLSession:
         """
         brief = {"connection_timeout": KILL_TIMEOUT_SECONDS, "read_timeout": KILL_TIMEOUT_SECONDS}
         try:
-            with _connect(self._arguments | brief) as second:
+            with connect(self._arguments | brief) as second:
                 second.cmd_query(f"KILL {self._connection_id:d}")
         except mysql.connector.Error as error:
             logger.debug("Could not stop the query: %s", one_line(str(error)))
 
 
-def _has_lost_its_cluster(cursor: MySQLCursorAbstract) -> bool:
+def has_lost_its_cluster(cursor: MySQLCursorAbstract) -> bool:
     """Whether this Galera node is cut off: it accepts connections but no queries."""
     for statement, value in (
         ("SHOW VARIABLES LIKE 'wsrep_on'", "ON"),
@@ -187,14 +187,16 @@ def _has_lost_its_cluster(cursor: MySQLCursorAbstract) -> bool:
     return True
 
 
-def _connect(arguments: dict[str, Any]) -> MySQLConnectionAbstract:
+def connect(arguments: dict[str, Any]) -> MySQLConnectionAbstract:
+    """Log in; the arguments are those of `connect_arguments`."""
     # The declared return type includes connection pools, which are not used here.
     return cast("MySQLConnectionAbstract", mysql.connector.connect(**arguments))
 
 
-def _connect_arguments(
+def connect_arguments(
     settings: DatabaseSettings, host: str, timeout_seconds: float
 ) -> dict[str, Any]:
+    """The driver's arguments for a connection in UTC and utf8mb4."""
     return {
         "host": host,
         "port": settings.port,

@@ -7,7 +7,7 @@ else: a disallowed event gets 200 and "Success".
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -20,6 +20,7 @@ from integration.core.shutdown import StopReason
 from integration.iterable.retry import RETRYABLE_STATUSES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from integration.core.models import ErrorKind
@@ -49,6 +50,7 @@ class HttpResponse:
         error: what happened if there is no status.
         reason: a text for `error`.
         stop_reason: why no further call can succeed until the operator does what it says.
+        headers: of a response that was fetched, to be looked up in lower case.
     """
 
     status: int | None
@@ -58,6 +60,7 @@ class HttpResponse:
     error: ErrorKind | None = None
     reason: str = ""
     stop_reason: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Classification(NamedTuple):
@@ -116,8 +119,8 @@ def classify(http: HttpResponse, expected: Expected, now: datetime) -> Classific
         http.status,
         _error_of_status(http.status),
         _shortened(response) if len(http.body) > MAX_ERROR_BYTES else response,
-        _retry_of_status(http.status),
-        _retry_after_seconds(http, response, now) if http.status == 429 else None,
+        retry_of_status(http.status),
+        retry_after_seconds(http, response, now) if http.status == 429 else None,
         _stop_reason(http, response, now),
     )
 
@@ -150,7 +153,8 @@ def _error_of_status(status: int) -> ErrorKind:
     return "client_error" if status < 500 else "server_error"
 
 
-def _retry_of_status(status: int) -> Retry:
+def retry_of_status(status: int) -> Retry:
+    """Whether a call that got this status, which is no success, may be retried."""
     if status == 429:
         return "after rate limit"
     return "after backoff" if status in RETRYABLE_STATUSES else "no"
@@ -221,7 +225,7 @@ def clock_difference(date: str | None, now: datetime) -> str:
     return f"this machine's clock is {abs(behind)} s {side} Iterable's"
 
 
-def _retry_after_seconds(http: HttpResponse, response: object, now: datetime) -> float | None:
+def retry_after_seconds(http: HttpResponse, response: object, now: datetime) -> float | None:
     """The wait that a 429 asks for: `Retry-After`, else `params.rateLimitReset`, else None.
 
     `Retry-After` is a number of seconds or an HTTP date (RFC 9110, section 10.2.3), the reset a

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from dataclasses import replace
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from integration.core.models import ErrorKind
     from integration.iterable.http_connection import ExchangePool
+    from integration.iterable.http_response import Response
     from integration.iterable.route import Route
 
 PROGRAM = "iterable-integration"
@@ -69,22 +71,45 @@ class Transport:
 
         The response contains no secrets, even if the server echoed them.
         """
+        response = self._exchange(path, body, headers, MAX_RESPONSE_BYTES)
+        if isinstance(response, HttpResponse):
+            return response
+        return self._response(response, self._masked_body(response))
+
+    def fetch(self, target: str, headers: Mapping[str, str], max_bytes: int) -> HttpResponse:
+        """GET a path and query, for the body exactly as it was sent, and the headers.
+
+        Only the body of a success may contain secrets.
+        """
+        response = self._exchange(target, None, headers, max_bytes)
+        if isinstance(response, HttpResponse):
+            return response
+        is_success = 200 <= response.status < 300
+        body = response.content or b"" if is_success else self._masked_body(response)
+        return replace(self._response(response, body), headers=response.headers)
+
+    def _exchange(
+        self, target: str, body: bytes | None, headers: Mapping[str, str], max_bytes: int
+    ) -> Response | HttpResponse:
+        """The response with its content, or what happened instead."""
         try:
             pool, writer = self._pool_and_writer()
-            request = writer.write(path, headers, body)
-            response = pool.exchange(request, self._timeout_seconds, MAX_RESPONSE_BYTES)
+            request = writer.write(target, headers, body)
+            response = pool.exchange(request, self._timeout_seconds, max_bytes)
         except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
             return self._no_response(error)
-        status, content = response.status, response.content
-        if content is None:
-            reason = f"the response is longer than {MAX_RESPONSE_BYTES // 1_000_000} MB"
+        if response.content is None:
+            reason = f"the response is longer than {max_bytes // 1_000_000} MB"
             return HttpResponse(None, error="invalid_response", reason=reason)
+        return response
+
+    def _response(self, response: Response, body: bytes) -> HttpResponse:
         return HttpResponse(
-            status,
-            self._masked_body(status, content),
+            response.status,
+            body,
             response.headers.get("retry-after"),
             response.headers.get("date"),
-            stop_reason=stop_reason_of_status(status, self._route),
+            stop_reason=stop_reason_of_status(response.status, self._route),
         )
 
     def close(self) -> None:
@@ -113,11 +138,11 @@ class Transport:
         stop_reason = self._proxy_mask(self._mask(stop_reason_of_error(error, self._route)))
         return HttpResponse(None, error=kind, reason=masked[:MAX_REASON], stop_reason=stop_reason)
 
-    def _masked_body(self, status: int, content: bytes) -> bytes:
-        text = self._mask(_plain(content).decode("utf-8", "replace"))
+    def _masked_body(self, response: Response) -> bytes:
+        text = self._mask(_plain(response.content or b"").decode("utf-8", "replace"))
         # A proxy's error page may repeat its login. Iterable's success must stay readable, and a
         # proxy's user name may be one of its words.
-        if not (200 <= status < 300 and text.startswith("{")):
+        if not (200 <= response.status < 300 and text.startswith("{")):
             text = self._proxy_mask(text)
         return text.encode()
 

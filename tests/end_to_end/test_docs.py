@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
+from integration.config.ingest_settings import INGEST_FIELDS, INGEST_VARIABLES
 from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
 from integration.core.exit_codes import ExitCode
 from integration.delivery.start_run import QUERY_FILE
+from integration.ingest.models import Code
+from integration.ingest.source_rules import keys_of
+from integration.ingest.sources import KINDS
 from tests.support.runs import RunResult, run
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 COMMAND_LINE = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
 DEPENDENCIES = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
 REQUIREMENTS = (ROOT / "requirements.in").read_text(encoding="utf-8")
@@ -46,6 +54,48 @@ def test_the_settings_table_is_the_settings() -> None:
     table = {row[0].strip("`"): row[1] for row in table_rows(section_of(README, "Settings"))}
 
     assert table == {name: what_happens_without(name) for name in VARIABLES}
+
+
+def test_the_settings_of_the_ingest_are_documented() -> None:
+    """All variables with their defaults, and no others."""
+    rows = table_rows(section_of(CONFIGURATION, "Ingest"))
+
+    assert {name.strip("`"): default for name, default, _ in rows} == {
+        name: str(INGEST_FIELDS[name].default or "–").replace("None", "–")
+        for name in INGEST_VARIABLES
+    }
+
+
+def test_the_keys_of_a_source_are_documented() -> None:
+    """All of each kind, with their defaults."""
+    rows = table_rows(section_of(CONFIGURATION, "Sources"))
+
+    documented = {
+        (kind, key.strip("`"), default)
+        for key, kinds, default, _ in rows
+        for kind in (KINDS if kinds == "all" else kinds.split(", "))
+    }
+    assert documented == {
+        (kind, field.alias or name, source_default(field))
+        for kind, model in KINDS.items()
+        for name, field in model.model_fields.items()
+        if name in keys_of(model) or field.alias
+    }
+
+
+def source_default(field: FieldInfo) -> str:
+    """The cell for a key's default."""
+    if field.is_required():
+        return "required"
+    default = getattr(field.default, "kind", field.default)
+    return str(default).replace("False", "false") if default or default is False else "–"
+
+
+def test_the_codes_of_rejections_are_documented() -> None:
+    """All of them."""
+    rows = table_rows(section_of(CONFIGURATION, "Validation"))
+
+    assert [code.strip("`") for code, _ in rows] == list(get_args(Code))
 
 
 def what_happens_without(variable: str) -> str:

@@ -100,6 +100,7 @@ def test_an_older_python_is_one_line(version: str) -> None:
     "name",
     [
         "main.py",
+        "cli.py",
         "integration/__init__.py",
         "integration/core/__init__.py",
         "integration/core/system_check.py",

@@ -12,10 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
-PACKAGES = ["core", "config", "database", "iterable", "journal", "delivery"]
+PACKAGES = ["core", "config", "database", "iterable", "journal", "delivery", "ingest"]
 # What each module of the root may import of the project, by name or by package.
 ROOT_MODULES = {
     "main": {"db_connection", "iterable_client", "logger_config", "sandbox.demo", *PACKAGES},
+    "cli": {"logger_config", "core", "config", "database", "iterable", "ingest"},
     "db_connection": {"core", "config", "database"},
     "iterable_client": {"core", "config", "iterable"},
     "logger_config": {"core", "config"},
@@ -23,7 +24,7 @@ ROOT_MODULES = {
 DOWNWARDS = "Packages import downwards only"
 NO_ROOT = "Packages import no module of the root"
 NO_DRIVER = "Only the database package knows mysql-connector and sqlglot"
-NO_HTTP = "Only the iterable package knows requests and urllib3"
+NO_HTTP = "Only the iterable package and the HTTP source know requests and urllib3"
 NO_SANDBOX = "Packages import neither the sandbox nor benchmarks nor tests"
 
 
@@ -68,6 +69,7 @@ def test_allowed_imports_break_no_contract(skeleton: Path) -> None:
         [
             ("core", "json"),
             ("delivery", "integration.journal"),
+            ("ingest", "integration.database"),
             ("journal", "integration.core"),
             ("database", "sqlglot"),
             ("database", "mysql.connector"),
@@ -87,11 +89,13 @@ def test_allowed_imports_break_no_contract(skeleton: Path) -> None:
                 ("config", "integration.database"),
                 ("journal", "integration.iterable"),
                 ("iterable", "integration.delivery"),
+                ("ingest", "integration.delivery"),
+                ("database", "integration.ingest"),
             ],
         ),
         (NO_ROOT, [("delivery", "db_connection"), ("core", "main"), ("journal", "logger_config")]),
-        (NO_DRIVER, [("journal", "sqlglot"), ("delivery", "mysql.connector")]),
-        (NO_HTTP, [("delivery", "requests"), ("database", "urllib3.util")]),
+        (NO_DRIVER, [("journal", "sqlglot"), ("ingest", "mysql.connector")]),
+        (NO_HTTP, [("ingest", "requests"), ("database", "urllib3.util")]),
         (NO_SANDBOX, [("config", "sandbox"), ("journal", "tests.support")]),
     ],
 )

@@ -293,3 +293,42 @@ def test_concurrent_calls_keep_one_connection_each() -> None:
     assert answered == [[200] * rounds] * callers
     # One more to read the statistics.
     assert opened <= callers + 1
+
+
+def fetched(wire: bytes, **options: Any) -> HttpResponse:
+    """What one fetch makes of these bytes."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_until_closed, args=(server, wire))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with transport_to(url, timeout_seconds=60.0, mask=SecretMask(["hidden-key-9"])) as client:
+            answer = client.fetch("/page?n=1", HEADERS, options.get("max_bytes", 1_000_000))
+        thread.join(60)
+    return answer
+
+
+def test_a_fetched_body_is_exactly_as_it_was_sent() -> None:
+    """Compressed files and other encodings included; headers are found by name."""
+    body = b"hidden-key-9 \xff\x00 \\u0041"
+    head = b"HTTP/1.1 200 OK\r\nLink: </2>; rel=next\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    answer = fetched(head + body)
+
+    assert (answer.status, answer.body) == (200, body)
+    assert answer.headers["link"] == "</2>; rel=next"
+
+
+def test_a_fetched_refusal_is_masked() -> None:
+    """It is logged, unlike the body of a success."""
+    assert fetched(with_body(b"your key is hidden-key-9")).body == b"your key is ***"
+
+
+@pytest.mark.parametrize(("size", "status"), [(2_000_000, 200), (2_000_001, None)])
+def test_a_fetched_body_has_a_limit_of_its_own(size: int, status: int | None) -> None:
+    """The page of a source may be longer than a response of Iterable."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+
+    answer = fetched(head + b"x" * size, max_bytes=2_000_000)
+
+    assert answer.status == status
+    assert answer.reason == ("" if status else "the response is longer than 2 MB")

@@ -15,6 +15,14 @@ from integration.core.exit_codes import ExitCode
 from integration.core.files import FileError
 from integration.delivery.new_users import RecordError
 from integration.delivery.start_run import StillPendingError
+from integration.ingest.errors import (
+    SchemaError,
+    SourceBusy,
+    SourceError,
+    SourceRefused,
+    SourceUnavailable,
+    TooManyRejected,
+)
 from integration.journal.file import JournalError
 from integration.journal.lock import LockedError
 
@@ -27,6 +35,12 @@ ERRORS: list[tuple[type[AppError], ExitCode]] = [
     (LockedError, ExitCode.LOCKED),
     (RecordError, ExitCode.UNAVAILABLE),
     (StillPendingError, ExitCode.SOME_FAILED),
+    (SourceError, ExitCode.UNAVAILABLE),
+    (SourceUnavailable, ExitCode.UNAVAILABLE),
+    (SourceRefused, ExitCode.KEY_REFUSED),
+    (SourceBusy, ExitCode.LOCKED),
+    (SchemaError, ExitCode.CONFIGURATION),
+    (TooManyRejected, ExitCode.UNAVAILABLE),
 ]
 
 

@@ -1,0 +1,279 @@
+"""Load customers and page views from HTTP APIs and files into the database.
+
+This file must parse on Python 3.6, so that an older Python prints which version is needed.
+"""
+
+import gc
+import signal
+
+from integration.core.system_check import exit_if_unfit
+
+if __name__ == "__main__":
+    # Ctrl-C during the imports below ends the program without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    exit_if_unfit()
+    # Imported modules are never garbage; looking for some would take a tenth of the start.
+    gc.disable()
+
+import logging
+import os
+import sys
+import time
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from integration.config.cli_arguments import parse_cli_arguments
+from integration.config.cli_options import (
+    RejectedOptions,
+    ReplayOptions,
+    ResetOptions,
+    RunOptions,
+    StatsOptions,
+)
+from integration.config.ingest_settings import load_ingest_settings
+from integration.config.loading import (
+    check_log_and_journal,
+    current_folder,
+    find_env_file,
+    read_all_variables,
+    with_absolute_paths,
+)
+from integration.config.settings import ConfigurationError
+from integration.core.errors import AppError
+from integration.core.exit_codes import ExitCode
+from integration.core.files import display_path
+from integration.core.redaction import SecretMask, proxy_secrets
+from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
+from integration.database.errors import DatabaseUnavailable
+from integration.database.settings import DatabaseSettings
+from integration.database.writing import open_writer
+from integration.ingest.kinds.readers import open_reader
+from integration.ingest.rejection_texts import rejected_lines
+from integration.ingest.rejections import open_records
+from integration.ingest.reset import find_parts, reset_lines, reset_source
+from integration.ingest.run import Workplace
+from integration.ingest.run_all import Ingest
+from integration.ingest.run_rules import RunRequest
+from integration.ingest.runs import find_run
+from integration.ingest.source_file import find_sources_file, load_sources
+from integration.ingest.statistics import as_json, as_lines, statistics_of
+from integration.ingest.tables import prepare_tables
+from integration.iterable.pause import Pause
+from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from integration.config.cli_options import CliOptions
+    from integration.config.ingest_settings import IngestSettings
+    from integration.ingest.models import Reader
+    from integration.ingest.source_file import Sources
+    from integration.ingest.sources import Source
+
+logger = logging.getLogger("cli")
+
+PROGRAM_DIR = Path(__file__).resolve().parent
+
+
+class Configuration(NamedTuple):
+    """The settings and the sources."""
+
+    settings: "IngestSettings"
+    sources: "Sources"
+
+
+def main(arguments: "Sequence[str] | None" = None) -> int:
+    """Run the command and return its exit code; expected failures are logged in one line."""
+    options = parse_cli_arguments(arguments)
+    begin_log(options.console_level or "INFO")
+    stop = Stop()
+    signals = SignalWatch(stop)
+    try:
+        return run_command(options, stop, signals)
+    except Interrupted as interruption:
+        logger.warning("%s; nothing was stored", interruption)
+        return interruption.reason.exit_code
+    except AppError as error:
+        if signals.interrupted_by:
+            logger.warning("%s", signals.interrupted_by.text)
+            return signals.interrupted_by.exit_code
+        logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
+        return error.exit_code
+
+
+def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
+    """Run one of the commands."""
+    configuration = configure(options)
+    if isinstance(options, RunOptions):
+        return run_sources(options, configuration, stop, signals)
+    if isinstance(options, StatsOptions):
+        return show_statistics(options, configuration)
+    with open_ingest(configuration, stop) as ingest:
+        if isinstance(options, RejectedOptions):
+            return show_or_retry_rejected(options, configuration, ingest, signals)
+        if isinstance(options, ReplayOptions):
+            return replay_run(options, configuration, ingest, signals)
+        return reset(options, ingest)
+
+
+def configure(options: "CliOptions") -> Configuration:
+    """Read and check the settings and the sources, and open the log."""
+    working_dir = current_folder()
+    env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
+    variables = {**read_all_variables(os.environ, env_file), **options.overrides()}
+    settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
+    file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
+    sources = load_sources(file, variables, working_dir)
+    mask = SecretMask({*settings.secrets(), *sources.secrets.values(), *proxy_secrets(os.environ)})
+    log_to_console(settings.log_level, mask)
+    check_log_and_journal(
+        settings.log_file, rotated_files(settings.log_file), settings.journal_file
+    )
+    log_to_file(settings.log_file, mask)
+    logger.debug("Log file: %s", display_path(settings.log_file))
+    return Configuration(settings, sources)
+
+
+def writer_settings(settings: "IngestSettings") -> DatabaseSettings:
+    """The database, with the account that writes."""
+    user, password = settings.writer
+    return DatabaseSettings(
+        engine=settings.db_engine,
+        hosts=settings.db_host,
+        port=settings.db_port,
+        user=user,
+        password=password,
+        name=settings.db_name,
+        ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+    )
+
+
+@contextmanager
+def open_ingest(configuration: Configuration, stop: Stop) -> "Iterator[Ingest]":
+    """Connect to the database, and create the tables that the ingest needs."""
+    settings, sources = configuration
+    wait = partial(wait_in_main_thread, stop)
+    with closing(open_writer(writer_settings(settings), sleep=wait)) as session:
+        tables = prepare_tables(session)
+        reader = partial(reader_of, configuration, stop)
+        yield Ingest(Workplace(session, tables, stop), reader, sources.sources)
+
+
+def reader_of(configuration: Configuration, stop: Stop, source: "Source") -> "Reader":
+    """The reader of a source, with the settings' timeout and attempts."""
+    settings, sources = configuration
+    try:
+        return open_reader(
+            source,
+            sources.secrets,
+            timeout_seconds=settings.request_timeout,
+            max_attempts=settings.max_attempts,
+            pause=Pause(stop.wait, stop.requested, stop.request),
+        )
+    except ValueError as error:
+        raise ConfigurationError(f"{source.name}: {error}") from error
+
+
+def run_sources(
+    options: RunOptions, configuration: Configuration, stop: Stop, signals: SignalWatch
+) -> int:
+    """`run`: ingest sources, once or every so many seconds."""
+    chosen = configuration.sources.named(options.source)
+    request = RunRequest(
+        full_refresh=options.full_refresh,
+        since=options.since,
+        until=options.until,
+        limit=options.limit,
+        dry_run=options.dry_run,
+    )
+    every = configuration.settings.etl_interval if options.every == "setting" else options.every
+    run_once = partial(run_once_of, configuration, chosen, request, stop, signals)
+    code = run_once() if every is None else repeat_runs(run_once, every, stop)
+    if stop.reason:
+        logger.warning("%s; the next run continues from the checkpoints", stop.reason.text)
+        return stop.reason.exit_code
+    return code
+
+
+def run_once_of(
+    configuration: Configuration,
+    chosen: "Sequence[Source]",
+    request: RunRequest,
+    stop: Stop,
+    signals: SignalWatch,
+) -> ExitCode:
+    """Ingest each source once."""
+    with open_ingest(configuration, stop) as ingest:
+        signals.let_calls_finish()
+        code = ingest.run(chosen, request)
+        if not request.dry_run:
+            ingest.delete_old_pages(configuration.settings.raw_retention_days)
+        return code
+
+
+def repeat_runs(run_once: "partial[ExitCode]", every: float, stop: Stop) -> ExitCode:
+    """Run until stopped, with so many seconds between the starts of two runs."""
+    while True:
+        started = time.monotonic()
+        try:
+            code = run_once()
+        except DatabaseUnavailable as error:
+            logger.error("%s. Trying again", error)  # noqa: TRY400  a traceback is for bugs
+            code = error.exit_code
+        if wait_in_main_thread(stop, max(0.0, started + every - time.monotonic())):
+            return code
+
+
+def show_statistics(options: StatsOptions, configuration: Configuration) -> ExitCode:
+    """`stats`: each source's records, runs, checkpoint and lag; creates nothing."""
+    settings, sources = configuration
+    with closing(open_writer(writer_settings(settings))) as session:
+        statistics = statistics_of(session, sources.sources)
+    print_answer([as_json(statistics)] if options.json else as_lines(statistics))
+    return ExitCode.OK
+
+
+def show_or_retry_rejected(
+    options: RejectedOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
+) -> ExitCode:
+    """`rejected`: list the records that are still rejected, or store them after all."""
+    names = (options.source,) if options.source else ()
+    chosen = configuration.sources.named(names)
+    if options.retry:
+        signals.let_calls_finish()
+        return ingest.retry_rejected(chosen)
+    print_answer(rejected_lines(open_records(ingest.workplace.session, options.source)))
+    return ExitCode.OK
+
+
+def replay_run(
+    options: ReplayOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
+) -> ExitCode:
+    """`replay`: store a run again from its raw pages."""
+    run = find_run(ingest.workplace.session, options.run)
+    if run is None:
+        raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
+    (source,) = configuration.sources.named([run.source])
+    signals.let_calls_finish()
+    return ingest.replay(source, run)
+
+
+def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:
+    """`reset`: forget a source, or show what that would delete."""
+    session, name = ingest.workplace.session, options.source
+    parts = find_parts(session, name)
+    if not any(parts.values()) and name not in {one.name for one in ingest.all_sources}:
+        raise ConfigurationError(f"No such source: {name}; nothing of it is stored")
+    if options.yes:
+        parts = reset_source(session, name)
+    print_answer(reset_lines(name, parts, done=options.yes))
+    return ExitCode.OK
+
+
+if __name__ == "__main__":
+    # What is loaded stays out of all later collections; the one at the exit takes the longest.
+    gc.freeze()
+    gc.enable()
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""What the command line of `cli.py` asks for: one value for each command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommonOptions:
+    """The options of every command."""
+
+    env_file: Path | None = None
+    sources: Path | None = None
+    verbose: bool = False
+    quiet: bool = False
+
+    @property
+    def console_level(self) -> str | None:
+        """The console's log level, if the command line sets it."""
+        if self.verbose:
+            return "DEBUG"
+        return "WARNING" if self.quiet else None
+
+    def overrides(self) -> dict[str, str]:
+        """The settings' variables that the command line sets."""
+        return {"LOG_LEVEL": self.console_level} if self.console_level else {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(CommonOptions):
+    """`run`: ingest sources.
+
+    Attributes:
+        source: the names of the sources, or none for all.
+        since: with a time zone, as `until`.
+        every: seconds between the starts of two runs, "setting" for ETL_INTERVAL, or None to run
+            once.
+    """
+
+    source: tuple[str, ...] = ()
+    full_refresh: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+    dry_run: bool = False
+    every: float | Literal["setting"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatsOptions(CommonOptions):
+    """`stats`: show what is known about each source."""
+
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedOptions(CommonOptions):
+    """`rejected`: show rejected records, or try those that are open again."""
+
+    source: str | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions(CommonOptions):
+    """`replay`: store a run again from its raw pages."""
+
+    run: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResetOptions(CommonOptions):
+    """`reset`: forget a source's checkpoint, runs and raw pages."""
+
+    source: str
+    yes: bool = False
+
+
+CliOptions = RunOptions | StatsOptions | RejectedOptions | ReplayOptions | ResetOptions

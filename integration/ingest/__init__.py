@@ -1,0 +1,1 @@
+"""The way in: customers and page views from HTTP APIs and files into the database."""

@@ -1,0 +1,146 @@
+"""Where the reading of a file goes on: fingerprints, sizes and offsets.
+
+    unchanged since it was read to its end     nothing to read
+    grown, with the same beginning             from the offset
+    anything else                              the whole file
+
+The bytes before the offset have a fingerprint, too: a file that was written again with the same
+beginning is read as a whole, instead of from the middle of a record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, fields
+from typing import Protocol
+
+HEAD_BYTES = 65_536
+TAIL_BYTES = 4_096
+
+
+class ByteFile(Protocol):
+    """A file of which any range can be read.
+
+    Attributes:
+        name: its path, or its URL without secrets.
+        size: in bytes; compressed, if it is.
+        version: a text that differs after the file was written; empty if that is not known.
+    """
+
+    name: str
+    size: int
+    version: str
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read `size` bytes, or up to the end of the file.
+
+        Raises:
+            SourceError: the file cannot be read.
+        """
+        ...
+
+    def check_unchanged(self) -> None:
+        """Check that the file is as it was when it was opened.
+
+        Raises:
+            SourceError: it has changed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """A digest of the bytes from `start` to `end`."""
+
+    start: int
+    end: int
+    digest: str
+
+    def matches(self, file: ByteFile) -> bool:
+        """Whether the file has these bytes."""
+        return file.size >= self.end and fingerprint(file, self.start, self.end) == self
+
+
+def fingerprint(file: ByteFile, start: int, end: int) -> Fingerprint:
+    """The fingerprint of a range of a file."""
+    content = file.read_at(start, end - start)
+    return Fingerprint(start, end, hashlib.sha256(content).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class FilePosition:
+    """How far a file was read.
+
+    Attributes:
+        offset: the next record begins here; counted in uncompressed bytes.
+        size: the file's size at that time.
+        version: the file's version at that time.
+        head: the beginning of the file.
+        tail: the last bytes that were read, if that is known.
+        done: whether the file was read to its end.
+    """
+
+    offset: int
+    size: int
+    version: str
+    head: Fingerprint
+    tail: Fingerprint | None
+    done: bool
+
+    def as_json(self) -> dict[str, object]:
+        """The position as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> FilePosition | None:
+        """The position that `as_json` made, or None if this is none."""
+        if not isinstance(value, dict) or value.keys() != {field.name for field in fields(cls)}:
+            return None
+        head, tail = _fingerprint_from_json(value["head"]), _fingerprint_from_json(value["tail"])
+        if head is None:
+            return None
+        return cls(**{**value, "head": head, "tail": tail})
+
+
+def _fingerprint_from_json(value: object) -> Fingerprint | None:
+    return Fingerprint(**value) if isinstance(value, dict) else None
+
+
+def position_at(file: ByteFile, offset: int, *, done: bool) -> FilePosition:
+    """The position at an offset, in uncompressed bytes.
+
+    What follows it may change without consequences. In a compressed file it is not known where
+    that begins: until such a file was read to its end, only its beginning counts.
+    """
+    end = file.size if done or is_gzip(file.name) else offset
+    has_tail = done or not is_gzip(file.name)
+    return FilePosition(
+        offset=offset,
+        size=file.size,
+        version=file.version,
+        head=fingerprint(file, 0, min(end, HEAD_BYTES)),
+        tail=fingerprint(file, max(0, end - TAIL_BYTES), end) if has_tail else None,
+        done=done,
+    )
+
+
+def is_gzip(name: str) -> bool:
+    """Whether a path or URL names a compressed file."""
+    return name.partition("?")[0].lower().endswith(".gz")
+
+
+def start_offset(known: FilePosition | None, file: ByteFile) -> int | None:
+    """Where to read on, in uncompressed bytes, or None if there is nothing to read."""
+    if known is None:
+        return 0
+    if known.done and file.version and (known.size, known.version) == (file.size, file.version):
+        return None
+    if not known.head.matches(file) or not (known.tail is None or known.tail.matches(file)):
+        return 0
+    if known.done and file.size == known.size:
+        return None
+    return known.offset if file.size >= known.size else 0

@@ -1,0 +1,213 @@
+"""The kind http: pages of JSON from an API, in any style of pagination."""
+
+from __future__ import annotations
+
+import json
+import logging
+from itertools import count
+from typing import TYPE_CHECKING
+
+from integration.ingest.errors import SourceError
+from integration.ingest.kinds.high_water import peak_of
+from integration.ingest.kinds.http_client import StatusError, StoppedReading, path_and_query
+from integration.ingest.kinds.http_page import content_with, items_of, narrowed, record_of
+from integration.ingest.kinds.http_position import start
+from integration.ingest.kinds.json_text import loads
+from integration.ingest.kinds.pagination import PageError, next_place, target_of, value_at
+from integration.ingest.models import RawPage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from integration.ingest.kinds.high_water import Mark
+    from integration.ingest.kinds.http_client import Answer, SourceClient
+    from integration.ingest.kinds.http_position import HttpPosition
+    from integration.ingest.kinds.pagination import Place
+    from integration.ingest.models import RawRecord, Window
+    from integration.ingest.sources import HttpSource
+
+logger = logging.getLogger(__name__)
+
+# How a source says that it no longer knows the token of a page.
+_UNKNOWN_PLACE = frozenset({400, 404, 410, 416, 422})
+
+
+class _Reading:
+    """A run that is under way.
+
+    Attributes:
+        state: its position.
+        place: the page to request.
+        remaining: how many records may still be read; None: all.
+        previous: what the last page had.
+    """
+
+    def __init__(self, state: HttpPosition, remaining: int | None) -> None:
+        self.remaining = remaining
+        self.previous: list[object] = []
+        self.begin(state)
+
+    def begin(self, state: HttpPosition) -> None:
+        """Start at the place of a position."""
+        self.state = state
+        self.place = state.place
+        self._places = {_key(state.place)}
+
+    def knows(self, place: Place) -> bool:
+        """Whether this place was requested before."""
+        return _key(place) in self._places
+
+    def move(
+        self, state: HttpPosition, items: list[object], following: Place | None, size: int
+    ) -> bool:
+        """Go on to the next place, after a page of `size` records; True if there is none."""
+        self.state = state
+        self.previous = items
+        if self.remaining is not None:
+            self.remaining -= size
+        if following is None or self.remaining == 0:
+            return True
+        self.place = following
+        self._places.add(_key(following))
+        return False
+
+
+class HttpReader:
+    """Reads an HTTP source; see `models.Reader`.
+
+    Args:
+        source: what to read.
+        client: sends the requests.
+    """
+
+    def __init__(self, source: HttpSource, client: SourceClient) -> None:
+        self._source = source
+        self._client = client
+        self._target = path_and_query(source.url)
+
+    def pages(self, position: dict[str, object] | None, window: Window) -> Iterator[RawPage]:
+        """Read page by page, from where the last run stopped."""
+        if self._source.cursor is None and (window.since or window.until):
+            raise SourceError(
+                f"{self._source.name}: --since and --until need a cursor in its configuration"
+            )
+        try:
+            yield from self._pages(position, window)
+        except StoppedReading:
+            return
+
+    def records_of(self, content: bytes, origin: str) -> Sequence[RawRecord]:
+        """The records of a stored answer."""
+        return [record_of(item) for item in self._decoded(content, origin)[1]]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _pages(self, position: dict[str, object] | None, window: Window) -> Iterator[RawPage]:
+        reading = _Reading(start(self._source, position, window), window.limit)
+        for number in count(1):
+            answer = self._fetch(reading, position, window)
+            page = self._page(number, answer, reading, window.until)
+            yield page
+            if page.is_last:
+                return
+
+    def _page(
+        self, number: int, answer: Answer, reading: _Reading, until: datetime | None
+    ) -> RawPage:
+        """The page of an answer; then `reading` is at the next place."""
+        origin = self._client.address(answer.target)
+        decoded, items = self._decoded(answer.body, origin)
+        if items and items == reading.previous:
+            raise self._loop_error(answer, "sent the same page again")
+        following, error = self._following(reading, decoded, answer, len(items))
+        kept, is_cut = narrowed(items, self._source.cursor, until, reading.remaining)
+        state = reading.state.after_page(self._peak(kept), is_sorted=self._source.sorted)
+        if is_cut:
+            following, error = reading.place, None
+        ended = state.ended(complete=error is None)
+        is_last = reading.move(state, items, following, len(kept))
+        return RawPage(
+            number=number,
+            # As it was sent, unless an option leaves some of its records out.
+            content=(
+                answer.body if len(kept) == len(items) else content_with(self._source.records, kept)
+            ),
+            origin=origin,
+            records=[record_of(item) for item in kept],
+            position=ended if following is None else state.under_way(following),
+            is_last=is_last,
+            retries=answer.retries,
+            seconds_waited=answer.seconds_waited,
+            error=error,
+        )
+
+    def _following(
+        self, reading: _Reading, decoded: object, answer: Answer, size: int
+    ) -> tuple[Place | None, SourceError | None]:
+        """The next place, or None and the reason why it cannot be requested, if there is one."""
+        pagination = self._source.pagination
+        try:
+            following = next_place(pagination, reading.place, decoded, answer.headers, size)
+            if following is not None and "url" in following:
+                target = self._client.target_of(str(following["url"]), answer.target)
+                following = {"url": target}
+        except PageError as error:
+            return None, SourceError(f"{self._source.name}: {error}")
+        except SourceError as error:
+            return None, error
+        if following is not None and reading.knows(following):
+            return None, self._loop_error(answer, "names a next page that was read before")
+        if following is not None and self._client.contains_secret(_key(following)):
+            return None, self._loop_error(answer, "names a next page whose address has the secret")
+        return following, None
+
+    def _loop_error(self, answer: Answer, what: str) -> SourceError:
+        address = self._client.address(answer.target)
+        return SourceError(f"{self._source.name}: {address} {what}: check the pagination")
+
+    def _fetch(
+        self, reading: _Reading, position: dict[str, object] | None, window: Window
+    ) -> Answer:
+        """The answer for the place; if the source no longer knows it, for the beginning."""
+        try:
+            return self._client.get(self._page_target(reading))
+        except StatusError as error:
+            is_first = not reading.previous and reading.state.resumed
+            if not is_first or error.status not in _UNKNOWN_PLACE:
+                raise
+            logger.warning("%s. Starting at the first page instead", error)
+        reading.begin(start(self._source, position, window, anew=True))
+        return self._client.get(self._page_target(reading))
+
+    def _page_target(self, reading: _Reading) -> str:
+        source, floor = self._source, reading.state.floor
+        parameters: dict[str, str] = {}
+        if source.page_size is not None:
+            parameters[source.page_size.parameter] = str(source.page_size.value)
+        if source.cursor is not None and floor is not None:
+            parameters[source.cursor.parameter] = floor.text()
+        return target_of(source.pagination, reading.place, self._target, parameters)
+
+    def _peak(self, items: Sequence[object]) -> Mark | None:
+        cursor = self._source.cursor
+        return None if cursor is None else peak_of([value_at(item, cursor.field) for item in items])
+
+    def _decoded(self, content: bytes, origin: str) -> tuple[object, list[object]]:
+        """The JSON of an answer, and the list of its records."""
+        try:
+            decoded = loads(content)
+            return decoded, items_of(decoded, self._source.records)
+        except PageError as error:
+            raise SourceError(f"{self._source.name}: {origin} {error}") from None
+        except ValueError as error:
+            kind = "an HTML page" if content.lstrip()[:1] == b"<" else str(error)
+            raise SourceError(
+                f"{self._source.name}: {origin} did not answer with JSON ({kind})"
+            ) from None
+
+
+def _key(place: Place) -> str:
+    return json.dumps(place)

@@ -1,0 +1,161 @@
+"""Where the reading of an HTTP source stands: the mark, and the run that is under way. Pure.
+
+The mark is how far the source was read completely. It moves when a run has read its last page, or
+with each page if the source sorts its records by the cursor. It never exceeds the start of the run
+that read the first page: what changed after that may have been on a page that was read before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict, TypeGuard
+
+from integration.core.clock import to_iso
+from integration.ingest.kinds.high_water import Mark, from_json, highest, microseconds, to_time
+from integration.ingest.kinds.pagination import first_place, is_place
+
+if TYPE_CHECKING:
+    from integration.ingest.kinds.pagination import Place
+    from integration.ingest.models import Window
+    from integration.ingest.sources import HttpSource
+
+
+class _Run(TypedDict):
+    """A run that is under way, in a checkpoint."""
+
+    place: Place
+    floor: object
+    peak: object
+    started_at: int
+    options: list[object]
+    moves_mark: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HttpPosition:
+    """The position of a run.
+
+    Attributes:
+        mark: how far the source was read by complete runs.
+        place: the page to request.
+        floor: the lowest cursor to ask for; None: all.
+        peak: the highest cursor that the run has seen.
+        started_at: the start of the run that read the first page, in microseconds since 1970.
+        options: what the operator wanted; a run with other options does not continue this one.
+        moves_mark: whether everything between the mark and the floor was read before.
+        resumed: whether this run continues another one.
+    """
+
+    mark: Mark | None
+    place: Place
+    floor: Mark | None
+    peak: Mark | None
+    started_at: int
+    options: list[object]
+    moves_mark: bool
+    resumed: bool = False
+
+    def after_page(self, peak: Mark | None, *, is_sorted: bool) -> HttpPosition:
+        """The position after a page whose highest cursor is `peak`, still at its place."""
+        position = replace(self, peak=highest(self.peak, peak))
+        return replace(position, mark=position.reached()) if is_sorted else position
+
+    def reached(self) -> Mark | None:
+        """The mark if the run were complete."""
+        if self.peak is None or not self.moves_mark:
+            return self.mark
+        reached = self.peak.clamped(to_time(self.started_at))
+        if self.mark is not None and self.mark.form != reached.form:
+            return reached
+        return highest(self.mark, reached)
+
+    def under_way(self, place: Place) -> dict[str, object]:
+        """The checkpoint of a run that continues at `place`."""
+        run: _Run = {
+            "place": place,
+            "floor": _json(self.floor),
+            "peak": _json(self.peak),
+            "started_at": self.started_at,
+            "options": self.options,
+            "moves_mark": self.moves_mark,
+        }
+        return {"mark": _json(self.mark), "run": run}
+
+    def ended(self, *, complete: bool) -> dict[str, object]:
+        """The checkpoint of a run that is over."""
+        return {"mark": _json(self.reached() if complete else self.mark), "run": None}
+
+
+def start(
+    source: HttpSource, position: dict[str, object] | None, window: Window, *, anew: bool = False
+) -> HttpPosition:
+    """The position at which a run starts.
+
+    It continues a run that did not reach its end, unless the options differ, everything is to be
+    read, or `anew` is set.
+    """
+    checkpoint = position or {}
+    mark = from_json(checkpoint.get("mark"))
+    options: list[object] = [
+        None if moment is None else to_iso(moment) for moment in (window.since, window.until)
+    ]
+    run = checkpoint.get("run")
+    if not (anew or window.full_refresh) and _can_continue(run, source, options):
+        return HttpPosition(
+            mark=mark,
+            place=run["place"],
+            floor=from_json(run["floor"]),
+            peak=from_json(run["peak"]),
+            started_at=run["started_at"],
+            options=options,
+            moves_mark=run["moves_mark"],
+            resumed=True,
+        )
+    # A full refresh that was stopped is not continued: what it did not see would count as missing.
+    options = ["full refresh"] if window.full_refresh else options
+    since = _since(window, mark)
+    return HttpPosition(
+        mark=mark,
+        place=first_place(source.pagination),
+        floor=_floor(source, mark, since, window),
+        peak=None,
+        started_at=microseconds(window.started_at),
+        options=options,
+        moves_mark=mark is None or since is None or since.value <= mark.value,
+    )
+
+
+def _can_continue(run: object, source: HttpSource, options: list[object]) -> TypeGuard[_Run]:
+    """Whether this, from a checkpoint, is a run with the same options and style of pagination."""
+    return (
+        isinstance(run, dict)
+        and run.keys() == _Run.__annotations__.keys()
+        and run["options"] == options
+        and isinstance(run["started_at"], int)
+        and isinstance(run["moves_mark"], bool)
+        and is_place(source.pagination, run["place"])
+    )
+
+
+def _since(window: Window, mark: Mark | None) -> Mark | None:
+    """--since in the form of the source's cursor, as far as that is known."""
+    if window.since is None:
+        return None
+    form = "iso" if mark is None or mark.form == "number" else mark.form
+    return Mark(form, microseconds(window.since))
+
+
+def _floor(
+    source: HttpSource, mark: Mark | None, since: Mark | None, window: Window
+) -> Mark | None:
+    if source.cursor is None:
+        return None
+    if since is not None:
+        return since
+    if mark is None or window.full_refresh:
+        return None
+    return mark.lowered(source.cursor.overlap_seconds)
+
+
+def _json(mark: Mark | None) -> list[object] | None:
+    return None if mark is None else mark.as_json()

@@ -1,0 +1,238 @@
+"""Page views of a page: find the customers, read what is there, write what differs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from integration.database.dialects import Column
+from integration.ingest.customer_rules import unkeyed
+from integration.ingest.links import KEY, add_links, remove_links
+from integration.ingest.models import Rejection
+from integration.ingest.outcome import Outcome
+from integration.ingest.row_sets import as_json, chunks, write_set
+from integration.ingest.tables import VIEW_COLUMNS
+from integration.ingest.view_rules import (
+    IDENTITY,
+    Stored,
+    Values,
+    View,
+    last_of_each,
+    plan,
+    values_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from integration.ingest.customers import Writer
+    from integration.ingest.models import ValidRow
+
+_SELECTED = ", ".join(f"v.{name}" for name in ("id", *VIEW_COLUMNS))
+_INDEX = Column("i", "integer")
+_REFERENCES = {"id": "user_id", "key": "customer_key", "email": "email"}
+
+
+def write_page_views(to: Writer, rows: Sequence[ValidRow]) -> Outcome:
+    """Store the page views of a page.
+
+    Raises:
+        RowRefused: the database refuses a row, and `split` is false.
+    """
+    owners = _owners(to, rows)
+    views, unknown = [], []
+    for row in rows:
+        owner = owners.get(_reference(to, row))
+        if owner is None:
+            unknown.append(_unknown(to, row))
+        else:
+            views.append(View(row, None, values_of(owner, row)))
+    last = last_of_each(views)
+    outcome = Outcome(unchanged=len(views) - len(last), rejections=tuple(unknown))
+    for some in chunks(last):
+        outcome += _write(to, some)
+    return outcome
+
+
+def with_customer(to: Writer, rows: Sequence[ValidRow]) -> list[ValidRow]:
+    """The views whose customer is in the table."""
+    owners = _owners(to, rows)
+    return [row for row in rows if _reference(to, row) in owners]
+
+
+def _reference(to: Writer, row: ValidRow) -> str:
+    value = str(row.values[_REFERENCES[to.source.customer]])
+    return value.lower() if to.source.customer == "email" and to.tables.ignores_case else value
+
+
+def _owners(to: Writer, rows: Sequence[ValidRow]) -> dict[str, int]:
+    """The ids of the customers that the views name, by what they are named."""
+    owners: dict[str, int] = {}
+    for some in chunks(list({_reference(to, row) for row in rows})):
+        owners.update(_find_owners(to, some))
+    return owners
+
+
+def _find_owners(to: Writer, references: Sequence[str]) -> dict[str, int]:
+    dialect, kind = to.session.dialect, to.source.customer
+    wanted = as_json([(int(one) if kind == "id" else one,) for one in references])
+    if kind == "key":
+        found = to.session.query(
+            f"SELECT p.source_key, c.id FROM {dialect.rows((KEY,))} {dialect.join} etl_records r"
+            " ON r.source_key = p.source_key AND r.entity = 'customers' AND r.source = %s"
+            f" {dialect.join} customers c ON c.id = r.target_id",
+            (wanted, to.source.customer_source),
+        )
+        return dict(found)
+    column = to.tables.customers[0] if kind == "id" else to.tables.email
+    found = to.session.query(
+        f"SELECT p.{column.name}, c.{column.name}, c.id FROM {dialect.rows((column,))}"
+        f" {dialect.join} customers c ON c.{column.name} = p.{column.name}",
+        (wanted,),
+    )
+    # An email that differs in accents is another person's.
+    return {
+        str(name): number
+        for name, value, number in found
+        if str(name).lower() == str(value).lower()
+    }
+
+
+def _unknown(to: Writer, row: ValidRow) -> Rejection:
+    field = _REFERENCES[to.source.customer]
+    return Rejection(
+        row.index, row.source_key, "unknown_customer", field, "the customer has not arrived yet"
+    )
+
+
+def _write(to: Writer, views: Sequence[View]) -> Outcome:
+    linked = _linked(to, views)
+    same = _same(to, views, linked)
+    inserts, updates, unchanged = plan(views, linked, same)
+    inserted, refused_inserts = write_set(
+        to.session, inserts, lambda some: _insert(to, some), split=to.split
+    )
+    updated, refused_updates = write_set(
+        to.session, updates, lambda some: _update(to, some), split=to.split
+    )
+    _link_new(to, inserted, {stored.id for some in same.values() for stored in some})
+    _link(to, [*updated, *unchanged])
+    return Outcome(
+        len(inserted), len(updated), len(unchanged), (*refused_inserts, *refused_updates)
+    )
+
+
+def _linked(to: Writer, views: Sequence[View]) -> dict[int, Stored]:
+    """The rows that the keys are connected with, by place."""
+    keys = [(place, view.row.source_key) for place, view in enumerate(views) if view.row.source_key]
+    if not keys:
+        return {}
+    dialect = to.session.dialect
+    found = to.session.query(
+        f"SELECT p.i, r.source_key, {_SELECTED} FROM {dialect.rows((_INDEX, KEY))}"
+        f" {dialect.join} etl_records r ON r.source_key = p.source_key"
+        " AND r.entity = 'page_views' AND r.source = %s"
+        " LEFT JOIN page_views v ON v.id = r.target_id" + dialect.for_update("r", "v"),
+        (as_json(keys), to.source.name),
+    )
+    deleted = [key for _, key, number, *_ in found if number is None]
+    remove_links(to.session, to.source.name, "page_views", deleted)
+    return {
+        place: Stored(number, _as_text(values), key)
+        for place, key, number, *values in found
+        if number is not None
+    }
+
+
+def _same(
+    to: Writer, views: Sequence[View], linked: Mapping[int, Stored]
+) -> dict[int, list[Stored]]:
+    """The rows with the customers, pages and times of these views, by place, lowest id first."""
+    wanted = [
+        (place, *view.values[:IDENTITY]) for place, view in enumerate(views) if place not in linked
+    ]
+    if not wanted:
+        return {}
+    dialect = to.session.dialect
+    found = to.session.query(
+        f"SELECT p.i, v.id, r.source_key, v.device, v.browser, v.location FROM {_identity(to)}"
+        " LEFT JOIN etl_records r ON r.target_id = v.id"
+        " AND r.entity = 'page_views' AND r.source = %s" + dialect.for_update("v"),
+        (as_json(wanted), to.source.name),
+    )
+    same: dict[int, list[Stored]] = {}
+    for place, number, key, *details in sorted(found, key=itemgetter(0, 1)):
+        values = (*views[place].values[:IDENTITY], *details)
+        same.setdefault(place, []).append(Stored(number, values, key))
+    return same
+
+
+def _identity(to: Writer, *columns: Column) -> str:
+    """Page views by customer, page and time; the parameter has a number, these, and `columns`."""
+    dialect, parts = to.session.dialect, to.tables.page_views[1 : 1 + IDENTITY]
+    equal = " AND ".join(f"v.{column.name} = p.{column.name}" for column in parts)
+    return f"{dialect.rows((_INDEX, *parts, *columns))} {dialect.join} page_views v ON {equal}"
+
+
+def _as_text(values: Sequence[object]) -> Values:
+    return tuple(str(value) if isinstance(value, datetime) else value for value in values)
+
+
+def _insert(to: Writer, views: Sequence[View]) -> None:
+    columns = to.tables.page_views[1:]
+    names = ", ".join(column.name for column in columns)
+    values = ", ".join(f"p.{column.name}" for column in columns)
+    to.session.execute(
+        f"INSERT INTO page_views ({names}) SELECT {values} FROM {to.session.dialect.rows(columns)}",
+        (as_json([view.values for view in views]),),
+    )
+
+
+def _update(to: Writer, views: Sequence[View]) -> None:
+    to.session.execute(
+        to.session.dialect.update("page_views", to.tables.page_views),
+        (as_json([(view.id, *view.values) for view in views]),),
+    )
+
+
+def _link_new(to: Writer, views: Sequence[View], old: AbstractSet[int]) -> None:
+    """Connect new views with the ids that the database gave them."""
+    if not views:
+        return
+    if old or len({view.values[:IDENTITY] for view in views}) < len(views):
+        _link(to, _numbered(to, views, old))
+        return
+    rows = [
+        (place, *view.values[:IDENTITY], view.row.source_key) for place, view in enumerate(views)
+    ]
+    to.session.execute(
+        "INSERT INTO etl_records (source, entity, source_key, target_id, run_id)"
+        f" SELECT %s, 'page_views', COALESCE(p.source_key, {to.session.dialect.unkeyed}), v.id, %s"
+        f" FROM {_identity(to, KEY)}",
+        (to.source.name, to.run_id, as_json(rows)),
+    )
+
+
+def _numbered(to: Writer, inserted: Sequence[View], old: AbstractSet[int]) -> list[View]:
+    """The new views with their ids, where several have one customer, page and time."""
+    new: dict[Values, list[int]] = defaultdict(list)
+    seen = set(old)
+    for some in _same(to, inserted, {}).values():
+        for stored in reversed(some):
+            if stored.id not in seen:
+                seen.add(stored.id)
+                new[stored.values].append(stored.id)
+    # A value that the table has changed is not found, nor is its view connected until it returns.
+    return [view._replace(id=new[view.values].pop()) for view in inserted if new.get(view.values)]
+
+
+def _link(to: Writer, views: Iterable[View]) -> None:
+    links = [
+        (view.row.source_key or unkeyed(view.id), view.id)
+        for view in views
+        if view.is_new_link and view.id is not None
+    ]
+    add_links(to.session, to.source.name, "page_views", to.run_id, links)

@@ -1,0 +1,43 @@
+"""What `rejected` shows. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from integration.ingest.models import Code
+    from integration.ingest.rejections import RejectedRecord
+
+REASONS: Mapping[Code, str] = {
+    "missing": "a required field is absent or empty",
+    "type": "not a value of the column's type",
+    "too_long": "more characters than the column holds",
+    "not_allowed": "not one of the values that the column accepts",
+    "out_of_range": "a number or time that the column cannot hold",
+    "conflict": "another customer has this email address",
+    "unknown_customer": "the customer of the page view has not arrived",
+    "malformed": "the record cannot be decoded",
+}
+
+
+def rejected_lines(records: Sequence[RejectedRecord]) -> list[str]:
+    """A line for each record, then how many there are of each code."""
+    if not records:
+        return ["No rejected records."]
+    lines = [_line(one) for one in records]
+    texts = {str(code): text for code, text in REASONS.items()}
+    totals = Counter(one.code for one in records).most_common()
+    return [*lines, "", *(f"{number:,} {code}: {texts.get(code, '')}" for code, number in totals)]
+
+
+def _line(one: RejectedRecord) -> str:
+    when = f"{one.created_at:%Y-%m-%d %H:%M:%S} UTC" if one.created_at else "?"
+    key = f" key {one.source_key}" if one.source_key else ""
+    origin = one.origin or "no longer stored"
+    return (
+        f"{when} {one.source} run {one.run_id} page {one.page} record {one.position}{key}: "
+        f"{one.code}{f' {one.field}' if one.field else ''} ({origin})"
+    )

@@ -1,0 +1,162 @@
+"""The table etl_rejected: records that could not be stored, as pointers into their raw pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from integration.core.clock import utc_now
+from integration.database.writing import to_text, to_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from integration.database.writing import WriteSession
+    from integration.ingest.models import Code, Entity, Rejection
+
+MAX_KEY_CHARACTERS = 255
+
+
+class OpenPage(NamedTuple):
+    """A page with records that are still rejected.
+
+    Attributes:
+        source: its source.
+        run_id: the run that read it.
+        number: its number in that run.
+        positions: of the rejected records, from 0.
+    """
+
+    source: str
+    run_id: int
+    number: int
+    positions: tuple[int, ...]
+
+
+def store_rejections(
+    session: WriteSession,
+    run_id: int,
+    page: int,
+    entity: Entity,
+    rejections: Sequence[Rejection],
+) -> None:
+    """Store the rejected records of a page, in its transaction: no values, one row per record."""
+    now = to_text(utc_now())
+    session.execute_many(
+        "INSERT INTO etl_rejected (run_id, page, position, entity, source_key, code, field,"
+        " created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        [
+            (run_id, page, one.index, entity, _key(one.source_key), one.code, one.field, now)
+            for one in rejections
+        ],
+    )
+
+
+def _key(source_key: str | None) -> str | None:
+    return source_key[:MAX_KEY_CHARACTERS] if source_key else None
+
+
+def open_pages(
+    session: WriteSession, *, source: str | None = None, code: Code | None = None
+) -> list[OpenPage]:
+    """The pages with open rejections, oldest first.
+
+    Args:
+        session: the writable session.
+        source: only those of this source.
+        code: only rejections with this code.
+    """
+    where, parameters = "x.resolved_run IS NULL", []
+    for column, value in (("r.source", source), ("x.code", code)):
+        if value is not None:
+            where += f" AND {column} = %s"
+            parameters.append(value)
+    rows = session.query(
+        "SELECT r.source, x.run_id, x.page, x.position"
+        " FROM etl_rejected x JOIN etl_runs r ON r.run_id = x.run_id"
+        f" WHERE {where} ORDER BY x.run_id, x.page, x.position",
+        parameters,
+    )
+    pages: dict[tuple[str, int, int], list[int]] = {}
+    for name, run_id, number, position in rows:
+        pages.setdefault((name, run_id, number), []).append(position)
+    return [OpenPage(*page, tuple(positions)) for page, positions in pages.items()]
+
+
+def resolve(
+    session: WriteSession, page: OpenPage, positions: Iterable[int], resolved_by: int
+) -> None:
+    """Mark rejected records of a page as stored by a later run, in that run's transaction."""
+    session.execute_many(
+        "UPDATE etl_rejected SET resolved_run = %s WHERE run_id = %s AND page = %s"
+        " AND position = %s AND resolved_run IS NULL",
+        [(resolved_by, page.run_id, page.number, position) for position in positions],
+    )
+
+
+def states_of(session: WriteSession, run_id: int, page: int) -> dict[int, bool]:
+    """The records of a page that were ever rejected, by position: whether they still are."""
+    rows = session.query(
+        "SELECT position, resolved_run FROM etl_rejected WHERE run_id = %s AND page = %s",
+        (run_id, page),
+    )
+    return {position: resolved_run is None for position, resolved_run in rows}
+
+
+def reopen(session: WriteSession, page: OpenPage, positions: Iterable[int]) -> None:
+    """Mark records of a page as rejected again."""
+    session.execute_many(
+        "UPDATE etl_rejected SET resolved_run = NULL WHERE run_id = %s AND page = %s"
+        " AND position = %s",
+        [(page.run_id, page.number, position) for position in positions],
+    )
+
+
+class RejectedRecord(NamedTuple):
+    """A record that is still rejected, and where its page came from."""
+
+    source: str
+    run_id: int
+    page: int
+    position: int
+    source_key: str | None
+    code: str
+    field: str | None
+    created_at: datetime | None
+    origin: str | None
+
+
+def open_records(session: WriteSession, source: str | None = None) -> list[RejectedRecord]:
+    """The records that are still rejected, oldest first."""
+    rows = session.query(
+        "SELECT r.source, x.run_id, x.page, x.position, x.source_key, x.code, x.field,"
+        " x.created_at, d.origin FROM etl_rejected x JOIN etl_runs r ON r.run_id = x.run_id"
+        " LEFT JOIN etl_raw_data d ON d.run_id = x.run_id AND d.page = x.page"
+        " WHERE x.resolved_run IS NULL"
+        + ("" if source is None else " AND r.source = %s")
+        + " ORDER BY x.run_id, x.page, x.position",
+        () if source is None else (source,),
+    )
+    return [RejectedRecord(*row)._replace(created_at=to_time(row[7])) for row in rows]
+
+
+def count_open(session: WriteSession, source: str) -> int:
+    """How many records of a source are still rejected."""
+    rows = session.query(
+        "SELECT COUNT(*) FROM etl_rejected x JOIN etl_runs r ON r.run_id = x.run_id"
+        " WHERE x.resolved_run IS NULL AND r.source = %s",
+        (source,),
+    )
+    return int(rows[0][0])
+
+
+def update_codes(session: WriteSession, page: OpenPage, rejections: Sequence[Rejection]) -> None:
+    """Store why records are rejected now, if the reason has changed."""
+    session.execute_many(
+        "UPDATE etl_rejected SET code = %s, field = %s WHERE run_id = %s AND page = %s"
+        " AND position = %s AND (code <> %s OR COALESCE(field, '') <> COALESCE(%s, ''))",
+        [
+            (one.code, one.field, page.run_id, page.number, one.index, one.code, one.field)
+            for one in rejections
+        ],
+    )

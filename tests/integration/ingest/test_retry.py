@@ -1,0 +1,128 @@
+"""Rejected records are stored when it has become possible."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import pytest
+
+from integration.database.writing import open_writer
+from integration.ingest.counts import Counts
+from integration.ingest.locks import source_lock
+from integration.ingest.models import Rejection, ValidRow
+from integration.ingest.rejections import open_pages
+from integration.ingest.retry import Retry, retry_unknown_customers
+from integration.ingest.runs import last_runs
+from tests.support.ingest import Ingest, Source, customer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from db_connection import DatabaseSettings
+    from integration.database.writing import WriteSession
+
+WEB = Source("web", "page_views")
+
+
+def decode(content: bytes, origin: str) -> tuple[Sequence[ValidRow], Sequence[Rejection]]:
+    """Records as JSON; those without an email are rejected."""
+    assert origin == "https://crm.example.com/api"
+    rows, rejections = [], []
+    for index, record in enumerate(orjson.loads(content)):
+        if record["email"]:
+            rows.append(ValidRow(index, None, record))
+        else:
+            rejections.append(Rejection(index, None, "missing", "email", "is required"))
+    return rows, rejections
+
+
+def write_views(session: WriteSession, *emails: str) -> None:
+    """A page of views of these customers."""
+    records: list[dict[str, object]] = [
+        {"email": email, "page": "home", "event_time": "2026-03-01 12:00:00"} for email in emails
+    ]
+    run = Ingest(session, WEB, "csv")
+    run.write(*((None, record) for record in records), content=orjson.dumps(records))
+
+
+def views(session: WriteSession) -> list[str]:
+    """The emails of the customers who have a view."""
+    rows = session.query(
+        "SELECT c.email FROM page_views v JOIN customers c ON c.id = v.user_id ORDER BY c.email"
+    )
+    return [email for (email,) in rows]
+
+
+def test_views_are_stored_when_their_customers_have_arrived(session: WriteSession) -> None:
+    """In a run of their own; the others stay open, and nothing is recorded without a change."""
+    write_views(session, "a@x.com", "b@x.com")
+    write_views(session, "b@x.com", "c@x.com")
+    crm = Ingest(session, Source("crm"))
+    assert retry_unknown_customers(session, crm.tables, [(WEB, decode)]) == {"web": Counts()}
+    assert len(last_runs(session, "web", 5)) == 2
+
+    crm.write(customer("1", "a@x.com"), customer("2", "b@x.com"))
+    found = retry_unknown_customers(session, crm.tables, [(WEB, decode)])
+
+    assert found == {"web": Counts(records=3, inserted=2, unchanged=1)}
+    assert views(session) == ["a@x.com", "b@x.com"]
+    (last, *_) = last_runs(session, "web", 5)
+    assert (last.kind, last.status, last.counts) == ("retry", "completed", found["web"])
+    assert [page.positions for page in open_pages(session)] == [(1,)]
+    resolved = session.query(
+        "SELECT COUNT(*) FROM etl_rejected WHERE resolved_run = %s", (last.run_id,)
+    )
+    assert resolved == [(3,)]
+
+
+def test_a_source_that_is_running_is_left_to_a_later_run(
+    session: WriteSession, target_settings: DatabaseSettings
+) -> None:
+    """Its lock is held."""
+    write_views(session, "a@x.com")
+    crm = Ingest(session, Source("crm"))
+    crm.write(customer("1", "a@x.com"))
+    other = open_writer(target_settings)
+    with source_lock(other, "web"):
+        assert retry_unknown_customers(session, crm.tables, [(WEB, decode)]) == {}
+    other.close()
+    assert views(session) == []
+
+
+@pytest.mark.parametrize("code", [None, "conflict"])
+def test_any_rejection_can_be_retried(session: WriteSession, code: str | None) -> None:
+    """A conflict that is no longer one; one that is another mistake now gets its new code."""
+    shop = Source("shop")
+    run = Ingest(session, shop)
+    run.write(customer("1", "a@x.com"))
+    records = [
+        {"email": "a@x.com", "plan_type": "pro"},
+        {"email": "", "plan_type": "pro"},
+    ]
+    rejections = [
+        Rejection(0, "2", "conflict", "email", ""),
+        Rejection(1, "3", "type", "email", ""),
+    ]
+    run.write(rejections=rejections, content=orjson.dumps(records))
+    run.write(customer("1", "new@x.com"))
+
+    counts = Retry(session, run.tables, shop, decode).run(code)  # type: ignore[arg-type]
+
+    assert counts.inserted == 1
+    assert counts.rejected == (1 if code is None else 0)
+    found = session.query("SELECT position, code FROM etl_rejected WHERE resolved_run IS NULL")
+    assert found == [(1, "missing" if code is None else "type")]
+
+
+def test_a_page_that_is_no_longer_stored_stays_open(
+    session: WriteSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning says so."""
+    write_views(session, "a@x.com")
+    crm = Ingest(session, Source("crm"))
+    crm.write(customer("1", "a@x.com"))
+    session.execute("DELETE FROM etl_raw_data")
+    assert retry_unknown_customers(session, crm.tables, [(WEB, decode)]) == {"web": Counts()}
+    assert "no longer stored" in caplog.text
+    assert len(open_pages(session)) == 1

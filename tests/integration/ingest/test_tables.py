@@ -1,0 +1,152 @@
+"""The etl_ tables and views on each engine."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.core.exit_codes import ExitCode
+from integration.database.write_errors import WriteDenied, WriteFailed
+from integration.database.writing import open_writer
+from integration.ingest import tables
+from integration.ingest.tables import has_tables, prepare_tables
+from sandbox.database import create_database
+from tests.conftest import load_seed
+from tests.support.ingest import Ingest, Source, customer
+
+if TYPE_CHECKING:
+    from db_connection import DatabaseSettings
+    from integration.database.writing import WriteSession
+    from tests.support.mysql_server import MySQLServer
+
+ETL_TABLES = {"etl_runs", "etl_checkpoint", "etl_raw_data", "etl_rejected", "etl_records"}
+ETL_VIEWS = {"raw_api_data", "raw_csv_data", "normalized_data"}
+
+
+def objects(session: WriteSession) -> set[str]:
+    """The tables, views and indexes."""
+    return {name for (name,) in session.query(session.dialect.objects)}
+
+
+def test_they_are_created_on_first_use_and_left_alone_then(session: WriteSession) -> None:
+    """The second call changes nothing."""
+    assert not has_tables(session)
+    prepare_tables(session)
+    assert objects(session) >= ETL_TABLES | ETL_VIEWS
+    assert has_tables(session)
+    versions = session.query("SELECT * FROM etl_schema")
+    prepare_tables(session)
+    assert session.query("SELECT * FROM etl_schema") == versions
+
+
+def test_the_documented_statements_run_verbatim(session: WriteSession) -> None:
+    """Records by source, the last runs, the checkpoints."""
+    crm = Ingest(session, Source("crm", owns_ids=True))
+    crm.write(customer("1", "a@x.com"), customer("2", "b@x.com"))
+    web = Ingest(session, Source("web", "page_views"), "csv")
+    view = {"email": "a@x.com", "page": "home", "event_time": "2026-03-01 12:00:00"}
+    web.write((None, dict(view)), content=b"a,b\n1,2")
+
+    counted = session.query("SELECT source, COUNT(*) FROM normalized_data GROUP BY source;")
+    assert dict(counted) == {"crm": 2, "web": 1}
+    runs = session.query("SELECT * FROM etl_runs ORDER BY created_at DESC LIMIT 5;")
+    assert [run[1] for run in runs] == ["web", "crm"]
+    checkpoints = session.query("SELECT * FROM etl_checkpoint;")
+    assert {row[0] for row in checkpoints} == {"crm", "web"}
+    assert session.query("SELECT source, records FROM raw_api_data") == [("crm", 2)]
+    assert session.query("SELECT source, records FROM raw_csv_data") == [("web", 1)]
+    assert session.query(
+        "SELECT entity, email, page FROM normalized_data WHERE source = 'web'"
+    ) == [("page_views", "a@x.com", "home")]
+
+
+def test_an_interrupted_migration_goes_on(
+    session: WriteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL commits each CREATE by itself."""
+    execute = session.execute
+
+    def failing(sql: str, parameters: object = ()) -> int:
+        if "etl_rejected (" in sql:
+            raise WriteFailed("killed")
+        return execute(sql, parameters)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "execute", failing)
+        with pytest.raises(WriteFailed, match="killed"):
+            prepare_tables(session)
+    assert not has_tables(session)
+
+    prepare_tables(session)
+
+    assert objects(session) >= ETL_TABLES | ETL_VIEWS
+
+
+def test_tables_of_a_newer_version_are_refused(
+    session: WriteSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old program must not write to them."""
+    prepare_tables(session)
+    monkeypatch.setattr(tables, "SCHEMA_VERSION", 0)
+    with pytest.raises(WriteFailed, match=r"newer version of this program \(1, this one knows 0\)"):
+        prepare_tables(session)
+
+
+def test_missing_tables_are_one_line(session: WriteSession) -> None:
+    """It names the table or column, and how to create them."""
+    session.execute("ALTER TABLE page_views DROP COLUMN browser")
+    with pytest.raises(WriteFailed, match=r"has no page_views\.browser: check DB_NAME"):
+        prepare_tables(session)
+    session.execute("DROP TABLE page_views")
+    with pytest.raises(
+        WriteFailed, match="has no table page_views: check DB_NAME, or create"
+    ) as it:
+        prepare_tables(session)
+    assert it.value.exit_code == ExitCode.UNAVAILABLE
+
+
+def test_a_missing_right_is_one_line_that_names_the_grant(
+    mysql_server: MySQLServer, seeded_database: DatabaseSettings
+) -> None:
+    """Copied from the message, the GRANT is sufficient."""
+    user, name = f"reader_{secrets.token_hex(4)}", seeded_database.name
+    mysql_server.run(
+        f"CREATE USER '{user}'@'%' IDENTIFIED BY 'a-secret'",
+        f"GRANT SELECT ON {name}.* TO '{user}'@'%'",
+    )
+    account = dataclasses.replace(seeded_database, user=user, password="a-secret")
+    session = open_writer(account)
+    try:
+        with pytest.raises(WriteDenied, match="INGEST_DB_USER") as caught:
+            prepare_tables(session)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert "a-secret" not in message + repr(session)
+        grant = message[message.index("GRANT") : message.index(" TO that user")]
+        mysql_server.run(f"{grant} TO '{user}'@'%'")
+        session.reconnect()
+        Ingest(session).write(customer("1", "new@x.com"))
+        assert session.query("SELECT COUNT(*) FROM normalized_data") == [(1,)]
+    finally:
+        session.close()
+        mysql_server.run(f"DROP USER '{user}'@'%'")
+
+
+def test_the_setup_file_drops_them(
+    request: pytest.FixtureRequest, session: WriteSession, target_settings: DatabaseSettings
+) -> None:
+    """Else a checkpoint would say "nothing new" over the rows of the demo."""
+    Ingest(session).write(customer("1", "a@x.com"))
+    if target_settings.engine == "sqlite":
+        create_database(Path(target_settings.name))
+    else:
+        load_seed(request.getfixturevalue("mysql_server"), target_settings.name)
+
+    assert not (ETL_TABLES | ETL_VIEWS | {"etl_schema"}) & objects(session)
+    assert session.query("SELECT COUNT(*) FROM customers") == [(15,)]
+    prepare_tables(session)
+    assert session.query("SELECT COUNT(*) FROM normalized_data") == [(0,)]
