@@ -1,4 +1,4 @@
-"""What became of the records of a page or run."""
+"""Counts of the records of a page or run, by outcome."""
 
 from __future__ import annotations
 

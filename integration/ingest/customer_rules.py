@@ -2,7 +2,7 @@
 
 A record belongs to the customer that its source's key was connected with before. Otherwise to the
 one with its id, if the source owns the ids, or with its email. No record changes another customer:
-one whose email belongs to somebody else is a conflict, with the emails as they were before the
+one whose email belongs to another customer is a conflict, with the emails as they were before the
 page, so that two customers who have exchanged theirs are two conflicts.
 """
 

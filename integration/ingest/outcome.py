@@ -1,4 +1,4 @@
-"""What the configuration says about writing a source, and what became of the rows of a page."""
+"""What the configuration says about writing a source, and the outcome of the rows of a page."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Destination(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of valid rows."""
+    """The outcome of valid rows."""
 
     inserted: int = 0
     updated: int = 0

@@ -75,7 +75,7 @@ class Retry:
         self.counts = Counts()
 
     def run(self, code: Code | None = None) -> Counts:
-        """Retry the records rejected with this code, or all; what became of those retried.
+        """Retry the records rejected with this code, or all; the counts are of those retried.
 
         Raises:
             SourceBusy: a run of the source is in progress.
@@ -164,7 +164,7 @@ def retry_unknown_customers(
     *,
     sleep: Callable[[float], object] = time.sleep,
 ) -> dict[str, Counts]:
-    """Store the page views whose customers have arrived; by source, what became of them.
+    """Store the page views whose customers have arrived; the counts are by source.
 
     A source with a run in progress is skipped: the next run of customers retries it.
     """

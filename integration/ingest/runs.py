@@ -55,7 +55,7 @@ class Run(NamedTuple):
 
     @property
     def counts(self) -> Counts:
-        """What became of the run's records."""
+        """The run's records by outcome."""
         return Counts(self.records, self.inserted, self.updated, self.unchanged, self.rejected)
 
     @property

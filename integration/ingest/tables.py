@@ -1,7 +1,7 @@
 """The etl_ tables and views, as numbered migrations for all engines.
 
 A step is a list of tables and views with their SQL; it is never changed after a release. MySQL
-commits each CREATE by itself, so a step that was interrupted goes on with what is missing.
+commits each CREATE by itself, so a step that was interrupted continues with what is missing.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ class Target:
             rejections: its other records; of several for one record, the first counts.
 
         Returns:
-            What became of all its records; the rejections are complete.
+            The outcome of all its records; the rejections are complete.
 
         Raises:
             SourceBusy: another run has moved the checkpoint.

@@ -45,7 +45,7 @@ class SourceApplication:
         self._downloads = Downloads(self.data)
 
     def configure(self, options: SourceOptions) -> None:
-        """Switch to other options; the data is made anew from them."""
+        """Switch to other options; the data is generated again from them."""
         self.options = options
         self.data = SourceData(options)
         self._downloads = Downloads(self.data)

@@ -38,7 +38,7 @@ class SourceProcess(ServerProcess):
         return touched
 
     def configure(self, **options: object) -> None:
-        """Change options of the running server; the data is made anew."""
+        """Change options of the running server; the data is generated again."""
         self._call("configure", options)
 
     def reset(self) -> None:

@@ -40,7 +40,7 @@ class OldUser:
 def old_user(
     position: int, view: PageView, outcome: Outcome | None = None, **fields: str
 ) -> OldUser:
-    """The user of this row; `fields` are more of its profile's, as nobody would make it now."""
+    """The user of this row; `fields` are added to its profile, as older versions did."""
     profile, event = payloads(view)
     if fields:
         body = orjson.loads(profile)

@@ -2,7 +2,7 @@
 
 Pages end between records. Without a quote in a page, its lines are its records. With quotes, a
 record may have several lines: Python's csv module reads them, from lines whose lengths are known.
-A record that it does not understand is malformed: its first line is kept, and reading goes on with
+A record that it does not understand is malformed: its first line is kept, and reading continues at
 the next line, so that a stray quote costs one record and not the rest of the file.
 """
 

@@ -179,7 +179,7 @@ class HttpReader:
             if not is_first or error.status not in _UNKNOWN_PLACE:
                 raise
             logger.warning("%s. Starting at the first page instead", error)
-        reading.begin(start(self._source, position, window, anew=True))
+        reading.begin(start(self._source, position, window, from_start=True))
         return self._client.get(self._page_target(reading))
 
     def _page_target(self, reading: _Reading) -> str:

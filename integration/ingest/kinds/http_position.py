@@ -87,12 +87,16 @@ class HttpPosition:
 
 
 def start(
-    source: HttpSource, position: dict[str, object] | None, window: Window, *, anew: bool = False
+    source: HttpSource,
+    position: dict[str, object] | None,
+    window: Window,
+    *,
+    from_start: bool = False,
 ) -> HttpPosition:
     """The position at which a run starts.
 
     It continues a run that did not reach its end, unless the options differ, everything is to be
-    read, or `anew` is set.
+    read, or `from_start` is set.
     """
     checkpoint = position or {}
     mark = from_json(checkpoint.get("mark"))
@@ -100,7 +104,7 @@ def start(
         None if moment is None else to_iso(moment) for moment in (window.since, window.until)
     ]
     run = checkpoint.get("run")
-    if not (anew or window.full_refresh) and _can_continue(run, source, options):
+    if not (from_start or window.full_refresh) and _can_continue(run, source, options):
         return HttpPosition(
             mark=mark,
             place=run["place"],

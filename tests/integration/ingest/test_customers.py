@@ -88,7 +88,7 @@ def test_the_owner_of_the_ids_finds_its_customer_by_id(seeded: WriteSession) -> 
 
 
 def test_an_id_that_another_source_has_used_is_a_conflict(session: WriteSession) -> None:
-    """The database numbered a customer 1; the owner's customer 1 is somebody else."""
+    """The database numbered a customer 1; the owner's customer 1 is another person."""
     Ingest(session, OTHER).write(customer("k", "a@x.com"))
     (number,) = emails(session)
 

@@ -42,7 +42,7 @@ class Model:
         return email.lower() if self.ignores_case else email
 
     def write(self, source: Source, page: list[tuple[str | None, str, str]]) -> Counter[str]:
-        """Apply a page; what became of its records."""
+        """Apply a page and return its records by outcome."""
         result: Counter[str] = Counter()
         last: dict[str, tuple[str | None, str, str]] = {}
         for record in page:

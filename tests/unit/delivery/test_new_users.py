@@ -123,7 +123,7 @@ def test_a_value_that_cannot_be_sent_names_its_customer(bad: dict[str, Any]) -> 
 
 @given(views)
 def test_a_user_of_version_1_is_sent_as_it_was_stored(view: PageView) -> None:
-    """Its row has both bodies and the line of the CSV; nothing is made anew."""
+    """Its row has both bodies and the line of the CSV; nothing is built again."""
     profile, event = payloads(view._replace(email=view.email or "a@b.c"))
     old = {
         "profile": orjson.loads(profile),

@@ -140,7 +140,7 @@ class TestCsv:
         assert path.exists()
 
     def test_users_of_version_1_have_the_lines_that_it_stored(self, tmp_path: Path) -> None:
-        """They are not made anew."""
+        """They are not built again."""
         path = tmp_path / "list.csv"
         old = [{"csv_line": f"{number},a line of that time\r\n"} for number in (1, 2, 3)]
         assert write_csv(path, [old[:2], old[2:]]) == 3

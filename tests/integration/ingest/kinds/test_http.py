@@ -182,7 +182,7 @@ def test_a_limit_ends_the_run(source: SourceProcess, style: str) -> None:
     assert rest[-1].position["run"] is None
 
 
-def test_a_token_that_has_expired_starts_the_run_anew(
+def test_a_token_that_has_expired_restarts_the_run(
     source: SourceProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a warning."""
@@ -203,9 +203,7 @@ def test_a_token_that_has_expired_starts_the_run_anew(
         lambda run: 7,
     ],
 )
-def test_a_checkpoint_of_another_kind_starts_the_run_anew(
-    source: SourceProcess, change: Any
-) -> None:
+def test_a_checkpoint_of_another_kind_restarts_the_run(source: SourceProcess, change: Any) -> None:
     """The configuration of the source may have changed since."""
     position = run(source)[0].position
     assert ids(run(source, {**position, "run": change(position["run"])})) == ALL
@@ -375,7 +373,7 @@ def test_numbered_pages_that_never_end_are_noticed(source: SourceProcess, style:
 
 
 def test_a_token_that_was_seen_before_ends_the_run(source: SourceProcess) -> None:
-    """The page that names it counts; the next run starts anew."""
+    """The page that names it counts; the next run starts at the beginning."""
     source.faults({"kind": "repeat_token", "skip": 1})
     pages = run(source)
     assert ids(pages) == ALL[:8]

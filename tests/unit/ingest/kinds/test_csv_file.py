@@ -187,7 +187,7 @@ def test_a_quote_is_closed_on_the_next_page(path: Path) -> None:
 def test_a_cut_off_file_is_an_error_that_keeps_the_rest(
     path: Path, end: bytes, reason: str
 ) -> None:
-    """When the file is complete, reading goes on with that line."""
+    """When the file is complete, reading continues at that line."""
     path.write_bytes(b"a,b\n1,2\n3,4\n" + end)
 
     (page,) = read(file_reader(path))
