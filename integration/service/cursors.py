@@ -1,6 +1,6 @@
 """Cursors: where the next page begins, as text that clients pass on unread. Pure.
 
-A cursor belongs to a path and its filter; with another filter it would skip rows silently, so it is
+A cursor belongs to a list and its filter; with another filter it would skip rows silently, so it is
 refused there.
 """
 
@@ -8,52 +8,45 @@ from __future__ import annotations
 
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import orjson
 
 from integration.service.problems import wrong_parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _MAX_NUMBER = 2**63 - 1
 _DIGEST_BYTES = 6
 
 
-class Cursor(NamedTuple):
-    """The last row of a page.
+def encode(numbers: Sequence[int], filters: Mapping[str, object]) -> str:
+    """Whole numbers from 0 as a cursor.
 
-    Attributes:
-        last: its number in the order of the list.
-        total: how many rows the list has, counted up to a bound, so that they are counted once.
+    Args:
+        numbers: the keys of the last row, and what else the next page has to know.
+        filters: the parameters that decide what is in the list.
     """
-
-    last: int
-    total: int
-
-
-def encode(cursor: Cursor, filters: Mapping[str, object]) -> str:
-    """The cursor as text."""
-    content = orjson.dumps([cursor.last, cursor.total, _digest(filters)])
+    content = orjson.dumps([*numbers, _digest(filters)])
     return urlsafe_b64encode(content).decode().rstrip("=")
 
 
-def decode(text: str, filters: Mapping[str, object]) -> Cursor:
-    """The cursor of a request.
+def decode(text: str, count: int, filters: Mapping[str, object]) -> tuple[int, ...]:
+    """The `count` numbers of a cursor.
 
     Raises:
         Problem: 422; it is none of this list, or not with this filter.
     """
     try:
-        last, total, digest = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        *numbers, digest = orjson.loads(urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, TypeError):
         raise wrong_parameter("cursor", "is not a next_cursor of this path") from None
-    if not (_is_number(last) and _is_number(total)):
+    if len(numbers) != count or not all(map(_is_number, numbers)):
         raise wrong_parameter("cursor", "is not a next_cursor of this path")
     if digest != _digest(filters):
         raise wrong_parameter("cursor", "belongs to another filter: begin without it")
-    return Cursor(last, total)
+    return tuple(numbers)
 
 
 def _is_number(value: object) -> bool:
