@@ -18,7 +18,7 @@ from tests.support.cli_runs import (
     run_cli,
     start_cli,
 )
-from tests.support.runs import finish, has_logged, wait_until
+from tests.support.runs import ROOT, finish, has_logged, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VIEWS = "user_id,page,device,browser,location,event_time\n"
 VIEW = "{user},home,mobile,Chrome,London,2026-01-01 10:00:00\n"
-# As monitoring that exists may have them.
+# As docs/sql.md has them, and monitoring that exists.
 DOCUMENTED_STATEMENTS = (
     "SELECT source, COUNT(*) FROM normalized_data GROUP BY source;",
     "SELECT * FROM etl_runs ORDER BY created_at DESC LIMIT 5;",
@@ -137,6 +137,9 @@ def test_the_documented_statements_run_verbatim(
     target_settings: DatabaseSettings, folder: Path, source: SourceProcess
 ) -> None:
     """Records by source and of all, the last runs, the checkpoints."""
+    assert "\n".join(DOCUMENTED_STATEMENTS) in (ROOT / "docs" / "sql.md").read_text(
+        encoding="utf-8"
+    )
     environment = environment_of(target_settings)
     for _ in range(3):
         assert run_cli(folder, environment, "run").exit_code == ExitCode.OK
