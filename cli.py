@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
+    DemoOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -105,6 +106,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
 
 def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
     """Run one of the commands."""
+    if isinstance(options, DemoOptions):
+        return run_demo(options, stop, signals)
     configuration = configure(options)
     if isinstance(options, RunOptions):
         return run_sources(options, configuration, stop, signals)
@@ -270,6 +273,23 @@ def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:
         parts = reset_source(session, name)
     print_answer(reset_lines(name, parts, done=options.yes))
     return ExitCode.OK
+
+
+def run_demo(options: DemoOptions, stop: Stop, signals: SignalWatch) -> int:
+    """`demo`: the whole way with bundled parts, and what to look at next."""
+    from sandbox.demo_steps import next_steps, run_steps  # noqa: PLC0415  only the demo needs it
+    from sandbox.ingest_demo import IngestDemo, bundled_sources  # noqa: PLC0415
+
+    demo = IngestDemo()
+    with bundled_sources(demo):
+        signals.let_calls_finish()
+        code = run_steps(demo, options.volume, stop, print_answer)
+        if stop.reason:
+            return stop.reason.exit_code
+        if code == ExitCode.OK:
+            print_answer(next_steps(demo))
+        # The servers run until here.
+        return code
 
 
 if __name__ == "__main__":

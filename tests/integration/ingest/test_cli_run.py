@@ -18,7 +18,7 @@ from tests.support.cli_runs import (
     run_cli,
     start_cli,
 )
-from tests.support.runs import finish, has_logged, wait_until
+from tests.support.runs import ROOT, finish, has_logged, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 VIEWS = "user_id,page,device,browser,location,event_time\n"
 VIEW = "{user},home,mobile,Chrome,London,2026-01-01 10:00:00\n"
+# As docs/sql.md has them, and monitoring that exists.
+DOCUMENTED_STATEMENTS = (
+    "SELECT source, COUNT(*) FROM normalized_data GROUP BY source;",
+    "SELECT * FROM etl_runs ORDER BY created_at DESC LIMIT 5;",
+    "SELECT * FROM etl_checkpoint;",
+    "SELECT COUNT(*) FROM normalized_data;",
+)
 Counts = tuple[int, int, int, int, int]
 
 
@@ -124,6 +131,33 @@ def test_rejected_records_are_counted_and_the_exit_code_says_so(
     assert query(
         target_settings, "SELECT COUNT(*) FROM etl_rejected WHERE entity = 'customers'"
     ) == [(outcomes[3],)]
+
+
+def test_the_documented_statements_run_verbatim(
+    target_settings: DatabaseSettings, folder: Path, source: SourceProcess
+) -> None:
+    """Records by source and of all, the last runs, the checkpoints."""
+    assert "\n".join(DOCUMENTED_STATEMENTS) in (ROOT / "docs" / "sql.md").read_text(
+        encoding="utf-8"
+    )
+    environment = environment_of(target_settings)
+    for _ in range(3):
+        assert run_cli(folder, environment, "run").exit_code == ExitCode.OK
+
+    by_source, last_runs, checkpoints, count = (
+        query(target_settings, statement) for statement in DOCUMENTED_STATEMENTS
+    )
+
+    assert sorted(by_source) == [("crm", 25), ("web", 2)]
+    assert count == [(27,)]
+    assert [row[:4] for row in last_runs] == [
+        (6, "web", "csv", "completed"),
+        (5, "crm", "http", "completed"),
+        (4, "web", "csv", "completed"),
+        (3, "crm", "http", "completed"),
+        (2, "web", "csv", "completed"),
+    ]
+    assert sorted(row[0] for row in checkpoints) == ["crm", "web"]
 
 
 def test_page_views_are_stored_as_soon_as_their_customers_arrive(

@@ -12,6 +12,7 @@ from integration.config.arguments import __version__
 from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
     CliOptions,
+    DemoOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -21,7 +22,7 @@ from integration.config.cli_options import (
 from integration.core.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["run", "stats", "rejected", "replay", "reset"]
+COMMANDS = ["run", "stats", "rejected", "replay", "reset", "demo"]
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -65,6 +66,8 @@ def shown(
         (["replay", "42"], ReplayOptions(run=42)),
         (["reset", "--source", "crm"], ResetOptions(source="crm")),
         (["reset", "--source", "crm", "--yes"], ResetOptions(source="crm", yes=True)),
+        (["demo"], DemoOptions()),
+        (["demo", "--once", "--quiet"], DemoOptions(once=True, quiet=True)),
     ],
 )
 def test_each_command_has_its_options(arguments: list[str], options: CliOptions) -> None:
@@ -132,6 +135,9 @@ def test_options_override_settings(arguments: list[str], overrides: dict[str, st
         (["stats", "--verbose", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["--verbose", "stats", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["stats", "--once"], "unrecognized arguments: --once"),
+        (["demo", "--sources", "a.toml"], "unrecognized arguments: --sources"),
+        (["--sources", "a.toml", "demo"], "demo has settings and sources of its own"),
+        (["--env-file", "a.env", "demo"], "demo has settings and sources of its own"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wrong_and_exits_with_2(
@@ -165,7 +171,8 @@ class TestHelp:
         text = shown(capsys, monkeypatch, command, "--help")
         assert text.startswith(f"usage: cli.py {command} ")
         options = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE))
-        assert {"--help", "--env-file", "--sources", "--verbose", "--quiet"} <= options
+        files = set() if command == "demo" else {"--env-file", "--sources"}
+        assert {"--help", "--verbose", "--quiet"} | files <= options
         for option in options:
             assert re.search(rf"  (-h, )?{option}\b[^\n]*\s{{2,}}[a-z]", text), option
 
