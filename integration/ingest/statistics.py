@@ -29,7 +29,12 @@ _FAILURES = ("failed", "crashed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatistics:
-    """A run, as it is shown."""
+    """A run, as it is shown.
+
+    Attributes:
+        missing: how many stored records the source no longer has; None if the run cannot know.
+        deleted: how many rows of those were deleted.
+    """
 
     run: int
     kind: str
@@ -41,6 +46,8 @@ class RunStatistics:
     updated: int
     unchanged: int
     rejected: int
+    missing: int | None
+    deleted: int
     error: str | None
     warnings: list[str]
 
@@ -113,6 +120,8 @@ def _of_run(run: Run | None) -> RunStatistics | None:
         updated=run.updated,
         unchanged=run.unchanged,
         rejected=run.rejected,
+        missing=run.missing,
+        deleted=run.deleted,
         error=run.error_detail,
         warnings=(run.warnings or "").splitlines(),
     )
@@ -146,4 +155,6 @@ def _run_text(run: RunStatistics | None) -> str:
     when = f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC" if run.started_at else "?"
     counts = Counts(run.records, run.inserted, run.updated, run.unchanged, run.rejected)
     text = f"{run.run} {run.status}, {when}, {run.seconds:.1f} s, {counts_text(counts)}"
+    if run.missing is not None:
+        text += f"; {run.missing:,} missing, {run.deleted:,} deleted"
     return f"{text}: {run.error}" if run.error else text
