@@ -243,7 +243,9 @@ def show_or_retry_rejected(
     chosen = configuration.sources.named(names)
     if options.retry:
         signals.let_calls_finish()
-        return ingest.retry_rejected(chosen)
+        code = ingest.retry_rejected(chosen)
+        log_interruption(ingest, "the other records stay rejected until the next --retry")
+        return code
     print_answer(rejected_lines(open_records(ingest.workplace.session, options.source)))
     return ExitCode.OK
 
@@ -257,7 +259,15 @@ def replay_run(
         raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
     (source,) = configuration.sources.named([run.source])
     signals.let_calls_finish()
-    return ingest.replay(source, run)
+    code = ingest.replay(source, run)
+    log_interruption(ingest, f"replay run {options.run} again to store its other pages")
+    return code
+
+
+def log_interruption(ingest: Ingest, next_step: str) -> None:
+    """Say that a signal ended the command, and what to do."""
+    if reason := ingest.workplace.stop.reason:
+        logger.warning("%s; %s", reason.text, next_step)
 
 
 def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:

@@ -249,7 +249,7 @@ class SourceRun:
         if self._request.dry_run:
             return
         if not isinstance(error, DatabaseError):
-            self._check_alarms(is_complete=status == "completed")
+            self._check_alarms(is_complete=status == "completed", has_failed=error is not None)
         repeat(
             self._session,
             lambda _: end_run(
@@ -272,14 +272,14 @@ class SourceRun:
             reasons = reasons_text(self._reasons.most_common())
             logger.warning("%s: %s rejected: %s", name, records_text(counts.rejected), reasons)
 
-    def _check_alarms(self, *, is_complete: bool) -> None:
+    def _check_alarms(self, *, is_complete: bool, has_failed: bool) -> None:
         runs = earlier_runs(self._session, self._source.name, self._run_id, COMPARED_RUNS)
         texts = []
         if is_complete and self._request.is_regular:
             extent = Extent(self._target.counts.records, time.monotonic() - self._started)
             texts = unusual(extent, [Extent(run.records, run.seconds) for run in runs])
-        if not is_complete and runs:
-            hours = self._source.expected_every_hours
-            texts = [stale(runs[0].finished_at, utc_now(), hours) or ""]
+        if has_failed or (runs and not is_complete):
+            last_success = runs[0].finished_at if runs else None
+            texts = [stale(last_success, utc_now(), self._source.expected_every_hours) or ""]
         for text in filter(None, texts):
             self._warn(f"{self._source.name}: {text}")

@@ -61,7 +61,7 @@ class SourceStatistics:
         open_rejections: how many of its records are still rejected.
         checkpoint: where the next run continues.
         lag_seconds: since the start of the last successful run; what changed after it is missing.
-        stale: a text if that is longer than expected.
+        stale: a text if that run ended longer ago than expected, or there is none.
     """
 
     source: str
@@ -80,10 +80,13 @@ class SourceStatistics:
 def statistics_of(session: WriteSession, sources: Sequence[Source]) -> list[SourceStatistics]:
     """The statistics of sources; creates no table."""
     if not has_tables(session):
-        return [
-            SourceStatistics(source=one.name, entity=one.entity, kind=one.kind) for one in sources
-        ]
+        return [_of_new_source(source) for source in sources]
     return [_of_source(session, source) for source in sources]
+
+
+def _of_new_source(source: Source) -> SourceStatistics:
+    text = stale(None, utc_now(), source.expected_every_hours)
+    return SourceStatistics(source=source.name, entity=source.entity, kind=source.kind, stale=text)
 
 
 def _of_source(session: WriteSession, source: Source) -> SourceStatistics:
