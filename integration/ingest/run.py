@@ -17,7 +17,7 @@ from integration.database.errors import DatabaseError, DatabaseUnavailable
 from integration.ingest.alarms import COMPARED_RUNS, Extent, stale, unusual
 from integration.ingest.checkpoints import read_checkpoint
 from integration.ingest.deletions import MissingRows
-from integration.ingest.errors import IngestError
+from integration.ingest.errors import IngestError, SchemaError
 from integration.ingest.locks import source_lock
 from integration.ingest.mapping import compare_fields, field_paths
 from integration.ingest.missing import SeenRecords
@@ -135,6 +135,8 @@ class SourceRun:
             self._store_pages()
             self._settle_missing()
         except (IngestError, DatabaseError) as error:
+            if isinstance(error, SchemaError):
+                self._warnings.append(str(error))  # an alarm; it is logged as the error
             with suppress(DatabaseError, IngestError):
                 self._end(error)
             raise
