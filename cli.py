@@ -18,7 +18,6 @@ if __name__ == "__main__":
 import logging
 import os
 import sys
-import time
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,12 +46,12 @@ from integration.core.exit_codes import ExitCode
 from integration.core.files import display_path
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
-from integration.database.errors import DatabaseUnavailable
 from integration.database.settings import DatabaseSettings
 from integration.database.writing import open_writer
 from integration.ingest.kinds.readers import open_reader
 from integration.ingest.rejection_texts import rejected_lines
 from integration.ingest.rejections import open_records
+from integration.ingest.repetition import repeat_runs
 from integration.ingest.reset import find_parts, reset_lines, reset_source
 from integration.ingest.run import Workplace
 from integration.ingest.run_all import Ingest
@@ -207,26 +206,14 @@ def run_once_of(
     stop: Stop,
     signals: SignalWatch,
 ) -> ExitCode:
-    """Ingest each source once."""
+    """Ingest each source once; until the database can be used, a signal ends it at once."""
+    signals.abort_at_once()
     with open_ingest(configuration, stop) as ingest:
         signals.let_calls_finish()
         code = ingest.run(chosen, request)
         if not request.dry_run:
             ingest.delete_old_pages(configuration.settings.raw_retention_days)
         return code
-
-
-def repeat_runs(run_once: "partial[ExitCode]", every: float, stop: Stop) -> ExitCode:
-    """Run until stopped, with so many seconds between the starts of two runs."""
-    while True:
-        started = time.monotonic()
-        try:
-            code = run_once()
-        except DatabaseUnavailable as error:
-            logger.error("%s. Trying again", error)  # noqa: TRY400  a traceback is for bugs
-            code = error.exit_code
-        if wait_in_main_thread(stop, max(0.0, started + every - time.monotonic())):
-            return code
 
 
 def show_statistics(options: StatsOptions, configuration: Configuration) -> ExitCode:
@@ -246,7 +233,9 @@ def show_or_retry_rejected(
     chosen = configuration.sources.named(names)
     if options.retry:
         signals.let_calls_finish()
-        return ingest.retry_rejected(chosen)
+        code = ingest.retry_rejected(chosen)
+        log_interruption(ingest, "the other records stay rejected until the next --retry")
+        return code
     print_answer(rejected_lines(open_records(ingest.workplace.session, options.source)))
     return ExitCode.OK
 
@@ -260,7 +249,15 @@ def replay_run(
         raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
     (source,) = configuration.sources.named([run.source])
     signals.let_calls_finish()
-    return ingest.replay(source, run)
+    code = ingest.replay(source, run)
+    log_interruption(ingest, f"replay run {options.run} again to store its other pages")
+    return code
+
+
+def log_interruption(ingest: Ingest, next_step: str) -> None:
+    """Say that a signal ended the command, and what to do."""
+    if reason := ingest.workplace.stop.reason:
+        logger.warning("%s; %s", reason.text, next_step)
 
 
 def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:

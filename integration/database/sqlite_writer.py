@@ -86,7 +86,8 @@ class SQLiteWriter:
         self._cursor = self._connection.cursor()
         self._cursor.execute("PRAGMA foreign_keys = ON")
         # SQLite opens any file; only reading shows whether it is a database.
-        self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
+        # An unread row would keep other programs from writing.
+        self._cursor.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
 
     def _run(self, call: Callable[[], T]) -> T:
         try:

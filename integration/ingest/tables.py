@@ -1,7 +1,8 @@
 """The etl_ tables and views, as numbered migrations for all engines.
 
-A step is a list of tables and views with their SQL; it is never changed after a release. MySQL
-commits each CREATE by itself, so a step that was interrupted continues with what is missing.
+A step is a list of tables, views, indexes and columns with their SQL; it is never changed after a
+release. MySQL commits each of these statements by itself, so a step that was interrupted continues
+with what does not exist yet.
 """
 
 from __future__ import annotations
@@ -132,8 +133,12 @@ CREATE {invoker} VIEW normalized_data AS
     WHERE e.entity = 'page_views'
 """
 _INDEX = "CREATE INDEX {name} ON {columns}"
+# missing: how many stored records the source no longer has; NULL if the run did not read them all.
+# deleted: how many rows of those the run has deleted.
+_MISSING = "ALTER TABLE etl_runs ADD COLUMN missing BIGINT"
+_DELETED = "ALTER TABLE etl_runs ADD COLUMN deleted BIGINT NOT NULL DEFAULT 0"
 
-# Each step: the name of a table, view or index, and its SQL.
+# Each step: the name of a table, view or index, or TABLE.COLUMN, and its SQL.
 MIGRATIONS: tuple[tuple[tuple[str, str], ...], ...] = (
     (
         ("etl_runs", _RUNS),
@@ -151,6 +156,7 @@ MIGRATIONS: tuple[tuple[tuple[str, str], ...], ...] = (
         ("raw_csv_data", _RAW_VIEW.replace("{kinds}", "IN ('csv', 'jsonl')")),
         ("normalized_data", _NORMALIZED),
     ),
+    (("etl_runs.missing", _MISSING), ("etl_runs.deleted", _DELETED)),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -191,8 +197,18 @@ def prepare_tables(session: WriteSession) -> TargetTables:
 
 
 def has_tables(session: WriteSession) -> bool:
-    """Whether the etl_ tables exist and are up to date; creates nothing."""
-    return _version(session) == SCHEMA_VERSION
+    """Whether the etl_ tables exist; creates nothing.
+
+    Raises:
+        WriteFailed: they are those of another version of this program.
+    """
+    version = _version(session)
+    if 0 < version < SCHEMA_VERSION:
+        raise WriteFailed(
+            f"The etl_ tables are those of an earlier version of this program ({version}, this one "
+            f"needs {SCHEMA_VERSION}): python cli.py run brings them up to date"
+        )
+    return version == SCHEMA_VERSION
 
 
 def read_targets(session: WriteSession) -> TargetTables:
@@ -238,7 +254,7 @@ def _version(session: WriteSession) -> int:
 
 
 def _migrate(session: WriteSession) -> None:
-    existing = {str(name).lower() for (name,) in session.query(session.dialect.objects)}
+    existing = _existing(session)
     if "etl_schema" not in existing:
         session.execute(_text(session, "etl_schema", _SCHEMA))
     for version in range(_version(session) + 1, SCHEMA_VERSION + 1):
@@ -249,6 +265,17 @@ def _migrate(session: WriteSession) -> None:
             "INSERT INTO etl_schema (version, created_at) VALUES (%s, %s)",
             (version, to_text(utc_now())),
         )
+
+
+def _existing(session: WriteSession) -> set[str]:
+    """The names of all tables, views and indexes, and TABLE.COLUMN of what a step adds."""
+    objects = {str(name).lower() for (name,) in session.query(session.dialect.objects)}
+    added = {name.partition(".")[0] for step in MIGRATIONS for name, _ in step if "." in name}
+    return objects | {
+        f"{table}.{row[0]}".lower()
+        for table in added
+        for row in session.query(session.dialect.columns_of, (table,))
+    }
 
 
 def _text(session: WriteSession, name: str, sql: str) -> str:

@@ -220,6 +220,50 @@ def test_a_full_refresh_reads_everything_and_counts_what_is_missing(
     assert "crm: the source no longer has 3 records that it had before" in complete.stderr
     assert counts_of(target_settings)["crm"][0] == 22
     assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(25,)]
+    missing = query(target_settings, "SELECT missing, deleted FROM etl_runs ORDER BY run_id")
+    assert missing == [(None, 0), (None, 0), (3, 0)]
+
+
+def test_delete_missing_deletes_what_a_full_refresh_did_not_find(
+    target_settings: DatabaseSettings, folder: Path, source: SourceProcess
+) -> None:
+    """And `stats` shows it; a source that has lost more is an error."""
+    environment = environment_of(target_settings)
+    file = folder / "sources.toml"
+    file.write_text(file.read_text().replace("owns_ids", "delete_missing = true\nowns_ids"))
+    assert run_cli(folder, environment, "run", "--source", "crm").exit_code == ExitCode.OK
+    source.configure(customers=20)
+
+    complete = run_cli(folder, environment, "run", "--source", "crm", "--full-refresh")
+
+    assert complete.exit_code == ExitCode.OK
+    assert "crm: deleted 5 customers that the source no longer has" in complete.stdout
+    assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(20,)]
+    assert "0 rejected; 5 missing, 5 deleted" in run_cli(folder, environment, "stats").stdout
+    source.configure(customers=15)
+    refused = run_cli(folder, environment, "run", "--source", "crm", "--full-refresh")
+    assert refused.exit_code == ExitCode.UNAVAILABLE
+    assert "no longer has 5 of 20 stored customers, more than 20 %" in refused.stderr
+    assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(20,)]
+
+
+def test_runs_with_a_limit_continue_where_the_last_one_ended(
+    target_settings: DatabaseSettings, folder: Path, source: SourceProcess
+) -> None:
+    """Within a page, too; a run without a limit reads the rest."""
+    arguments = ("run", "--source", "crm", "web")
+    environment = environment_of(target_settings)
+
+    codes = [run_cli(folder, environment, *arguments, "--limit", "1").exit_code for _ in range(2)]
+    codes.append(run_cli(folder, environment, *arguments).exit_code)
+
+    assert codes == [ExitCode.OK] * 3
+    counted = query(
+        target_settings, "SELECT source, status, records, inserted FROM etl_runs ORDER BY run_id"
+    )
+    limited = [("crm", "stopped", 1, 1), ("web", "stopped", 1, 1)]
+    assert counted == [*limited, *limited, ("crm", "completed", 23, 23), ("web", "completed", 0, 0)]
+    assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(25,)]
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])

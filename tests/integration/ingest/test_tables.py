@@ -92,7 +92,7 @@ def test_tables_of_a_newer_version_are_refused(
     """An old program must not write to them."""
     prepare_tables(session)
     monkeypatch.setattr(tables, "SCHEMA_VERSION", 0)
-    with pytest.raises(WriteFailed, match=r"newer version of this program \(1, this one knows 0\)"):
+    with pytest.raises(WriteFailed, match=r"newer version of this program \(2, this one knows 0\)"):
         prepare_tables(session)
 
 
