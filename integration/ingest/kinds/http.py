@@ -120,9 +120,10 @@ class HttpReader:
         """The page of an answer; then `reading` is at the next place."""
         origin = self._client.address(answer.target)
         decoded, items = self._decoded(answer.body, origin)
-        if items and items == reading.previous:
-            raise self._loop_error(answer, "sent the same page again")
         following, error = self._following(reading, decoded, answer, len(items))
+        if items and items == reading.previous:
+            # Where it goes on cannot be trusted: pages may have been left out.
+            following, error = None, self._loop_error(answer, "sent the same page again")
         kept, is_cut = narrowed(items, self._source.cursor, until, reading.remaining)
         state = reading.state.after_page(self._peak(kept), is_sorted=self._source.sorted)
         if is_cut:
