@@ -222,7 +222,7 @@ class SourceRun:
             )
 
     def _compare_fields(self, page: RawPage) -> None:
-        changes = compare_fields(self._source, page.records, self._known)
+        changes = compare_fields(self._source, page.records, self._known, page.columns)
         # Rare fields of a first run are not new.
         if changes.new and known_fields(self._checkpoint.position):
             new = ", ".join(changes.new)

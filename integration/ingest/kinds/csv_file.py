@@ -129,7 +129,7 @@ class CsvLayout:
 
     def __init__(self, format_: CsvFormat, names: tuple[str, ...], preamble: bytes) -> None:
         self._format = format_
-        self._names = names
+        self._names = self.columns = names
         self.preamble = preamble
 
     def take(self, data: bytes, limit: int, *, at_end: bool) -> Taken:

@@ -128,9 +128,10 @@ class HttpReader:
         """The page of an answer; then `reading` is at the next place."""
         origin = self._client.address(answer.target)
         decoded, items = self._decoded(answer.body, origin)
-        if items and items == reading.previous:
-            raise self._loop_error(answer, "sent the same page again")
         following, error = self._following(reading, decoded, answer, len(items))
+        if items and items == reading.previous:
+            # Where it continues cannot be trusted: pages may have been left out.
+            following, error = None, self._loop_error(answer, "sent the same page again")
         key = self._source.key
         unread = items if reading.part is None else reading.part.unread(items, key)
         kept, taken = narrowed(unread, self._source.cursor, until, reading.remaining)

@@ -84,6 +84,19 @@ def test_a_file_that_was_written_again_is_read_as_a_whole(path: Path, content: b
     assert len(records(run(path, position))) == content.count(b"\n") - 1
 
 
+@pytest.mark.parametrize("more", ["", "20000,right\n"])
+def test_a_change_in_the_middle_is_noticed_when_beginning_and_end_are_the_same(
+    path: Path, more: str
+) -> None:
+    """A corrected value may be as long as the wrong one."""
+    rows = "".join(f"{number:05},right\n" for number in range(20_000))
+    path.write_text(f"a,b\n{rows.replace('10000,right', '10000,wrong')}")
+    reader = file_reader(path, page_records=9_000)
+    position = read(reader)[-1].position
+    path.write_text(f"a,b\n{rows}{more}")
+    assert len(records(read(reader, position))) == 20_000 + len(more.split())
+
+
 def test_a_file_with_another_beginning_and_the_same_end_is_read_as_a_whole(path: Path) -> None:
     """Both ends of what was read count."""
     position = run(path)[-1].position
