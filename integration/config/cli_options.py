@@ -81,4 +81,14 @@ class ResetOptions(CommonOptions):
     yes: bool = False
 
 
-CliOptions = RunOptions | StatsOptions | RejectedOptions | ReplayOptions | ResetOptions
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetOptions(CommonOptions):
+    """`forget`: erase a person's data."""
+
+    email: str
+    yes: bool = False
+
+
+CliOptions = (
+    RunOptions | StatsOptions | RejectedOptions | ReplayOptions | ResetOptions | ForgetOptions
+)
