@@ -25,11 +25,10 @@ _TABLES = (
 
 def traces_in(folder: Path, words: Sequence[str]) -> list[str]:
     """The files of a folder, and the tables of SQLite files, that contain one of these words."""
-    found = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        if has_word(content, words):
-            found.append(path.name)
+    # Opening a database changes the files beside it.
+    contents = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    found = [path.name for path, content in contents.items() if has_word(content, words)]
+    for path, content in contents.items():
         if content.startswith(SQLITE_HEADER):
             found += [f"{path.name}: {place}" for place in _in_database(path, words)]
     return found
