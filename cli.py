@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
     DemoOptions,
+    ForgetOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -112,6 +113,18 @@ def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
         return run_sources(options, configuration, stop, signals)
     if isinstance(options, StatsOptions):
         return show_statistics(options, configuration)
+    if isinstance(options, ForgetOptions):
+        return forget_person(options, configuration, stop, signals)
+    return work_on_stored(options, configuration, stop, signals)
+
+
+def work_on_stored(
+    options: "RejectedOptions | ReplayOptions | ResetOptions",
+    configuration: Configuration,
+    stop: Stop,
+    signals: SignalWatch,
+) -> int:
+    """Run one of the commands that work on what earlier runs have stored."""
     with open_ingest(configuration, stop) as ingest:
         if isinstance(options, RejectedOptions):
             return show_or_retry_rejected(options, configuration, ingest, signals)
@@ -270,6 +283,22 @@ def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:
         parts = reset_source(session, name)
     print_answer(reset_lines(name, parts, done=options.yes))
     return ExitCode.OK
+
+
+def forget_person(
+    options: ForgetOptions, configuration: Configuration, stop: Stop, signals: SignalWatch
+) -> ExitCode:
+    """`forget`: erase a person's data, or show where it is; creates nothing."""
+    from integration.ingest.forget import Places, forget  # noqa: PLC0415  only this needs it
+
+    settings, sources = configuration
+    files = settings.log_file, settings.journal_file, settings.output_dir
+    with closing(open_writer(writer_settings(settings))) as session:
+        places = Places(session, sources.sources, partial(reader_of, configuration, stop), *files)
+        if options.yes:
+            signals.let_calls_finish()
+        print_answer(forget(places, options.email, stop, erase=options.yes))
+    return stop.reason.exit_code if stop.reason else ExitCode.OK
 
 
 def run_demo(options: DemoOptions, stop: Stop, signals: SignalWatch) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from integration.config.arguments import __version__
 from integration.config.cli_options import (
     DemoOptions,
+    ForgetOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -39,11 +40,13 @@ examples:
   python cli.py replay 42                      store run 42 again from its raw pages
   python cli.py reset --source crm             show what a reset of the source would delete
   python cli.py reset --source crm --yes       delete it
+  python cli.py forget ada@example.com         show where a person's data is
+  python cli.py forget ada@example.com --yes   erase it
   python cli.py demo                           run everything with bundled parts, nothing to set up
 
 exit codes:
   0 everything stored                  1 some records were rejected   2 wrong command line
-  69 source or database unavailable    75 another run holds the source
+  69 source or database unavailable    75 another run is in progress
   77 the source refused the credentials
   78 configuration or file error, or a source no longer has a required field
   130, 143 interrupted
@@ -140,6 +143,11 @@ def _add_reset(parser: argparse.ArgumentParser) -> None:
     _add_yes(parser)
 
 
+def _add_forget(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("email", type=_email, metavar="EMAIL", help="the person's address now")
+    _add_yes(parser)
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="end after the run")
 
@@ -158,6 +166,7 @@ _COMMANDS: dict[str, tuple[type[Any], Callable[[argparse.ArgumentParser], None],
         _add_reset,
         "forget a source's checkpoint, runs and raw pages, but no customer and no page view",
     ),
+    "forget": (ForgetOptions, _add_forget, "erase a person's data wherever it is kept"),
     "demo": (DemoOptions, _add_demo, "run everything with bundled parts, from an API to Iterable"),
 }
 
@@ -202,7 +211,14 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _email(text: str) -> str:
+    if "@" not in text or text.split() != [text]:
+        raise ValueError(text)
+    return text
+
+
 # Shown in argparse's messages.
 _time.__name__ = "ISO 8601 time"
 _number.__name__ = "whole number"
 _seconds.__name__ = "number of seconds"
+_email.__name__ = "email address"

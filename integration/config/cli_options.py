@@ -87,6 +87,14 @@ class ResetOptions(CommonOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetOptions(CommonOptions):
+    """`forget`: erase a person's data."""
+
+    email: str
+    yes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions(CommonOptions):
     """`demo`: the whole way with bundled parts, which have settings and sources of their own."""
 
@@ -94,5 +102,11 @@ class DemoOptions(CommonOptions):
 
 
 CliOptions = (
-    RunOptions | StatsOptions | RejectedOptions | ReplayOptions | ResetOptions | DemoOptions
+    RunOptions
+    | StatsOptions
+    | RejectedOptions
+    | ReplayOptions
+    | ResetOptions
+    | ForgetOptions
+    | DemoOptions
 )

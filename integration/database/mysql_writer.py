@@ -230,6 +230,9 @@ class MySQLWriter:
         content = f"{self._settings.name}\0{name}".encode()
         return f"ingest:{hashlib.blake2b(content, digest_size=16).hexdigest()}"
 
+    def discard_remains(self) -> None:
+        """The server purges deleted rows; its binary logs keep them until they expire."""
+
     def reconnect(self) -> None:
         """Connect again, and take the locks again."""
         self.close()

@@ -184,6 +184,13 @@ class SQLiteWriter:
         # The same file by another name is locked, too.
         return f"{os.path.realpath(self._file)}.{quote(name, safe='')}.lock"
 
+    def discard_remains(self) -> None:
+        """Rewrite the file, and empty its write-ahead log."""
+        self.query("VACUUM")
+        ((busy, *_),) = self.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise LockTimeout(f"Another program is reading {self._file}: run again")
+
     def reconnect(self) -> None:
         """A file needs no new connection."""
 

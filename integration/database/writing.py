@@ -72,6 +72,13 @@ class WriteSession(Protocol):
     def is_locked(self, name: str) -> bool:
         """Whether any session holds the lock."""
 
+    def discard_remains(self) -> None:
+        """Rewrite a file without what deleted rows have left in it; a server does that by itself.
+
+        Raises:
+            LockTimeout: another program is using the file.
+        """
+
     def reconnect(self) -> None:
         """Connect again after `ConnectionLost`, and take the locks that were held again.
 

@@ -10,6 +10,7 @@ from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
 from integration.core.shutdown import wait_in_main_thread
 from integration.ingest.alarms import stale
+from integration.ingest.erased import is_erased
 from integration.ingest.rejections import count_open
 from integration.ingest.replay import Replay
 from integration.ingest.retention import delete_old_pages
@@ -171,11 +172,13 @@ class Ingest:
         wait_in_main_thread(self.workplace.stop, seconds)
 
     def decoder(self, source: Source) -> Decode:
-        """Decodes and validates the stored pages of a source; reads nothing from the source."""
+        """Decodes and validates the stored pages of a source, without what was erased there."""
         validation = PageValidation(source)
 
         def decode(content: bytes, origin: str) -> tuple[Sequence[ValidRow], Sequence[Rejection]]:
             with closing(self._open_reader(source)) as reader:
-                return validation.validate(reader.records_of(content, origin))
+                records = reader.records_of(content, origin)
+            valid, rejected = validation.validate(records)
+            return valid, [one for one in rejected if not is_erased(records[one.index])]
 
         return decode

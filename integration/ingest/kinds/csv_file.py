@@ -132,6 +132,11 @@ class CsvLayout:
         self._names = self.columns = names
         self.preamble = preamble
 
+    @property
+    def cells(self) -> int:
+        """How many cells a record has."""
+        return len(self._names)
+
     def take(self, data: bytes, limit: int, *, at_end: bool) -> Taken:
         """The records of the complete lines."""
         lines = data.split(b"\n", limit)

@@ -13,6 +13,7 @@ from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
     CliOptions,
     DemoOptions,
+    ForgetOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -22,7 +23,7 @@ from integration.config.cli_options import (
 from integration.core.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["run", "stats", "rejected", "replay", "reset", "demo"]
+COMMANDS = ["run", "stats", "rejected", "replay", "reset", "forget", "demo"]
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -66,6 +67,8 @@ def shown(
         (["replay", "42"], ReplayOptions(run=42)),
         (["reset", "--source", "crm"], ResetOptions(source="crm")),
         (["reset", "--source", "crm", "--yes"], ResetOptions(source="crm", yes=True)),
+        (["forget", "a@example.com"], ForgetOptions(email="a@example.com")),
+        (["forget", "a@example.com", "--yes"], ForgetOptions(email="a@example.com", yes=True)),
         (["demo"], DemoOptions()),
         (["demo", "--once", "--quiet"], DemoOptions(once=True, quiet=True)),
     ],
@@ -132,6 +135,9 @@ def test_options_override_settings(arguments: list[str], overrides: dict[str, st
         (["replay"], "the following arguments are required: RUN"),
         (["replay", "last"], "argument RUN: invalid whole number value: 'last'"),
         (["reset", "--yes"], "the following arguments are required: --source"),
+        (["forget"], "the following arguments are required: EMAIL"),
+        (["forget", "Ada"], "argument EMAIL: invalid email address value: 'Ada'"),
+        (["forget", "a@x.com b@x.com"], "argument EMAIL: invalid email address value: 'a@x.com b"),
         (["stats", "--verbose", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["--verbose", "stats", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["stats", "--once"], "unrecognized arguments: --once"),
