@@ -143,6 +143,10 @@ MIGRATIONS: tuple[tuple[tuple[str, str], ...], ...] = (
         ("etl_raw_data", _RAW_DATA),
         ("etl_rejected", _REJECTED),
         ("idx_etl_rejected_open", _INDEX.replace("{columns}", "etl_rejected (code, resolved_run)")),
+        (
+            "idx_etl_rejected_key",
+            _INDEX.replace("{columns}", "etl_rejected (entity, source_key)"),
+        ),
         ("etl_records", _RECORDS),
         (
             "idx_etl_records_target",
