@@ -15,6 +15,7 @@ from integration.database.errors import SETUP_HINT
 from integration.database.write_errors import WriteFailed
 from integration.database.writing import to_text
 from integration.ingest.errors import SourceBusy
+from integration.ingest.table_check import check_storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,6 +148,10 @@ MIGRATIONS: tuple[tuple[tuple[str, str], ...], ...] = (
         ("etl_raw_data", _RAW_DATA),
         ("etl_rejected", _REJECTED),
         ("idx_etl_rejected_open", _INDEX.replace("{columns}", "etl_rejected (code, resolved_run)")),
+        (
+            "idx_etl_rejected_key",
+            _INDEX.replace("{columns}", "etl_rejected (entity, source_key)"),
+        ),
         ("etl_records", _RECORDS),
         (
             "idx_etl_records_target",
@@ -184,10 +189,11 @@ def prepare_tables(session: WriteSession) -> TargetTables:
     """Check `customers` and `page_views`, and create the etl_ tables or bring them up to date.
 
     Raises:
-        WriteFailed: a table or a right (WriteDenied) is missing.
+        WriteFailed: a table or a right (WriteDenied) is missing, or a table cannot be used.
         SourceBusy: another run has been creating the tables for a minute.
     """
     tables = read_targets(session)
+    check_storage(session, {"customers": tables.customers, "page_views": tables.page_views})
     if _version(session) != SCHEMA_VERSION:
         with session.try_lock("schema", MIGRATION_LOCK_SECONDS) as held:
             if not held:
@@ -219,11 +225,12 @@ def read_targets(session: WriteSession) -> TargetTables:
     """
     customers, views = (_read_columns(session, table) for table in _TARGETS)
     collation = customers[1].collation
-    literal = "_utf8mb4'a'" if session.engine != "sqlite" else "'a'"
-    clause = f" COLLATE {collation}" if collation else ""
+    lower, upper = "'a'", "'A'"
     if collation and session.engine != "sqlite":
-        literal = f"CONVERT({literal} USING {collation.partition('_')[0]})"
-    ((same,),) = session.query(f"SELECT {literal} = 'A'{clause}")
+        charset = collation.partition("_")[0]
+        lower, upper = (f"CONVERT({letter} USING {charset})" for letter in (lower, upper))
+    clause = f" COLLATE {collation}" if collation else ""
+    ((same,),) = session.query(f"SELECT {lower} = {upper}{clause}")
     return TargetTables(customers, views, ignores_case=bool(same))
 
 

@@ -131,6 +131,8 @@ class FileReader:
             if error is not None and not taken.used:
                 raise error
             done = buffer.at_end and taken.used == len(buffer.data)
+            if done and error is None:
+                error = buffer.error  # the records before it are complete
             columns = layout.columns
             yield progress.page(file, content, buffer, taken, done=done, columns=columns)
             buffer.drop(taken.used)

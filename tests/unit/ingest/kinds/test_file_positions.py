@@ -260,6 +260,28 @@ def test_a_cut_off_compressed_file_is_an_error_that_keeps_the_rest(tmp_path: Pat
     assert files[str(path)]["done"] is False
 
 
+def test_a_compressed_file_cut_off_between_records_is_an_error_as_well(tmp_path: Path) -> None:
+    """All its records count, and the run does not end as if the file were complete."""
+    path = tmp_path / "views.csv.gz"
+    path.write_bytes(gzip.compress(b"n,t\n" + lines(0, 10))[:-5])
+
+    pages = run(path)
+
+    assert numbers(pages) == list(range(10))
+    assert str(pages[-1].error).startswith(f"{path} is cut off")
+
+
+def test_a_file_that_fails_between_records_is_an_error(tmp_path: Path) -> None:
+    """A part that cannot be read is not the end of the file."""
+    path = tmp_path / "views.csv.gz"
+    path.write_bytes(gzip.compress(b"n,t\n" + lines(0, 10)) + b"no gzip member")
+
+    pages = run(path)
+
+    assert numbers(pages) == list(range(10))
+    assert "is not a gzip file, or damaged" in str(pages[-1].error)
+
+
 @pytest.mark.parametrize("content", [b"n,t\n1,x\n", None], ids=["not compressed", "checksum"])
 def test_a_damaged_compressed_file_is_an_error(tmp_path: Path, content: bytes | None) -> None:
     """It is not known which of its bytes are right."""
