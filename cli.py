@@ -18,7 +18,6 @@ if __name__ == "__main__":
 import logging
 import os
 import sys
-import time
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
+    DemoOptions,
+    ForgetOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -46,12 +47,12 @@ from integration.core.exit_codes import ExitCode
 from integration.core.files import display_path
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
-from integration.database.errors import DatabaseUnavailable
 from integration.database.settings import DatabaseSettings
 from integration.database.writing import open_writer
 from integration.ingest.kinds.readers import open_reader
 from integration.ingest.rejection_texts import rejected_lines
 from integration.ingest.rejections import open_records
+from integration.ingest.repetition import repeat_runs
 from integration.ingest.reset import find_parts, reset_lines, reset_source
 from integration.ingest.run import Workplace
 from integration.ingest.run_all import Ingest
@@ -105,11 +106,25 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
 
 def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
     """Run one of the commands."""
+    if isinstance(options, DemoOptions):
+        return run_demo(options, stop, signals)
     configuration = configure(options)
     if isinstance(options, RunOptions):
         return run_sources(options, configuration, stop, signals)
     if isinstance(options, StatsOptions):
         return show_statistics(options, configuration)
+    if isinstance(options, ForgetOptions):
+        return forget_person(options, configuration, stop, signals)
+    return work_on_stored(options, configuration, stop, signals)
+
+
+def work_on_stored(
+    options: "RejectedOptions | ReplayOptions | ResetOptions",
+    configuration: Configuration,
+    stop: Stop,
+    signals: SignalWatch,
+) -> int:
+    """Run one of the commands that work on what earlier runs have stored."""
     with open_ingest(configuration, stop) as ingest:
         if isinstance(options, RejectedOptions):
             return show_or_retry_rejected(options, configuration, ingest, signals)
@@ -204,26 +219,14 @@ def run_once_of(
     stop: Stop,
     signals: SignalWatch,
 ) -> ExitCode:
-    """Ingest each source once."""
+    """Ingest each source once; until the database can be used, a signal ends it at once."""
+    signals.abort_at_once()
     with open_ingest(configuration, stop) as ingest:
         signals.let_calls_finish()
         code = ingest.run(chosen, request)
         if not request.dry_run:
             ingest.delete_old_pages(configuration.settings.raw_retention_days)
         return code
-
-
-def repeat_runs(run_once: "partial[ExitCode]", every: float, stop: Stop) -> ExitCode:
-    """Run until stopped, with so many seconds between the starts of two runs."""
-    while True:
-        started = time.monotonic()
-        try:
-            code = run_once()
-        except DatabaseUnavailable as error:
-            logger.error("%s. Trying again", error)  # noqa: TRY400  a traceback is for bugs
-            code = error.exit_code
-        if wait_in_main_thread(stop, max(0.0, started + every - time.monotonic())):
-            return code
 
 
 def show_statistics(options: StatsOptions, configuration: Configuration) -> ExitCode:
@@ -243,7 +246,9 @@ def show_or_retry_rejected(
     chosen = configuration.sources.named(names)
     if options.retry:
         signals.let_calls_finish()
-        return ingest.retry_rejected(chosen)
+        code = ingest.retry_rejected(chosen)
+        log_interruption(ingest, "the other records stay rejected until the next --retry")
+        return code
     print_answer(rejected_lines(open_records(ingest.workplace.session, options.source)))
     return ExitCode.OK
 
@@ -257,7 +262,15 @@ def replay_run(
         raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
     (source,) = configuration.sources.named([run.source])
     signals.let_calls_finish()
-    return ingest.replay(source, run)
+    code = ingest.replay(source, run)
+    log_interruption(ingest, f"replay run {options.run} again to store its other pages")
+    return code
+
+
+def log_interruption(ingest: Ingest, next_step: str) -> None:
+    """Say that a signal ended the command, and what to do."""
+    if reason := ingest.workplace.stop.reason:
+        logger.warning("%s; %s", reason.text, next_step)
 
 
 def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:
@@ -270,6 +283,39 @@ def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:
         parts = reset_source(session, name)
     print_answer(reset_lines(name, parts, done=options.yes))
     return ExitCode.OK
+
+
+def forget_person(
+    options: ForgetOptions, configuration: Configuration, stop: Stop, signals: SignalWatch
+) -> ExitCode:
+    """`forget`: erase a person's data, or show where it is; creates nothing."""
+    from integration.ingest.forget import Places, forget  # noqa: PLC0415  only this needs it
+
+    settings, sources = configuration
+    files = settings.log_file, settings.journal_file, settings.output_dir
+    with closing(open_writer(writer_settings(settings))) as session:
+        places = Places(session, sources.sources, partial(reader_of, configuration, stop), *files)
+        if options.yes:
+            signals.let_calls_finish()
+        print_answer(forget(places, options.email, stop, erase=options.yes))
+    return stop.reason.exit_code if stop.reason else ExitCode.OK
+
+
+def run_demo(options: DemoOptions, stop: Stop, signals: SignalWatch) -> int:
+    """`demo`: the whole way with bundled parts, and what to look at next."""
+    from sandbox.demo_steps import next_steps, run_steps  # noqa: PLC0415  only the demo needs it
+    from sandbox.ingest_demo import IngestDemo, bundled_sources  # noqa: PLC0415
+
+    demo = IngestDemo()
+    with bundled_sources(demo):
+        signals.let_calls_finish()
+        code = run_steps(demo, options.volume, stop, print_answer)
+        if stop.reason:
+            return stop.reason.exit_code
+        if code == ExitCode.OK:
+            print_answer(next_steps(demo))
+        # The servers run until here.
+        return code
 
 
 if __name__ == "__main__":

@@ -17,6 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from integration.core.hosts import parse_hosts
+from integration.database.connecting import (
+    CONNECT_TIMEOUT_SECONDS,
+    connect_to_any,
+    connect_with_retries,
+)
 from integration.database.errors import (
     DatabaseError,
     DatabaseRefused,
@@ -42,9 +47,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-RETRY_WAITS_SECONDS = (1, 2)
-CONNECT_TIMEOUT_SECONDS = 10
 
 
 class Session(Protocol):
@@ -160,32 +162,14 @@ class DatabaseConnection:
 
             self._session = SQLiteSession(Path(self._settings.name))
         else:
-            self._session = self._connect_with_retries()
+            self._session = connect_with_retries(self._connect_to_any_host, self._sleep)
         logger.info("Successfully connected to database: %s", self._settings.name)
 
-    def _connect_with_retries(self) -> Session:
-        for seconds in RETRY_WAITS_SECONDS:
-            try:
-                return self._connect_to_any_host()
-            except DatabaseRefused:  # a retry is a try in a loop
-                raise
-            except DatabaseUnavailable as error:
-                logger.warning("%s. Trying again in %d s", error, seconds)
-                self._sleep(seconds)
-        return self._connect_to_any_host()
-
     def _connect_to_any_host(self) -> Session:
-        from integration.database.mysql import MySQLSession  # noqa: PLC0415  # not needed for SQLite
+        from integration.database.mysql import MySQLSession  # noqa: PLC0415  not needed for SQLite
 
-        *first_hosts, last_host = self._settings.hosts
-        for host in first_hosts:
-            try:
-                return MySQLSession(self._settings, host, self._connect_timeout_seconds)
-            except DatabaseRefused:  # the next host would refuse, too
-                raise
-            except DatabaseUnavailable as error:
-                logger.warning("%s. Trying the next host", error)
-        return MySQLSession(self._settings, last_host, self._connect_timeout_seconds)
+        settings, seconds = self._settings, self._connect_timeout_seconds
+        return connect_to_any(settings.hosts, lambda host: MySQLSession(settings, host, seconds))
 
     def stream_page_views(
         self, query: str, limit: int | None = None

@@ -276,7 +276,8 @@ def _log_unexpected(
 ) -> None:
     """Log an uncaught exception, so that it is in the file, with secrets masked."""
     logger.critical(
-        "Unexpected error: %s. The journal has the outcomes so far: see --status",
+        "Unexpected error: %s. What was done before it is recorded: see main.py --status or"
+        " cli.py stats",
         kind.__name__,
         exc_info=(kind, error, traceback),
     )

@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import machine, peer, query
+from benchmarks import ingest, ingest_figures, machine, peer, query
 from benchmarks.cases import CASES, GROUPS
+from benchmarks.ingest_runs import Place
 from benchmarks.measure import LATENCY_SECONDS, measure
 from benchmarks.peer_environment import PeerError, drt_folder
 from benchmarks.report import Line, as_json, comparison, figures_by_case, table
@@ -35,14 +36,16 @@ QUERY_TITLE = "Query 2 beside other indexes, 500,000 customers, 5,000,000 views 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     names = [*GROUPS, *(case.name for case in CASES), QUERY_CASE, PEER_CASE]
+    names += ingest.TITLES
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Runs main.py against a mock Iterable server with 50 ms of latency."
+        description="Runs main.py against a mock Iterable server with 50 ms of latency, and cli.py."
         " Exit code 1: a user was lost, or a target was missed.",
     )
     add = parser.add_argument
     add("--case", action="append", choices=names, metavar="NAME", help="only this; repeatable")
     add("--users", type=int, metavar="N", help="another size for all cases; nothing is judged")
+    add("--views", type=int, metavar="N", help="another number of page views for the ingest")
     add(
         "--runs",
         type=int,
@@ -62,8 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.list:
         titles = {case.name: case.title for case in CASES}
-        titles |= {QUERY_CASE: QUERY_TITLE, PEER_CASE: peer.TITLE}
-        show([f"{name:16}{title}" for name, title in titles.items()])
+        titles |= {QUERY_CASE: QUERY_TITLE, PEER_CASE: peer.TITLE} | ingest.TITLES
+        show([f"{name:17} {title}" for name, title in titles.items()])
         return 0
     if options.compare:
         old, new = (json.loads(path.read_text(encoding="utf-8")) for path in options.compare)
@@ -87,16 +90,20 @@ def run(options: argparse.Namespace) -> int:
         lines = [measured(case, options, source) for case in chosen(options.case or [])]
         indexes = measured_indexes(source) if QUERY_CASE in (options.case or []) else []
         compared = compared_with_peer(options, source) if PEER_CASE in (options.case or []) else []
+        ingested = measured_ingest(options, source) if ingest.is_chosen(options.case or []) else []
     results: dict[str, Any] = {"machine": facts | {"database": source.name}}
     results |= {"latency_seconds": LATENCY_SECONDS, "cases": as_json(lines)}
     results["query"] = [asdict(index) for index in indexes]
     results["peer"] = peer.as_json(compared)
+    results["ingest"] = ingest_figures.as_json(ingested)
     file = options.output_dir / f"bench_{datetime.now().astimezone():%Y%m%d_%H%M%S}.json"
     file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show(["", *(table(lines) if lines else []), *(query.lines(indexes) if indexes else [])])
     show(peer.table(compared) if compared else [])
+    show(ingest_figures.table(ingested))
     show(["", f"Figures of every run: {file}"])
     met = [all_targets_met(lines), not indexes or query.is_met(indexes), peer.all_met(compared)]
+    met.append(ingest_figures.all_met(ingested))
     return 0 if all(met) else 1
 
 
@@ -145,6 +152,20 @@ def compared_with_peer(options: argparse.Namespace, source: Source) -> list[peer
     folder = options.output_dir
     setting = peer.Setting(source, drt_folder(folder), folder)
     return peer.compare_all(setting, runs, options.users, show)
+
+
+def measured_ingest(options: argparse.Namespace, source: Source) -> list[ingest_figures.Line]:
+    """`cli.py run`, beside LOAD DATA and dlt.
+
+    Raises:
+        NoServerError: it needs a server.
+        PeerError: dlt cannot be installed.
+    """
+    if source.server is None:
+        raise NoServerError(NONE_INSTALLED)
+    place = Place(source, source.server, options.output_dir, show)
+    sizes = ingest.sizes_for(options.users, options.views)
+    return ingest.measure_ingest(place, options.case, sizes, options.runs or ingest.RUNS)
 
 
 def all_targets_met(lines: Sequence[Line]) -> bool:

@@ -158,11 +158,11 @@ def measure_command(
     options = SandboxOptions(limits=float(limited), latency=LATENCY_SECONDS)
     with SandboxProcess(options) as sandbox:
         if first:
-            _timed(first(sandbox.url), folder)
+            timed(first(sandbox.url), folder)
             _delete_results(folder)
         calls_before, journal_before = _calls(sandbox.stats()), _journal_bytes(folder)
-        others = _Others(source)
-        used = _timed(command_for(sandbox.url), folder)
+        others = Others(source)
+        used = timed(command_for(sandbox.url), folder)
         stats = sandbox.stats()
         calls = _calls(stats) - calls_before
         elsewhere = others.share(used["cpu_seconds"] + stats["cpu_seconds"], used["seconds"])
@@ -204,7 +204,7 @@ def _delete_results(folder: Path) -> None:
         file.unlink()
 
 
-class _Others:
+class Others:
     """Measures what other processes on the machine use, from its construction on."""
 
     def __init__(self, source: Source) -> None:
@@ -236,8 +236,12 @@ def _variables(
     }
 
 
-def _timed(command: Command, folder: Path) -> dict[str, Any]:
-    """Run a command with its variables and no others; the stopwatch's report."""
+def timed(command: Command, folder: Path, max_seconds: float = MAX_RUN_SECONDS) -> dict[str, Any]:
+    """Run a command with its variables and no others; the stopwatch's report.
+
+    Raises:
+        subprocess.TimeoutExpired: it was stopped after `max_seconds`.
+    """
     report = folder / "stopwatch.json"
     stopwatch = [sys.executable, "-I", "-S", str(STOPWATCH), str(report)]
     base = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
@@ -252,7 +256,7 @@ def _timed(command: Command, folder: Path) -> dict[str, Any]:
             start_new_session=True,
         )
         try:
-            process.wait(MAX_RUN_SECONDS)
+            process.wait(max_seconds)
         except BaseException:
             # The stopwatch and the process that it measures are a separate process group.
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""The virtual environment of drt: made once, used for the benchmark only.
+"""Virtual environments of other tools: made once, used for the benchmark only.
 
-PeerError    drt cannot be installed
+PeerError    the tool cannot be installed
 """
 
 from __future__ import annotations
@@ -27,30 +27,40 @@ def drt_folder(parent: Path) -> Path:
     Raises:
         PeerError: it cannot be installed.
     """
-    environment = parent.resolve() / FOLDER
-    wanted = REQUIREMENTS.read_text(encoding="utf-8")
+    return environment_folder("drt", parent / FOLDER, REQUIREMENTS)
+
+
+def environment_folder(tool: str, folder: Path, requirements: Path) -> Path:
+    """The folder of a tool's commands, in an environment that is created if it is missing.
+
+    Raises:
+        PeerError: it cannot be installed.
+    """
+    environment = folder.resolve()
+    wanted = requirements.read_text(encoding="utf-8")
     done = environment / _INSTALLED
     if not done.exists() or done.read_text(encoding="utf-8") != wanted:
         shutil.rmtree(environment, ignore_errors=True)
-        _run(sys.executable, "-m", "venv", str(environment))
+        _run(tool, sys.executable, "-m", "venv", str(environment))
         _run(
+            tool,
             str(environment / "bin" / "python"),
             *("-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--compile"),
-            *("--only-binary=:all:", "--requirement", str(REQUIREMENTS)),
+            *("--only-binary=:all:", "--requirement", str(requirements)),
         )
         done.write_text(wanted, encoding="utf-8")
     return environment / "bin"
 
 
-def _run(*command: str) -> None:
+def _run(tool: str, *command: str) -> None:
     try:
         subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=True)
     except subprocess.CalledProcessError as error:
         raise PeerError(
-            f"drt cannot be installed: {complaint_of(error.stderr or error.stdout)}"
+            f"{tool} cannot be installed: {complaint_of(error.stderr or error.stdout)}"
         ) from error
     except (OSError, subprocess.SubprocessError) as error:
-        raise PeerError(f"drt cannot be installed: {error}") from error
+        raise PeerError(f"{tool} cannot be installed: {error}") from error
 
 
 def complaint_of(output: str) -> str:

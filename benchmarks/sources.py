@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 DATABASES = ("auto", "mysql", "sqlite")
 DEMO_DATABASE = "iterable_challenge"
 ROWS_PER_INSERT = 5_000
-SERVER_OPTIONS = ("--innodb-buffer-pool-size=1G", "--loose-innodb-log-file-size=256M")
+SERVER_OPTIONS = (
+    "--innodb-buffer-pool-size=1G",
+    "--loose-innodb-log-file-size=256M",
+    # MariaDB's default is latin1; dlt creates its databases without naming a character set.
+    "--character-set-server=utf8mb4",
+)
 _CUSTOMERS = (
     "INSERT INTO customers (id, email, first_name, last_name, plan_type, candidate)"
     " VALUES (%s, %s, %s, %s, 'pro', %s)"
@@ -54,13 +59,7 @@ class Source:
         name = self.server.new_database()
         try:
             fill_mysql(self.server, name, count)
-            yield {
-                "DB_HOST": self.server.host,
-                "DB_PORT": str(self.server.port),
-                "DB_USER": self.server.user,
-                "DB_PASSWORD": self.server.password,
-                "DB_NAME": name,
-            }
+            yield database_variables(self.server, name)
         finally:
             self.server.drop_databases()
 
@@ -81,6 +80,17 @@ def open_source(wanted: str) -> Iterator[Source]:
                 if wanted == "mysql":
                     raise
         yield Source(server, _server_name(server) if server else f"SQLite {sqlite3.sqlite_version}")
+
+
+def database_variables(server: MySQLServer, name: str) -> dict[str, str]:
+    """A database as the program's variables."""
+    return {
+        "DB_HOST": server.host,
+        "DB_PORT": str(server.port),
+        "DB_USER": server.user,
+        "DB_PASSWORD": server.password,
+        "DB_NAME": name,
+    }
 
 
 def load_schema(server: MySQLServer, name: str) -> None:

@@ -27,13 +27,17 @@ def bundled_services(output_dir: Path | None) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder, SandboxProcess() as sandbox:
         database = Path(folder) / "demo.db"
         create_database(database)
-        yield {
-            "DB_ENGINE": "sqlite",
-            "DB_NAME": str(database),
-            "ITERABLE_API_KEY": DEFAULT_API_KEY,
-            "ITERABLE_API_BASE_URL": sandbox.url,
-            **demo_files(output_dir),
-        }
+        yield demo_services(database, sandbox) | demo_files(output_dir)
+
+
+def demo_services(database: Path, sandbox: SandboxProcess) -> dict[str, str]:
+    """The settings' variables for an SQLite database and a mock Iterable server."""
+    return {
+        "DB_ENGINE": "sqlite",
+        "DB_NAME": str(database),
+        "ITERABLE_API_KEY": DEFAULT_API_KEY,
+        "ITERABLE_API_BASE_URL": sandbox.url,
+    }
 
 
 def demo_files(output_dir: Path | None) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from integration.config.arguments import __version__
 from integration.config.cli_options import (
+    DemoOptions,
+    ForgetOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -38,10 +40,13 @@ examples:
   python cli.py replay 42                      store run 42 again from its raw pages
   python cli.py reset --source crm             show what a reset of the source would delete
   python cli.py reset --source crm --yes       delete it
+  python cli.py forget ada@example.com         show where a person's data is
+  python cli.py forget ada@example.com --yes   erase it
+  python cli.py demo                           run everything with bundled parts, nothing to set up
 
 exit codes:
   0 everything stored                  1 some records were rejected   2 wrong command line
-  69 source or database unavailable    75 another run holds the source
+  69 source or database unavailable    75 another run is in progress
   77 the source refused the credentials
   78 configuration or file error, or a source no longer has a required field
   130, 143 interrupted
@@ -57,14 +62,17 @@ def parse_cli_arguments(arguments: Sequence[str] | None) -> CliOptions:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _add_common(parser, default=None)
+    _add_files(parser, default=None)
+    _add_volume(parser, default=None)
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (_, add, text) in _COMMANDS.items():
         command = commands.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
         )
-        _add_common(command, default=argparse.SUPPRESS)
+        if name != "demo":
+            _add_files(command, default=argparse.SUPPRESS)
+        _add_volume(command, default=argparse.SUPPRESS)
         add(command)
     values = vars(parser.parse_args(arguments))
     _check(parser, values)
@@ -74,8 +82,8 @@ def parse_cli_arguments(arguments: Sequence[str] | None) -> CliOptions:
     return options
 
 
-def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
-    """The options that may stand before the command or after it."""
+# The options that may stand before the command or after it.
+def _add_files(parser: argparse.ArgumentParser, default: object) -> None:
     add = parser.add_argument
     add(
         "--env-file",
@@ -91,6 +99,9 @@ def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
         metavar="FILE",
         help="read sources from FILE instead of sources.toml",
     )
+
+
+def _add_volume(parser: argparse.ArgumentParser, default: object) -> None:
     volume = parser.add_mutually_exclusive_group().add_argument
     volume("--verbose", action="store_true", default=default, help="log at DEBUG")
     volume("--quiet", action="store_true", default=default, help="warnings and errors only")
@@ -132,6 +143,15 @@ def _add_reset(parser: argparse.ArgumentParser) -> None:
     _add_yes(parser)
 
 
+def _add_forget(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("email", type=_email, metavar="EMAIL", help="the person's address now")
+    _add_yes(parser)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", help="end after the run")
+
+
 def _add_yes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it; without, only show what it is")
 
@@ -146,6 +166,8 @@ _COMMANDS: dict[str, tuple[type[Any], Callable[[argparse.ArgumentParser], None],
         _add_reset,
         "forget a source's checkpoint, runs and raw pages, but no customer and no page view",
     ),
+    "forget": (ForgetOptions, _add_forget, "erase a person's data wherever it is kept"),
+    "demo": (DemoOptions, _add_demo, "run everything with bundled parts, from an API to Iterable"),
 }
 
 
@@ -154,6 +176,8 @@ def _check(parser: argparse.ArgumentParser, values: dict[str, Any]) -> None:
     since, until = values.get("since"), values.get("until")
     if values["verbose"] and values["quiet"]:
         parser.error("argument --quiet: not allowed with argument --verbose")
+    if values["command"] == "demo" and (values["env_file"] or values["sources"]):
+        parser.error("demo has settings and sources of its own: leave out --env-file and --sources")
     if values.get("full_refresh") and (since or until):
         parser.error("--full-refresh reads everything: leave out --since and --until")
     if since and until and since >= until:
@@ -187,7 +211,14 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _email(text: str) -> str:
+    if "@" not in text or text.split() != [text]:
+        raise ValueError(text)
+    return text
+
+
 # Shown in argparse's messages.
 _time.__name__ = "ISO 8601 time"
 _number.__name__ = "whole number"
 _seconds.__name__ = "number of seconds"
+_email.__name__ = "email address"

@@ -26,6 +26,11 @@ class CommonOptions:
             return "DEBUG"
         return "WARNING" if self.quiet else None
 
+    @property
+    def volume(self) -> list[str]:
+        """The option that sets the console's log level, for another program."""
+        return [name for name in ("--verbose", "--quiet") if getattr(self, name[2:])]
+
     def overrides(self) -> dict[str, str]:
         """The settings' variables that the command line sets."""
         return {"LOG_LEVEL": self.console_level} if self.console_level else {}
@@ -81,4 +86,27 @@ class ResetOptions(CommonOptions):
     yes: bool = False
 
 
-CliOptions = RunOptions | StatsOptions | RejectedOptions | ReplayOptions | ResetOptions
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetOptions(CommonOptions):
+    """`forget`: erase a person's data."""
+
+    email: str
+    yes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions(CommonOptions):
+    """`demo`: the whole way with bundled parts, which have settings and sources of their own."""
+
+    once: bool = False
+
+
+CliOptions = (
+    RunOptions
+    | StatsOptions
+    | RejectedOptions
+    | ReplayOptions
+    | ResetOptions
+    | ForgetOptions
+    | DemoOptions
+)

@@ -33,7 +33,7 @@ class SecretMask:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets for form in _written_forms(secret)}
+        forms = {form for secret in secrets for form in written_forms(secret)}
         longest_first = sorted(forms, key=lambda form: (-len(form), form))
         self._pattern = re.compile("|".join([*map(re.escape, longest_first), _JWT, _USER_INFO]))
         # A text without any of these has no match. Searching for them is much faster.
@@ -86,8 +86,9 @@ def _basic_credentials(login: str) -> set[str]:
     return padded | {form.rstrip("=") for form in padded}
 
 
-def _written_forms(secret: str) -> set[str]:
-    if len(secret) < MIN_SECRET:
+def written_forms(secret: str, min_length: int = MIN_SECRET) -> set[str]:
+    """A value as it may stand in a text: literally, and as escaped in JSON, URLs, HTML, Python."""
+    if len(secret) < min_length:
         return set()
     return {
         secret,

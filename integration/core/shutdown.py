@@ -109,6 +109,10 @@ class SignalWatch:
         if self.interrupted_by:
             raise Interrupted(self.interrupted_by)
 
+    def abort_at_once(self) -> None:
+        """From now on a signal aborts again what is done, until `let_calls_finish`."""
+        self._calls_must_finish = False
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         reason = INTERRUPTIONS[signal.Signals(number)]
         if self._first_at is not None:

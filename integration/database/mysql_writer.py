@@ -22,7 +22,7 @@ from integration.database.mysql import (
     connect_arguments,
     has_lost_its_cluster,
 )
-from integration.database.write_errors import LockLost, write_error
+from integration.database.write_errors import ConnectionLost, LockLost, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -71,6 +71,7 @@ class MySQLWriter:
         self._connect = connect
         self._locks: list[str] = []
         self._connection: MySQLConnectionAbstract | None = None
+        self._is_open = False
         self._connect(self._log_in)
 
     def __repr__(self) -> str:
@@ -107,8 +108,10 @@ class MySQLWriter:
         try:
             with self._translated(connect_error):
                 self._open(arguments | {"read_timeout": READ_TIMEOUT_SECONDS}, timeout_seconds)
+            self._is_open = True
             self._check_server()
         except BaseException:
+            self._is_open = False
             self._driver.finish(self._end)
             raise
 
@@ -150,6 +153,11 @@ class MySQLWriter:
             raise translate(number, error.msg or str(error), **self._error_values) from error
 
     def _run(self, call: Callable[[], T]) -> T:
+        if not self._is_open:  # its thread has ended, and would never answer
+            raise ConnectionLost(
+                f"No connection to the database at {self._error_values['host']}: "
+                "check the server and the network, then run again"
+            )
         with self._translated(write_error):
             return self._driver.run(call)
 
@@ -230,6 +238,9 @@ class MySQLWriter:
         content = f"{self._settings.name}\0{name}".encode()
         return f"ingest:{hashlib.blake2b(content, digest_size=16).hexdigest()}"
 
+    def discard_remains(self) -> None:
+        """The server purges deleted rows; its binary logs keep them until they expire."""
+
     def reconnect(self) -> None:
         """Connect again, and take the locks again."""
         self.close()
@@ -243,6 +254,9 @@ class MySQLWriter:
 
     def close(self) -> None:
         """End the connection; returns within a second or so."""
+        if not self._is_open:
+            return
+        self._is_open = False
         with suppress(TimeoutError):
             self._driver.run(self._end, CLOSE_SECONDS)
         self._driver.finish(lambda: None)

@@ -86,7 +86,8 @@ class SQLiteWriter:
         self._cursor = self._connection.cursor()
         self._cursor.execute("PRAGMA foreign_keys = ON")
         # SQLite opens any file; only reading shows whether it is a database.
-        self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
+        # An unread row would keep other programs from writing.
+        self._cursor.execute("SELECT COUNT(*) FROM sqlite_master").fetchall()
 
     def _run(self, call: Callable[[], T]) -> T:
         try:
@@ -182,6 +183,13 @@ class SQLiteWriter:
     def _lock_file(self, name: str) -> str:
         # The same file by another name is locked, too.
         return f"{os.path.realpath(self._file)}.{quote(name, safe='')}.lock"
+
+    def discard_remains(self) -> None:
+        """Rewrite the file, and empty its write-ahead log."""
+        self.query("VACUUM")
+        ((busy, *_),) = self.query("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise LockTimeout(f"Another program is reading {self._file}: run again")
 
     def reconnect(self) -> None:
         """A file needs no new connection."""

@@ -25,7 +25,7 @@ from integration.database.errors import (
 RowCode = Literal[
     "duplicate", "no_parent", "missing", "type", "too_long", "not_allowed", "out_of_range"
 ]
-RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, CREATE VIEW"
+RIGHTS = "SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, CREATE VIEW"
 
 
 class ConnectionLost(DatabaseUnavailable):
@@ -67,13 +67,13 @@ _ROW_CODES: dict[int, RowCode] = {
     1216: "no_parent",
     1452: "no_parent",
     1048: "missing",
-    1364: "missing",
     1406: "too_long",
     1264: "out_of_range",
     1292: "out_of_range",
     1690: "out_of_range",
     1265: "not_allowed",
     1366: "not_allowed",
+    1644: "not_allowed",  # SIGNAL in a trigger
     3819: "not_allowed",
     3988: "not_allowed",
     4025: "not_allowed",
@@ -91,12 +91,22 @@ _TOO_LARGE = (
     "A page is larger than {host} accepts: raise max_allowed_packet there, "
     "or lower the page_size of the source"
 )
+_REFERENCED = (
+    "Another table of {name} refers to a row that is to be deleted ({detail}): declare its foreign "
+    "key ON DELETE CASCADE, or delete its rows first"
+)
+_NO_DEFAULT = (
+    "A table of {name} has a column that the ingest does not fill ({detail}): "
+    "give it a default, or allow NULL"
+)
 _READ_ONLY = "{host} is read-only: set DB_HOST to the primary ({detail})"
 _MESSAGES: dict[int, tuple[type[WriteFailed], str]] = {
     1213: (Deadlock, _DEADLOCK),
     1180: (Deadlock, _DEADLOCK),  # a COMMIT that the cluster refused
     1205: (LockTimeout, _LOCK_TIMEOUT),
     **dict.fromkeys((1044, 1142, 1143, 1227, 1370), (WriteDenied, _DENIED)),
+    **dict.fromkeys((1217, 1451), (WriteFailed, _REFERENCED)),
+    1364: (WriteFailed, _NO_DEFAULT),
     **dict.fromkeys((1153, 2020), (WriteFailed, _TOO_LARGE)),
     **dict.fromkeys((1290, 1792, 1836), (WriteFailed, _READ_ONLY)),
 }

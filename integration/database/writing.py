@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from integration.database.errors import DatabaseRefused, DatabaseUnavailable
+from integration.database.connecting import (
+    CONNECT_TIMEOUT_SECONDS,
+    connect_to_any,
+    connect_with_retries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,11 +23,6 @@ if TYPE_CHECKING:
 
     from integration.database.dialects import Dialect, Engine
     from integration.database.settings import DatabaseSettings
-
-logger = logging.getLogger(__name__)
-
-RETRY_WAITS_SECONDS = (1, 2)
-CONNECT_TIMEOUT_SECONDS = 10.0
 
 
 class WriteSession(Protocol):
@@ -74,6 +72,13 @@ class WriteSession(Protocol):
     def is_locked(self, name: str) -> bool:
         """Whether any session holds the lock."""
 
+    def discard_remains(self) -> None:
+        """Rewrite a file without what deleted rows have left in it; a server does that by itself.
+
+        Raises:
+            LockTimeout: another program is using the file.
+        """
+
     def reconnect(self) -> None:
         """Connect again after `ConnectionLost`, and take the locks that were held again.
 
@@ -103,33 +108,13 @@ def open_writer(
         return SQLiteWriter(Path(settings.name))
     from integration.database.mysql_writer import MySQLWriter  # noqa: PLC0415  # not for SQLite
 
-    connect = partial(_connect_with_retries, settings, connect_timeout_seconds, sleep)
+    def connect(log_in: Callable[[str, float], None]) -> None:
+        def log_in_to(host: str) -> None:
+            log_in(host, connect_timeout_seconds)
+
+        connect_with_retries(partial(connect_to_any, settings.hosts, log_in_to), sleep)
+
     return MySQLWriter(settings, connect)
-
-
-def _connect_with_retries(
-    settings: DatabaseSettings,
-    timeout_seconds: float,
-    sleep: Callable[[float], object],
-    connect: Callable[[str, float], None],
-) -> None:
-    """Call `connect` with one host after the other until it succeeds."""
-    attempts = [(host, 0) for host in settings.hosts]
-    for wait in RETRY_WAITS_SECONDS:
-        attempts += [(host, wait if place == 0 else 0) for place, host in enumerate(settings.hosts)]
-    for remaining, (host, wait) in enumerate(attempts, 1 - len(attempts)):
-        if wait:
-            sleep(wait)
-        try:
-            connect(host, timeout_seconds)
-        except DatabaseRefused:  # another attempt would be refused, too
-            raise
-        except DatabaseUnavailable as error:
-            if remaining == 0:
-                raise
-            logger.warning("%s. Trying again", error)
-        else:
-            return
 
 
 def to_text(moment: datetime) -> str:

@@ -55,8 +55,10 @@ def _unusual_number(records: int, usual: float) -> str | None:
 
 
 def stale(last_success: datetime | None, now: datetime, expected_every_hours: float) -> str | None:
-    """A text if the last successful run is longer ago than expected."""
-    if last_success is None or now - last_success <= timedelta(hours=expected_every_hours):
+    """A text if there is no successful run, or the last one is longer ago than expected."""
+    if last_success is None:
+        return "stale: no run has been successful yet"
+    if now - last_success <= timedelta(hours=expected_every_hours):
         return None
     return (
         f"stale: the last successful run ended at {last_success:%Y-%m-%d %H:%M} UTC, more than "

@@ -6,7 +6,8 @@ IngestError                69
 │   └── SourceRefused      77  the source refused the credentials
 ├── SourceBusy             75  another run holds the source, or moved its checkpoint
 ├── SchemaError            78  a required field is gone, or a new one came with schema = "freeze"
-└── TooManyRejected        69  more than max_rejected_percent of a page
+├── TooManyRejected        69  more than max_rejected_percent of a page
+└── TooManyMissing         69  more rows to delete than delete_missing may delete
 
 Each message is one line that says what to do. It names the source, never a secret.
 """
@@ -51,3 +52,7 @@ class SchemaError(IngestError):
 
 class TooManyRejected(IngestError):  # noqa: N818  # named by what to do next
     """A page has more rejected records than the source allows."""
+
+
+class TooManyMissing(IngestError):  # noqa: N818  # named by what to do next
+    """The source no longer has so many of its rows that it may not have sent everything."""

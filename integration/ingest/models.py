@@ -54,6 +54,7 @@ class RawPage:
         is_last: whether the source has nothing after this page.
         retries: the requests that were repeated for this page.
         seconds_waited: the time spent waiting before its requests.
+        columns: the fields that all records have, as the header of their file says.
         error: on the last page, why what follows cannot be read; this page counts all the same.
     """
 
@@ -65,6 +66,7 @@ class RawPage:
     is_last: bool
     retries: int = 0
     seconds_waited: float = 0.0
+    columns: Sequence[str] = ()
     error: SourceError | None = None
 
 

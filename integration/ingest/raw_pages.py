@@ -74,6 +74,16 @@ def store_page(session: WriteSession, run_id: int, page: RawPage, packed: Packed
     )
 
 
+def replace_content(session: WriteSession, page: StoredPage, content: bytes, origin: str) -> None:
+    """Store other content of a page, and its digest, in an open transaction."""
+    packed = pack(content)
+    session.execute(
+        "UPDATE etl_raw_data SET content = %s, sha256 = %s, origin = %s"
+        " WHERE run_id = %s AND page = %s",
+        (packed.content, packed.sha256, origin, page.run_id, page.number),
+    )
+
+
 def read_page(session: WriteSession, run_id: int, number: int) -> StoredPage:
     """A stored page, as it was received.
 

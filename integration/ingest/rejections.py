@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.clock import utc_now
 from integration.database.writing import to_text, to_time
+from integration.ingest.links import KEY
+from integration.ingest.row_sets import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -92,6 +94,37 @@ def resolve(
         " AND position = %s AND resolved_run IS NULL",
         [(resolved_by, page.run_id, page.number, position) for position in positions],
     )
+
+
+def has_open_keys(session: WriteSession, source: str, entity: Entity) -> bool:
+    """Whether a record of a source that has a key is still rejected."""
+    return bool(
+        session.query(
+            "SELECT 1 FROM etl_rejected x JOIN etl_runs r ON r.run_id = x.run_id"
+            " WHERE x.resolved_run IS NULL AND x.source_key IS NOT NULL AND x.entity = %s"
+            " AND r.source = %s LIMIT 1",
+            (entity, source),
+        )
+    )
+
+
+def supersede(
+    session: WriteSession, source: str, entity: Entity, keys: Iterable[str], run_id: int
+) -> None:
+    """Mark earlier rejections of these keys as resolved: the source has sent newer records.
+
+    Otherwise a retry would store an older state of a record over a newer one.
+    """
+    dialect = session.dialect
+    found = session.query(
+        f"SELECT x.run_id, x.page, x.position FROM {dialect.rows((KEY,))}"
+        f" {dialect.join} etl_rejected x ON x.entity = %s AND x.source_key = p.source_key"
+        f" {dialect.join} etl_runs r ON r.run_id = x.run_id AND r.source = %s"
+        " WHERE x.resolved_run IS NULL",
+        (as_json([(key,) for key in keys]), entity, source),
+    )
+    for old_run, page, position in found:
+        resolve(session, OpenPage(source, old_run, page, ()), [position], run_id)
 
 
 def states_of(session: WriteSession, run_id: int, page: int) -> dict[int, bool]:

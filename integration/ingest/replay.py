@@ -135,7 +135,8 @@ class Replay:
 
 def _check_complete(run: Run, pages: int, *, stopping: bool) -> None:
     if pages < run.pages and not stopping:
+        replayed = ", which were replayed" if pages else ""
         raise IngestError(
-            f"Only {pages} of {run.pages} pages of run {run.run_id} are still stored: "
+            f"Only {pages} of {run.pages} pages of run {run.run_id} are still stored{replayed}: "
             "see RAW_RETENTION_DAYS"
         )

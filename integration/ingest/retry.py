@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from integration.database.writing import WriteSession
     from integration.ingest.models import Code, Rejection, ValidRow
     from integration.ingest.outcome import Destination
+    from integration.ingest.runs import Status
     from integration.ingest.tables import TargetTables
 
 logger = logging.getLogger(__name__)
@@ -74,8 +75,14 @@ class Retry:
         self._run_id: int | None = None
         self.counts = Counts()
 
-    def run(self, code: Code | None = None) -> Counts:
+    def run(
+        self, code: Code | None = None, *, stopping: Callable[[], bool] = lambda: False
+    ) -> Counts:
         """Retry the records rejected with this code, or all; the counts are of those retried.
+
+        Args:
+            code: only records rejected with it.
+            stopping: whether to stop after the page that is being stored; the others stay open.
 
         Raises:
             SourceBusy: a run of the source is in progress.
@@ -84,11 +91,13 @@ class Retry:
         with source_lock(self._session, self._source.name):
             try:
                 for page in open_pages(self._session, source=self._source.name, code=code):
+                    if stopping():
+                        break
                     self._retry_page(page)
             except Exception as error:
                 self._end("failed", error)
                 raise
-            self._end("completed")
+            self._end("stopped" if stopping() else "completed")
         return self.counts
 
     def _retry_page(self, page: OpenPage) -> None:
@@ -147,14 +156,9 @@ class Retry:
     def _writer(self, run_id: int, *, split: bool) -> Writer:
         return Writer(self._session, self._tables, self._source, run_id, split)
 
-    def _end(self, status: str, error: Exception | None = None) -> None:
+    def _end(self, status: Status, error: Exception | None = None) -> None:
         if self._run_id is not None:
-            end_run(
-                self._session,
-                self._run_id,
-                "failed" if status == "failed" else "completed",
-                error=error,
-            )
+            end_run(self._session, self._run_id, status, error=error)
 
 
 def retry_unknown_customers(
@@ -162,19 +166,22 @@ def retry_unknown_customers(
     tables: TargetTables,
     sources: Sequence[tuple[Destination, Decode]],
     *,
+    stopping: Callable[[], bool] = lambda: False,
     sleep: Callable[[float], object] = time.sleep,
 ) -> dict[str, Counts]:
     """Store the page views whose customers have arrived; the counts are by source.
 
-    A source with a run in progress is skipped: the next run of customers retries it.
+    A source with a run in progress is skipped, and so are those that remain when a stop is
+    requested: the next run of customers retries them.
     """
     waiting = {page.source for page in open_pages(session, code="unknown_customer")}
     results = {}
     for source, decode in sources:
-        if source.name not in waiting or source.entity != "page_views":
+        if source.name not in waiting or source.entity != "page_views" or stopping():
             continue
         try:
-            counts = Retry(session, tables, source, decode, sleep=sleep).run("unknown_customer")
+            retry = Retry(session, tables, source, decode, sleep=sleep)
+            counts = retry.run("unknown_customer", stopping=stopping)
         except SourceBusy as error:
             logger.info("%s", error)
             continue

@@ -16,7 +16,8 @@ from integration.core.shutdown import wait_in_main_thread
 from integration.database.errors import DatabaseError, DatabaseUnavailable
 from integration.ingest.alarms import COMPARED_RUNS, Extent, stale, unusual
 from integration.ingest.checkpoints import read_checkpoint
-from integration.ingest.errors import IngestError
+from integration.ingest.deletions import MissingRows
+from integration.ingest.errors import IngestError, SchemaError
 from integration.ingest.locks import source_lock
 from integration.ingest.mapping import compare_fields, field_paths
 from integration.ingest.missing import SeenRecords
@@ -37,11 +38,11 @@ from integration.ingest.transactions import repeat
 from integration.ingest.validation import PageValidation
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
 
     from integration.core.shutdown import Stop
     from integration.database.writing import WriteSession
-    from integration.ingest.models import RawPage, Reader
+    from integration.ingest.models import RawPage, Reader, Rejection, ValidRow
     from integration.ingest.run_rules import RunRequest
     from integration.ingest.sources import Source
     from integration.ingest.tables import TargetTables
@@ -132,7 +133,10 @@ class SourceRun:
         """
         try:
             self._store_pages()
+            self._settle_missing()
         except (IngestError, DatabaseError) as error:
+            if isinstance(error, SchemaError):
+                self._warnings.append(str(error))  # an alarm; it is logged as the error
             with suppress(DatabaseError, IngestError):
                 self._end(error)
             raise
@@ -149,7 +153,7 @@ class SourceRun:
 
     def _new_seen(self) -> SeenRecords | None:
         """For a run that can tell which records its source no longer has."""
-        if not self._request.full_refresh or self._request.limit or self._request.dry_run:
+        if not self._request.full_refresh or self._request.limit:
             return None
         return SeenRecords(self._session, self._source) if self._source.key else None
 
@@ -168,6 +172,20 @@ class SourceRun:
             pages = prefetched(pages, self._beat)
         yield from pages
 
+    def _settle_missing(self) -> None:
+        """After a complete read, count or delete what the source no longer has."""
+        if self._seen is None or self._stop.requested():
+            return
+        rows = MissingRows(
+            self._session,
+            self._source,
+            None if self._request.dry_run else self._run_id,
+            stopping=self._stop.requested,
+            sleep=self._sleep,
+        )
+        if text := rows.settle(self._seen):
+            self._warn(f"{self._source.name}: {text}")
+
     def _beat(self) -> None:
         if not self._request.dry_run:
             beat(self._session, self._run_id)
@@ -178,8 +196,7 @@ class SourceRun:
         valid, rejected = self._validation.validate(page.records)
         outcome = self._target.write_page(replace(page, position=position), valid, rejected)
         self._position = position
-        if self._seen is not None:
-            self._seen.add(valid, outcome.rejections)
+        self._remember(valid, outcome.rejections)
         self._reasons.update((one.code, one.field) for one in outcome.rejections)
         for one in outcome.rejections:
             logger.debug(
@@ -193,8 +210,19 @@ class SourceRun:
             )
         self._log_progress()
 
+    def _remember(self, valid: Sequence[ValidRow], rejections: Sequence[Rejection]) -> None:
+        """Keep which records the source still has."""
+        seen = self._seen
+        if seen is not None:
+            repeat(
+                self._session,
+                lambda _: seen.add(valid, rejections),
+                committed=lambda: None,
+                sleep=self._sleep,
+            )
+
     def _compare_fields(self, page: RawPage) -> None:
-        changes = compare_fields(self._source, page.records, self._known)
+        changes = compare_fields(self._source, page.records, self._known, page.columns)
         # Rare fields of a first run are not new.
         if changes.new and known_fields(self._checkpoint.position):
             new = ", ".join(changes.new)
@@ -223,9 +251,7 @@ class SourceRun:
         if self._request.dry_run:
             return
         if not isinstance(error, DatabaseError):
-            self._check_alarms(is_complete=status == "completed")
-        if self._seen is not None and status == "completed":
-            self._check_missing(self._seen)
+            self._check_alarms(is_complete=status == "completed", has_failed=error is not None)
         repeat(
             self._session,
             lambda _: end_run(
@@ -248,19 +274,14 @@ class SourceRun:
             reasons = reasons_text(self._reasons.most_common())
             logger.warning("%s: %s rejected: %s", name, records_text(counts.rejected), reasons)
 
-    def _check_missing(self, seen: SeenRecords) -> None:
-        if missing := seen.count_missing():
-            text = f"the source no longer has {records_text(missing)} that it had before"
-            self._warn(f"{self._source.name}: {text}; nothing was deleted")
-
-    def _check_alarms(self, *, is_complete: bool) -> None:
+    def _check_alarms(self, *, is_complete: bool, has_failed: bool) -> None:
         runs = earlier_runs(self._session, self._source.name, self._run_id, COMPARED_RUNS)
         texts = []
         if is_complete and self._request.is_regular:
             extent = Extent(self._target.counts.records, time.monotonic() - self._started)
             texts = unusual(extent, [Extent(run.records, run.seconds) for run in runs])
-        if not is_complete and runs:
-            hours = self._source.expected_every_hours
-            texts = [stale(runs[0].finished_at, utc_now(), hours) or ""]
+        if has_failed or (runs and not is_complete):
+            last_success = runs[0].finished_at if runs else None
+            texts = [stale(last_success, utc_now(), self._source.expected_every_hours) or ""]
         for text in filter(None, texts):
             self._warn(f"{self._source.name}: {text}")

@@ -6,8 +6,11 @@ import logging
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
 from integration.core.shutdown import wait_in_main_thread
+from integration.ingest.alarms import stale
+from integration.ingest.erased import is_erased
 from integration.ingest.rejections import count_open
 from integration.ingest.replay import Replay
 from integration.ingest.retention import delete_old_pages
@@ -49,6 +52,7 @@ class Ingest:
         self.workplace = workplace
         self._open_reader = open_reader
         self.all_sources = all_sources
+        self._read: set[str] = set()
 
     def run(self, sources: Sequence[Source], request: RunRequest) -> ExitCode:
         """Run sources; returns the highest of their exit codes.
@@ -58,6 +62,7 @@ class Ingest:
         Raises:
             DatabaseUnavailable: no source can be stored.
         """
+        self._read.clear()
         customers = [source for source in sources if source.entity == "customers"]
         views = [source for source in sources if source.entity == "page_views"]
         code = self._run_each(customers, request)
@@ -65,6 +70,8 @@ class Ingest:
             self._retry_views()
         code = max(code, self._run_each(views, request))
         reason = self.workplace.stop.reason
+        if not (reason or request.dry_run):
+            self._warn_of_stale_sources()
         return reason.exit_code if reason else code
 
     def _run_each(self, sources: Sequence[Source], request: RunRequest) -> ExitCode:
@@ -73,15 +80,34 @@ class Ingest:
             if self.workplace.stop.requested():
                 break
             with closing(self._open_reader(source)) as reader:
-                code = max(code, run_source(self.workplace, source, reader, request))
+                outcome = run_source(self.workplace, source, reader, request)
+            if outcome != ExitCode.LOCKED:
+                self._read.add(source.name)
+            code = max(code, outcome)
         return code
+
+    def _warn_of_stale_sources(self) -> None:
+        """Warn of stale sources that this run has not read; the others have warned themselves."""
+        for source in self.all_sources:
+            if source.name in self._read:
+                continue
+            success = latest_with(self.workplace.session, source.name, ["completed"])
+            last_success = success.finished_at if success else None
+            if text := stale(last_success, utc_now(), source.expected_every_hours):
+                logger.warning("%s: %s", source.name, text)
 
     def _retry_views(self) -> None:
         """Store the page views that were rejected because their customers had not arrived."""
         sources = [source for source in self.all_sources if source.entity == "page_views"]
         decoders = [(source, self.decoder(source)) for source in sources]
         workplace = self.workplace
-        results = retry_unknown_customers(workplace.session, workplace.tables, decoders)
+        results = retry_unknown_customers(
+            workplace.session,
+            workplace.tables,
+            decoders,
+            stopping=workplace.stop.requested,
+            sleep=self._sleep,
+        )
         for name, counts in results.items():
             if counts.records:
                 logger.info("%s: retried for customers that arrived: %s", name, counts_text(counts))
@@ -94,13 +120,17 @@ class Ingest:
             DatabaseError: the database cannot be used.
         """
         code, (session, tables) = ExitCode.OK, self._target
+        stop = self.workplace.stop
         for source in sources:
-            counts = Retry(session, tables, source, self.decoder(source), sleep=self._sleep).run()
+            retry = Retry(session, tables, source, self.decoder(source), sleep=self._sleep)
+            counts = retry.run(stopping=stop.requested)
             still = count_open(session, source.name)
             logger.info(
                 "%s: retried, %s; still rejected: %d", source.name, counts_text(counts), still
             )
             code = max(code, ExitCode.SOME_FAILED if still else ExitCode.OK)
+            if stop.reason:
+                return stop.reason.exit_code
         return code
 
     def replay(self, source: Source, run: Run) -> ExitCode:
@@ -142,11 +172,13 @@ class Ingest:
         wait_in_main_thread(self.workplace.stop, seconds)
 
     def decoder(self, source: Source) -> Decode:
-        """Decodes and validates the stored pages of a source; reads nothing from the source."""
+        """Decodes and validates the stored pages of a source, without what was erased there."""
         validation = PageValidation(source)
 
         def decode(content: bytes, origin: str) -> tuple[Sequence[ValidRow], Sequence[Rejection]]:
             with closing(self._open_reader(source)) as reader:
-                return validation.validate(reader.records_of(content, origin))
+                records = reader.records_of(content, origin)
+            valid, rejected = validation.validate(records)
+            return valid, [one for one in rejected if not is_erased(records[one.index])]
 
         return decode

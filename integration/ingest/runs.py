@@ -24,12 +24,17 @@ HEARTBEAT_SECONDS = 300
 _COLUMNS = (
     "run_id, source, kind, status, created_at, started_at, heartbeat_at, finished_at, cursor_from,"
     " cursor_to, pages, records, inserted, updated, unchanged, rejected, retries, seconds_waited,"
-    " error_code, error_detail, warnings"
+    " error_code, error_detail, warnings, missing, deleted"
 )
 
 
 class Run(NamedTuple):
-    """A row of etl_runs; times in UTC with their zone."""
+    """A row of etl_runs; times in UTC with their zone.
+
+    Attributes:
+        missing: how many stored records the source no longer has; None if the run cannot know.
+        deleted: how many rows of those were deleted.
+    """
 
     run_id: int
     source: str
@@ -52,6 +57,8 @@ class Run(NamedTuple):
     error_code: str | None
     error_detail: str | None
     warnings: str | None
+    missing: int | None = None
+    deleted: int = 0
 
     @property
     def counts(self) -> Counts:
@@ -119,6 +126,22 @@ def add_counts(
             to_text(utc_now()),
             run_id,
         ),
+    )
+
+
+def store_missing(session: WriteSession, run_id: int, missing: int) -> None:
+    """Record how many stored records the source no longer has."""
+    session.execute(
+        "UPDATE etl_runs SET missing = %s, heartbeat_at = %s WHERE run_id = %s",
+        (missing, to_text(utc_now()), run_id),
+    )
+
+
+def add_deleted(session: WriteSession, run_id: int, deleted: int) -> None:
+    """Add deleted rows to a run, in the transaction that deletes them."""
+    session.execute(
+        "UPDATE etl_runs SET deleted = deleted + %s, heartbeat_at = %s WHERE run_id = %s",
+        (deleted, to_text(utc_now()), run_id),
     )
 
 

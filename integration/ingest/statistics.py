@@ -29,7 +29,12 @@ _FAILURES = ("failed", "crashed")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStatistics:
-    """A run, as it is shown."""
+    """A run, as it is shown.
+
+    Attributes:
+        missing: how many stored records the source no longer has; None if the run cannot know.
+        deleted: how many rows of those were deleted.
+    """
 
     run: int
     kind: str
@@ -41,6 +46,8 @@ class RunStatistics:
     updated: int
     unchanged: int
     rejected: int
+    missing: int | None
+    deleted: int
     error: str | None
     warnings: list[str]
 
@@ -54,7 +61,7 @@ class SourceStatistics:
         open_rejections: how many of its records are still rejected.
         checkpoint: where the next run continues.
         lag_seconds: since the start of the last successful run; what changed after it is missing.
-        stale: a text if that is longer than expected.
+        stale: a text if that run ended longer ago than expected, or there is none.
     """
 
     source: str
@@ -73,10 +80,13 @@ class SourceStatistics:
 def statistics_of(session: WriteSession, sources: Sequence[Source]) -> list[SourceStatistics]:
     """The statistics of sources; creates no table."""
     if not has_tables(session):
-        return [
-            SourceStatistics(source=one.name, entity=one.entity, kind=one.kind) for one in sources
-        ]
+        return [_of_new_source(source) for source in sources]
     return [_of_source(session, source) for source in sources]
+
+
+def _of_new_source(source: Source) -> SourceStatistics:
+    text = stale(None, utc_now(), source.expected_every_hours)
+    return SourceStatistics(source=source.name, entity=source.entity, kind=source.kind, stale=text)
 
 
 def _of_source(session: WriteSession, source: Source) -> SourceStatistics:
@@ -113,6 +123,8 @@ def _of_run(run: Run | None) -> RunStatistics | None:
         updated=run.updated,
         unchanged=run.unchanged,
         rejected=run.rejected,
+        missing=run.missing,
+        deleted=run.deleted,
         error=run.error_detail,
         warnings=(run.warnings or "").splitlines(),
     )
@@ -146,4 +158,6 @@ def _run_text(run: RunStatistics | None) -> str:
     when = f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC" if run.started_at else "?"
     counts = Counts(run.records, run.inserted, run.updated, run.unchanged, run.rejected)
     text = f"{run.run} {run.status}, {when}, {run.seconds:.1f} s, {counts_text(counts)}"
+    if run.missing is not None:
+        text += f"; {run.missing:,} missing, {run.deleted:,} deleted"
     return f"{text}: {run.error}" if run.error else text

@@ -1,7 +1,8 @@
 """The etl_ tables and views, as numbered migrations for all engines.
 
-A step is a list of tables and views with their SQL; it is never changed after a release. MySQL
-commits each CREATE by itself, so a step that was interrupted continues with what is missing.
+A step is a list of tables, views, indexes and columns with their SQL; it is never changed after a
+release. MySQL commits each of these statements by itself, so a step that was interrupted continues
+with what does not exist yet.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from integration.database.errors import SETUP_HINT
 from integration.database.write_errors import WriteFailed
 from integration.database.writing import to_text
 from integration.ingest.errors import SourceBusy
+from integration.ingest.table_check import check_storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -132,8 +134,12 @@ CREATE {invoker} VIEW normalized_data AS
     WHERE e.entity = 'page_views'
 """
 _INDEX = "CREATE INDEX {name} ON {columns}"
+# missing: how many stored records the source no longer has; NULL if the run did not read them all.
+# deleted: how many rows of those the run has deleted.
+_MISSING = "ALTER TABLE etl_runs ADD COLUMN missing BIGINT"
+_DELETED = "ALTER TABLE etl_runs ADD COLUMN deleted BIGINT NOT NULL DEFAULT 0"
 
-# Each step: the name of a table, view or index, and its SQL.
+# Each step: the name of a table, view or index, or TABLE.COLUMN, and its SQL.
 MIGRATIONS: tuple[tuple[tuple[str, str], ...], ...] = (
     (
         ("etl_runs", _RUNS),
@@ -142,6 +148,10 @@ MIGRATIONS: tuple[tuple[tuple[str, str], ...], ...] = (
         ("etl_raw_data", _RAW_DATA),
         ("etl_rejected", _REJECTED),
         ("idx_etl_rejected_open", _INDEX.replace("{columns}", "etl_rejected (code, resolved_run)")),
+        (
+            "idx_etl_rejected_key",
+            _INDEX.replace("{columns}", "etl_rejected (entity, source_key)"),
+        ),
         ("etl_records", _RECORDS),
         (
             "idx_etl_records_target",
@@ -151,6 +161,7 @@ MIGRATIONS: tuple[tuple[tuple[str, str], ...], ...] = (
         ("raw_csv_data", _RAW_VIEW.replace("{kinds}", "IN ('csv', 'jsonl')")),
         ("normalized_data", _NORMALIZED),
     ),
+    (("etl_runs.missing", _MISSING), ("etl_runs.deleted", _DELETED)),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -178,10 +189,11 @@ def prepare_tables(session: WriteSession) -> TargetTables:
     """Check `customers` and `page_views`, and create the etl_ tables or bring them up to date.
 
     Raises:
-        WriteFailed: a table or a right (WriteDenied) is missing.
+        WriteFailed: a table or a right (WriteDenied) is missing, or a table cannot be used.
         SourceBusy: another run has been creating the tables for a minute.
     """
     tables = read_targets(session)
+    check_storage(session, {"customers": tables.customers, "page_views": tables.page_views})
     if _version(session) != SCHEMA_VERSION:
         with session.try_lock("schema", MIGRATION_LOCK_SECONDS) as held:
             if not held:
@@ -191,8 +203,18 @@ def prepare_tables(session: WriteSession) -> TargetTables:
 
 
 def has_tables(session: WriteSession) -> bool:
-    """Whether the etl_ tables exist and are up to date; creates nothing."""
-    return _version(session) == SCHEMA_VERSION
+    """Whether the etl_ tables exist; creates nothing.
+
+    Raises:
+        WriteFailed: they are those of another version of this program.
+    """
+    version = _version(session)
+    if 0 < version < SCHEMA_VERSION:
+        raise WriteFailed(
+            f"The etl_ tables are those of an earlier version of this program ({version}, this one "
+            f"needs {SCHEMA_VERSION}): python cli.py run brings them up to date"
+        )
+    return version == SCHEMA_VERSION
 
 
 def read_targets(session: WriteSession) -> TargetTables:
@@ -203,11 +225,12 @@ def read_targets(session: WriteSession) -> TargetTables:
     """
     customers, views = (_read_columns(session, table) for table in _TARGETS)
     collation = customers[1].collation
-    literal = "_utf8mb4'a'" if session.engine != "sqlite" else "'a'"
-    clause = f" COLLATE {collation}" if collation else ""
+    lower, upper = "'a'", "'A'"
     if collation and session.engine != "sqlite":
-        literal = f"CONVERT({literal} USING {collation.partition('_')[0]})"
-    ((same,),) = session.query(f"SELECT {literal} = 'A'{clause}")
+        charset = collation.partition("_")[0]
+        lower, upper = (f"CONVERT({letter} USING {charset})" for letter in (lower, upper))
+    clause = f" COLLATE {collation}" if collation else ""
+    ((same,),) = session.query(f"SELECT {lower} = {upper}{clause}")
     return TargetTables(customers, views, ignores_case=bool(same))
 
 
@@ -238,7 +261,7 @@ def _version(session: WriteSession) -> int:
 
 
 def _migrate(session: WriteSession) -> None:
-    existing = {str(name).lower() for (name,) in session.query(session.dialect.objects)}
+    existing = _existing(session)
     if "etl_schema" not in existing:
         session.execute(_text(session, "etl_schema", _SCHEMA))
     for version in range(_version(session) + 1, SCHEMA_VERSION + 1):
@@ -249,6 +272,17 @@ def _migrate(session: WriteSession) -> None:
             "INSERT INTO etl_schema (version, created_at) VALUES (%s, %s)",
             (version, to_text(utc_now())),
         )
+
+
+def _existing(session: WriteSession) -> set[str]:
+    """The names of all tables, views and indexes, and TABLE.COLUMN of what a step adds."""
+    objects = {str(name).lower() for (name,) in session.query(session.dialect.objects)}
+    added = {name.partition(".")[0] for step in MIGRATIONS for name, _ in step if "." in name}
+    return objects | {
+        f"{table}.{row[0]}".lower()
+        for table in added
+        for row in session.query(session.dialect.columns_of, (table,))
+    }
 
 
 def _text(session: WriteSession, name: str, sql: str) -> str:

@@ -19,7 +19,14 @@ from integration.ingest.models import Rejection
 from integration.ingest.outcome import Outcome
 from integration.ingest.page_views import write_page_views
 from integration.ingest.raw_pages import pack, store_page
-from integration.ingest.rejections import MAX_KEY_CHARACTERS, store_rejections
+from integration.ingest.rejections import (
+    MAX_KEY_CHARACTERS,
+    OpenPage,
+    has_open_keys,
+    resolve,
+    store_rejections,
+    supersede,
+)
 from integration.ingest.runs import add_counts
 from integration.ingest.transactions import repeat
 
@@ -69,6 +76,7 @@ class Target:
         self._dry_run = dry_run
         self._sleep = sleep
         self._outcome = Outcome()
+        self._may_have_open: bool | None = None
         self.counts = Counts()
 
     def write_page(
@@ -136,7 +144,7 @@ class Target:
         write = write_customers if self._source.entity == "customers" else write_page_views
         outcome = write(writer, rows) + Outcome(rejections=tuple(rejections))
         refuse_too_many(self._source, outcome.counts)
-        store_rejections(session, run_id, page.number, self._source.entity, outcome.rejections)
+        self._store_rejections(page.number, rows, outcome.rejections)
         add_counts(
             session,
             run_id,
@@ -146,6 +154,28 @@ class Target:
         )
         move_checkpoint(session, self._source.name, self._version, page.position, run_id)
         return outcome
+
+    def _store_rejections(
+        self, page: int, rows: Sequence[ValidRow], rejections: Sequence[Rejection]
+    ) -> None:
+        """Store them; those of older records with the same keys are settled."""
+        session, name, entity = self._session, self._source.name, self._source.entity
+        keys = {row.source_key for row in rows if row.source_key}
+        keys |= {one.source_key for one in rejections if one.source_key}
+        if keys and self._has_open_keys():
+            supersede(session, name, entity, keys, self._run_id)
+        store_rejections(session, self._run_id, page, entity, rejections)
+        if any(one.source_key for one in rejections):
+            self._may_have_open = True
+        if old := _superseded(rows, rejections):
+            resolve(session, OpenPage(name, self._run_id, page, ()), old, self._run_id)
+
+    def _has_open_keys(self) -> bool:
+        if self._may_have_open is None:
+            self._may_have_open = has_open_keys(
+                self._session, self._source.name, self._source.entity
+            )
+        return self._may_have_open
 
     def _committed(self) -> Outcome | None:
         """The page's outcome, if the connection was lost after its COMMIT."""
@@ -168,6 +198,16 @@ def refuse_too_many(source: Destination, counts: Counts) -> None:
             f"were rejected, more than {allowed:g} %: nothing of the page was stored; compare the "
             "source's fields with its records, or raise max_rejected_percent"
         )
+
+
+def _superseded(rows: Sequence[ValidRow], rejections: Sequence[Rejection]) -> list[int]:
+    """The rejections that have a valid record with the same key after them in the page."""
+    keys = {one.source_key for one in rejections if one.source_key}
+    if not keys:
+        return []
+    rejected = {one.index for one in rejections}
+    last = {row.source_key: row.index for row in rows if row.index not in rejected}
+    return [one.index for one in rejections if last.get(one.source_key, -1) > one.index]
 
 
 def _checked(

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.models import CALLS
+from integration.journal.erased import IS_ERASED
 from integration.journal.file import PAGE_SIZE
 from integration.journal.newer_runs import (
     DELIVERED_BY_NEWER_RUN,
@@ -91,7 +92,8 @@ def unsendable(file: JournalFile, project: str | None) -> Unsendable | None:
     for run in _newest_first(file, "project IN ('', COALESCE(?, project))", project):
         reasons = file.all(
             "SELECT reason, COUNT(*) FROM rejected_users"
-            f" WHERE run = :run AND NOT {IN_NEWER_RUN} GROUP BY reason ORDER BY reason",
+            f" WHERE run = :run AND NOT {IS_ERASED} AND NOT {IN_NEWER_RUN}"
+            " GROUP BY reason ORDER BY reason",
             {"run": run.number, "projects": project or "*"},
         )
         if reasons:

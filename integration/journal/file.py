@@ -204,6 +204,20 @@ class JournalFile:
                 self._database.rollback()
             raise
 
+    def discard_remains(self) -> None:
+        """Rewrite the file without what deleted and changed rows have left in it.
+
+        Raises:
+            JournalError: another program is reading the file.
+        """
+        self.execute("VACUUM")
+        (busy, *_) = self.one("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise JournalError(
+                f"Another program is reading {self._path}: wait until it has ended, "
+                f"then {SAME_COMMAND}"
+            )
+
     def _set_up(self) -> None:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:

@@ -50,6 +50,17 @@ def open_journal(path: Path, *, dry_run: bool) -> Iterator[Journal]:
         yield cleanup.enter_context(Journal(path))
 
 
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a journal, which need not exist.
+
+    Raises:
+        LockedError: a run holds the lock.
+    """
+    with _lock_of(path):
+        yield
+
+
 def is_locked(path: Path) -> bool:
     """Whether a run holds this journal's lock now. Creates no lock file."""
     if not Path(_lock_file(path)).exists():

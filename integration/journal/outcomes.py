@@ -52,6 +52,15 @@ def _update_neighbours(file: JournalFile, run: int, updates: Sequence[Update]) -
     add_ranges(file, run, ranges)
 
 
+def replace_range(file: JournalFile, run: int, piece: OutcomeRange) -> None:
+    """Store another outcome for positions that are part of one range."""
+    first, last = piece.first, piece.last
+    (old,) = ranges_between(file, run, first, last)
+    parts = (old._replace(last=first - 1), piece, old._replace(first=last + 1))
+    file.execute("DELETE FROM outcomes WHERE run = ? AND first = ?", (run, old.first))
+    add_ranges(file, run, [part for part in parts if part.first <= part.last])
+
+
 def ranges_between(file: JournalFile, run: int, first: int, last: int) -> list[OutcomeRange]:
     """The ranges that have positions from `first` to `last`; the outer ones may have more."""
     rows = file.all(

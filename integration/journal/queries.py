@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from integration.core.models import Counts, Retries, Run
+from integration.journal.erased import IS_ERASED, is_erased
 from integration.journal.newer_runs import IN_NEWER_RUN
 from integration.journal.outcomes import users_by_outcome
 from integration.journal.packing import unpack
@@ -92,7 +93,7 @@ def delivered_users(
     for users, rows in users_by_outcome(file, run, _is_delivered, unpack):
         delivered_at = datetime.fromisoformat(str(users.at))
         for position, row in enumerate(rows, start=users.first):
-            if chosen is None or position in chosen:
+            if (chosen is None or position in chosen) and not is_erased(row):
                 yield row, delivered_at
 
 
@@ -102,7 +103,8 @@ def _is_delivered(users: OutcomeRange) -> bool:
 
 def _random_positions(file: JournalFile, run: int, limit: int) -> set[int]:
     rows = file.all(
-        "SELECT position FROM delivered_users WHERE run = ? ORDER BY RANDOM() LIMIT ?",
+        f"SELECT position FROM delivered_users WHERE run = ? AND NOT {IS_ERASED}"
+        " ORDER BY RANDOM() LIMIT ?",
         (run, limit),
     )
     return {position for (position,) in rows}
@@ -111,8 +113,9 @@ def _random_positions(file: JournalFile, run: int, limit: int) -> set[int]:
 def record_last_sent(file: JournalFile, run: int) -> None:
     """Store what each user of a run was last sent.
 
-    Unchanged users and rejected rows change nothing: Iterable still has what it had. A call that
-    is not known to have succeeded clears the entry, because Iterable may have the data or not.
+    Unchanged users and rejected rows change nothing: Iterable still has what it had. Erased users
+    are not remembered. A call that is not known to have succeeded clears the entry, because
+    Iterable may have the data or not.
     """
     project = read_run(file, run).project
     with file.transaction():
@@ -124,7 +127,7 @@ def record_last_sent(file: JournalFile, run: int) -> None:
             " THEN fingerprint END"
             " FROM user_outcomes WHERE run = :run"
             " AND COALESCE(users_update_status, :failed) NOT IN (:unchanged, :rejected)"
-            f" AND NOT {IN_NEWER_RUN}"
+            f" AND NOT {IS_ERASED} AND NOT {IN_NEWER_RUN}"
             " ON CONFLICT (project, customer_id) DO UPDATE SET fingerprint = excluded.fingerprint",
             {
                 "run": run,

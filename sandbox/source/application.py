@@ -118,6 +118,7 @@ class SourceApplication:
             self.injected[label] += 1
         self.requests.append(
             {
+                "unix_time": time.time(),
                 "path": request.path,
                 "query": request.query,
                 "range": request.headers.get(b"range", b"").decode("latin-1"),

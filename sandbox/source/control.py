@@ -34,6 +34,7 @@ CONTROL_PATHS = {
     "GET /_sandbox/stats": "counts of requests, answers, faults and connections",
     "GET /_sandbox/requests?limit=N": "the last N requests, oldest first",
     "POST /_sandbox/faults": "a list of faults",
+    "POST /_sandbox/clear": "forget the faults still to come",
     "POST /_sandbox/touch": '{"entity", "count", "at"}: change the records that come first',
     "POST /_sandbox/configure": "change options by name",
     "POST /_sandbox/reset": "forget changes, counts and faults",
@@ -49,6 +50,7 @@ class SourceControl:
         self._application = application
         self._posts: dict[str, Callable[[object], object]] = {
             "faults": self._faults,
+            "clear": self._clear,
             "touch": self._touch,
             "configure": self._configure,
             "reset": self._reset,
@@ -94,6 +96,10 @@ class SourceControl:
     def _faults(self, content: object) -> object:
         self._application.faults.add(_SCRIPT.validate_python(content))
         return {"faults_pending": self._application.faults.pending}
+
+    def _clear(self, _content: object) -> object:
+        self._application.faults.clear()
+        return {"faults_pending": 0}
 
     def _touch(self, content: object) -> object:
         wanted = object_of(content)

@@ -93,6 +93,10 @@ class SourceFaults:
         """Append to the script."""
         self._pending += [_Pending(fault, fault.skip, fault.times) for fault in faults]
 
+    def clear(self) -> None:
+        """Forget the script."""
+        self._pending.clear()
+
     def next_for(self, path: str) -> SourceFault | None:
         """Return the fault of a request, and use it up."""
         for pending in self._pending:

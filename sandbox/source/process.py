@@ -30,6 +30,10 @@ class SourceProcess(ServerProcess):
         """Append faults to the script."""
         self._call("faults", list(script))
 
+    def clear_faults(self) -> None:
+        """Forget the faults still to come."""
+        self._call("clear", {})
+
     def touch(self, entity: str, count: int, at: str | None = None) -> list[int]:
         """Change the records that come first; return their ids."""
         touched: list[int] = self._call("touch", {"entity": entity, "count": count, "at": at})[

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import one_call
+from benchmarks import ingest, one_call
 from benchmarks.cases import CASES
+from benchmarks.ingest_files import write_customers
+from benchmarks.ingest_runs import CUSTOMERS, Counts, Place, run_ingest, stored_wrongly
 from benchmarks.measure import Figures, measure
 from benchmarks.outcome import count_csv, problems_at_iterable, problems_of_run, read_results
 from benchmarks.people import people
@@ -100,6 +102,56 @@ def test_plain_loops_deliver_every_user(tmp_path: Path) -> None:
     assert [case["median"]["calls"] for case in results["cases"].values()] == [6, 6]
 
 
+def test_the_ingest_is_measured_and_its_rows_are_checked(
+    tmp_path: Path, mysql_server: MySQLServer
+) -> None:
+    """`cli.py run` on CSV files and an API, beside LOAD DATA; dlt is not installed by a test."""
+    cases = [f"--case={name}" for name in ingest.TITLES if name not in {ingest.CASE, ingest.DLT}]
+    done, results = benchmark(tmp_path, *cases, "--users=300", "--views=500", "--runs=1")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "WRONG" not in done.stdout
+    runs = {line["name"]: line["runs"][0] for line in results["ingest"]}
+    assert {name: run["rows"] for name, run in runs.items()} == {
+        "customers-ruler": 300,
+        "customers-first": 300,
+        "customers-unchanged": 300,
+        "customers-changed": 300,
+        "views-small": 500,
+        "views-first": 500,
+        "views-again": 0,
+        "views-memory": 500,
+        "http": 300,
+    }
+    assert all(run["peak_bytes"] > 10_000_000 for name, run in runs.items() if "ruler" not in name)
+    assert {line["met"] for line in results["ingest"]} == {None}
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
+
+
+def test_rows_that_are_lost_or_wrong_and_counts_are_problems(
+    tmp_path: Path, mysql_server: MySQLServer
+) -> None:
+    """Tables must have exactly the rows of the file, and the counts of the run their number."""
+    place = Place(Source(mysql_server, "a server"), mysql_server, tmp_path, show=print)
+    table = write_customers(tmp_path / "some.csv", 3)
+    with place.database() as name, place.new_folder() as folder:
+        (folder / "sources.toml").write_text(CUSTOMERS)
+        (folder / "customers.csv").write_bytes(table.file.read_bytes())
+        cost = run_ingest(place, name, folder, Counts(3, inserted=3), expected=[table])
+        assert cost.problems == ()
+
+        mysql_server.run("UPDATE customers SET first_name = 'X' WHERE id = 2", name=name)
+        assert stored_wrongly(mysql_server, name, table) == [
+            "3 rows in customers instead of 3, another checksum"
+        ]
+        (folder / "customers.csv").write_text("id,email,plan_type\n4,no address,pro\n")
+        cost = run_ingest(place, name, folder, Counts(1, inserted=1), expected=[table])
+        exit_code, counted, stored = cost.problems
+        assert exit_code == "exit code 69"
+        assert counted == f"counted {Counts()}, expected {Counts(1, inserted=1)}"
+        assert stored == "3 rows in customers instead of 3, another checksum"
+
+
 def test_the_cost_of_one_call_is_measured_for_each_client(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -117,7 +169,7 @@ def test_the_cases_are_listed() -> None:
     command = [sys.executable, "-m", "benchmarks", "--list"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     names = [text.split()[0] for text in done.stdout.splitlines()]
-    assert names == [*(case.name for case in CASES), "query", "peer"]
+    assert names == [*(case.name for case in CASES), "query", "peer", *ingest.TITLES]
 
 
 def test_customers_are_reproducible_and_unique() -> None:

@@ -16,6 +16,7 @@ from integration.delivery.start_run import QUERY_FILE
 from integration.ingest.models import Code
 from integration.ingest.source_rules import keys_of
 from integration.ingest.sources import KINDS
+from integration.ingest.tables import MIGRATIONS
 from tests.support.runs import RunResult, run
 
 if TYPE_CHECKING:
@@ -96,6 +97,16 @@ def test_the_codes_of_rejections_are_documented() -> None:
     rows = table_rows(section_of(CONFIGURATION, "Validation"))
 
     assert [code.strip("`") for code, _ in rows] == list(get_args(Code))
+
+
+def test_the_tables_of_the_ingest_are_documented() -> None:
+    """All tables and views, and no others."""
+    page = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    rows = table_rows(section_of(page, "The tables of the ingest"))
+
+    created = {name for step in MIGRATIONS for name, _ in step if not name.startswith("idx_")}
+    documented = {name for cell, _ in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert documented == created | {"etl_schema"}
 
 
 def what_happens_without(variable: str) -> str:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.core.system_check import PACKAGES, problem
+from tests.support.cli_runs import CLI
 from tests.support.runs import MAIN, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Runs main.py in a process where modules are missing, or where Python is another version.
+PROGRAMS = pytest.mark.parametrize("program", [MAIN, CLI], ids=["main", "cli"])
+# Runs a program in a process where modules are missing, or where Python is another version.
 HARNESS = """
 import runpy, sys
 
@@ -39,10 +41,12 @@ runpy.run_path(main, run_name="__main__")
 """
 
 
-def start_without(*modules: str, version: str = "this") -> tuple[int, str, str]:
-    """Exit code, output and errors of the program without these modules."""
+def start_without(
+    *modules: str, version: str = "this", program: Path = MAIN
+) -> tuple[int, str, str]:
+    """Exit code, output and errors of a program without these modules."""
     done = subprocess.run(
-        [sys.executable, "-c", HARNESS, ",".join(modules), version, str(MAIN)],
+        [sys.executable, "-c", HARNESS, ",".join(modules), version, str(program)],
         capture_output=True,
         text=True,
         check=False,
@@ -50,11 +54,12 @@ def start_without(*modules: str, version: str = "this") -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_with_all_requirements_it_starts() -> None:
+@PROGRAMS
+def test_with_all_requirements_it_starts(program: Path) -> None:
     """The harness itself causes no failure."""
-    code, stdout, stderr = start_without("nothing")
+    code, stdout, stderr = start_without("nothing", program=program)
     assert (code, stderr) == (0, "")
-    assert stdout.startswith("main.py ")
+    assert stdout.startswith(f"{program.name} ")
 
 
 @pytest.mark.parametrize("module", PACKAGES)
@@ -86,10 +91,11 @@ def test_another_system_is_one_line(module: str) -> None:
     assert "Linux and macOS" in line
 
 
-@pytest.mark.parametrize("version", ["3.10.14", "3.7.0"])
-def test_an_older_python_is_one_line(version: str) -> None:
+@PROGRAMS
+@pytest.mark.parametrize("version", ["3.10.14", "3.6.15"])
+def test_an_older_python_is_one_line(program: Path, version: str) -> None:
     """It names the required version and the actual one."""
-    code, stdout, stderr = start_without("nothing", version=version)
+    code, stdout, stderr = start_without("nothing", version=version, program=program)
     assert (code, stdout) == (78, "")
     (line,) = stderr.splitlines()
     assert "Python 3.11 or later" in line

@@ -496,6 +496,7 @@ class TestSecrets:
         assert ended.returncode == 1
         for text in (ended.stderr, (tmp_path / "run.log").read_text()):
             assert "CRITICAL - Unexpected error: ZeroDivisionError." in text
+            assert "see main.py --status or cli.py stats\nTraceback" in text
             assert text.endswith(f"ZeroDivisionError: the key is {MASK}\n")
             assert "geheim" not in text
 

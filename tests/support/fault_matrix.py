@@ -137,7 +137,7 @@ class Play:
             # Where no fault is certain to occur, one kill is.
             is_sure = number == 0 and self._combination.seed % 3 == 2
             kind = "call" if is_sure else self._random.choice(("call", "call", "time", "step"))
-            is_due = self._moment(kind)
+            is_due = self._at_a_call(is_sure=True) if is_sure else self._moment(kind)
             patience = {"REQUEST_TIMEOUT": PATIENT_SECONDS} if kind == "call" else {}
             process = start(self._folder, self._environment | patience, *arguments)
             kills += kill_when(process, is_due)
@@ -179,11 +179,15 @@ class Play:
             return self._at_step(self._random.choice(("[STEP 3]", "[STEP 4.5]", "[STEP 6]")))
         return self._at_a_call()
 
-    def _at_a_call(self) -> Callable[[], bool]:
-        """During a call that gets no answer, which keeps the process alive however late we look."""
+    def _at_a_call(self, *, is_sure: bool = False) -> Callable[[], bool]:
+        """During a call that gets no answer, which keeps the process alive however late we look.
+
+        Args:
+            is_sure: no fault may end the run before that call.
+        """
         most = 4 if self._combination.mode == "bulk" else len(self._wanted)
         before_it = self._random.randint(1, min(most, self._calls_left)) - 1
-        calls = [self._good_or_bad_call() for _ in range(before_it)]
+        calls = [NO_FAULT if is_sure else self._good_or_bad_call() for _ in range(before_it)]
         applied = self._random.choice((True, False))
         self._sandbox.faults([*calls, {"kind": "hang", "applied": applied}])
         hangs = hangs_seen(self._sandbox)

@@ -201,7 +201,7 @@ def test_drt_is_installed_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """And again when other versions are required."""
     commands: list[tuple[str, ...]] = []
 
-    def note(*command: str) -> None:
+    def note(_tool: str, *command: str) -> None:
         commands.append(command)
         (tmp_path / FOLDER).mkdir(exist_ok=True)
 

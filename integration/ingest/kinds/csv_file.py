@@ -129,8 +129,13 @@ class CsvLayout:
 
     def __init__(self, format_: CsvFormat, names: tuple[str, ...], preamble: bytes) -> None:
         self._format = format_
-        self._names = names
+        self._names = self.columns = names
         self.preamble = preamble
+
+    @property
+    def cells(self) -> int:
+        """How many cells a record has."""
+        return len(self._names)
 
     def take(self, data: bytes, limit: int, *, at_end: bool) -> Taken:
         """The records of the complete lines."""

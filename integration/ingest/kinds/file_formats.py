@@ -33,6 +33,11 @@ class Layout(Protocol):
         """What precedes the first record: the header of a CSV file."""
         ...
 
+    @property
+    def columns(self) -> Sequence[str]:
+        """The fields that all records have, if the beginning says so."""
+        ...
+
     def take(self, data: bytes, limit: int, *, at_end: bool) -> Taken:
         """The complete records at the beginning of `data`, at most `limit`.
 

@@ -1,11 +1,13 @@
 """Where the reading of a file goes on: fingerprints, sizes and offsets.
 
     unchanged since it was read to its end     nothing to read
+    written again with the same content        nothing to read
     grown, with the same beginning             from the offset
     anything else                              the whole file
 
 The bytes before the offset have a fingerprint, too: a file that was written again with the same
-beginning is read as a whole, instead of from the middle of a record.
+beginning is read as a whole, instead of from the middle of a record. After the end of a local file,
+all of its bytes have one, so that no corrected value is overlooked.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import hashlib
 from dataclasses import asdict, dataclass, fields
 from typing import Protocol
 
+PART_BYTES = 1_048_576
 HEAD_BYTES = 65_536
 TAIL_BYTES = 4_096
 
@@ -25,11 +28,13 @@ class ByteFile(Protocol):
         name: its path, or its URL without secrets.
         size: in bytes; compressed, if it is.
         version: a text that differs after the file was written; empty if that is not known.
+        is_local: whether reading it once more costs little.
     """
 
     name: str
     size: int
     version: str
+    is_local: bool
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Read `size` bytes, or up to the end of the file.
@@ -67,8 +72,10 @@ class Fingerprint:
 
 def fingerprint(file: ByteFile, start: int, end: int) -> Fingerprint:
     """The fingerprint of a range of a file."""
-    content = file.read_at(start, end - start)
-    return Fingerprint(start, end, hashlib.sha256(content).hexdigest())
+    digest = hashlib.sha256()
+    for offset in range(start, end, PART_BYTES):
+        digest.update(file.read_at(offset, min(PART_BYTES, end - offset)))
+    return Fingerprint(start, end, digest.hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class FilePosition:
         version: the file's version at that time.
         head: the beginning of the file.
         tail: the last bytes that were read, if that is known.
+        whole: all of it, if it was read to its end and is a local one.
         done: whether the file was read to its end.
     """
 
@@ -89,6 +97,7 @@ class FilePosition:
     version: str
     head: Fingerprint
     tail: Fingerprint | None
+    whole: Fingerprint | None
     done: bool
 
     def as_json(self) -> dict[str, object]:
@@ -100,10 +109,9 @@ class FilePosition:
         """The position that `as_json` made, or None if this is none."""
         if not isinstance(value, dict) or value.keys() != {field.name for field in fields(cls)}:
             return None
-        head, tail = _fingerprint_from_json(value["head"]), _fingerprint_from_json(value["tail"])
-        if head is None:
-            return None
-        return cls(**{**value, "head": head, "tail": tail})
+        names = ("head", "tail", "whole")
+        fingerprints = {name: _fingerprint_from_json(value[name]) for name in names}
+        return None if fingerprints["head"] is None else cls(**{**value, **fingerprints})
 
 
 def _fingerprint_from_json(value: object) -> Fingerprint | None:
@@ -124,6 +132,7 @@ def position_at(file: ByteFile, offset: int, *, done: bool) -> FilePosition:
         version=file.version,
         head=fingerprint(file, 0, min(end, HEAD_BYTES)),
         tail=fingerprint(file, max(0, end - TAIL_BYTES), end) if has_tail else None,
+        whole=fingerprint(file, 0, file.size) if done and file.is_local else None,
         done=done,
     )
 
@@ -139,8 +148,9 @@ def start_offset(known: FilePosition | None, file: ByteFile) -> int | None:
         return 0
     if known.done and file.version and (known.size, known.version) == (file.size, file.version):
         return None
-    if not known.head.matches(file) or not (known.tail is None or known.tail.matches(file)):
+    if not all(one is None or one.matches(file) for one in (known.head, known.tail, known.whole)):
         return 0
     if known.done and file.size == known.size:
-        return None
+        # Of a file elsewhere, the middle may differ: only its version says so.
+        return 0 if known.whole is None and file.version else None
     return known.offset if file.size >= known.size else 0

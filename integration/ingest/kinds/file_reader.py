@@ -131,7 +131,10 @@ class FileReader:
             if error is not None and not taken.used:
                 raise error
             done = buffer.at_end and taken.used == len(buffer.data)
-            yield progress.page(file, content, buffer, taken, done=done)
+            if done and error is None:
+                error = buffer.error  # the records before it are complete
+            columns = layout.columns
+            yield progress.page(file, content, buffer, taken, done=done, columns=columns)
             buffer.drop(taken.used)
             if error is not None:
                 raise error
@@ -211,6 +214,7 @@ class _Progress:
         taken: Taken,
         *,
         done: bool = True,
+        columns: Sequence[str] = (),
     ) -> RawPage:
         """The next page, with the positions of all files after it."""
         if self.remaining is not None:
@@ -225,6 +229,7 @@ class _Progress:
             records=taken.records,
             position=_as_json(self.known),
             is_last=False,
+            columns=columns,
         )
 
 

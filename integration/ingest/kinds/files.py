@@ -23,6 +23,8 @@ _GZIP = 16 + zlib.MAX_WBITS
 class LocalFile:
     """A file of this machine; see `ByteFile`."""
 
+    is_local = True
+
     def __init__(self, path: str) -> None:
         self.name = path
         try:

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 from integration.ingest.errors import SourceError
 from integration.ingest.kinds.high_water import peak_of
 from integration.ingest.kinds.http_client import StatusError, StoppedReading, path_and_query
-from integration.ingest.kinds.http_page import content_with, items_of, narrowed, record_of
+from integration.ingest.kinds.http_page import (
+    PartRead,
+    content_with,
+    items_of,
+    narrowed,
+    record_of,
+)
 from integration.ingest.kinds.http_position import start
 from integration.ingest.kinds.json_text import loads
 from integration.ingest.kinds.pagination import PageError, next_place, target_of, value_at
@@ -39,6 +45,7 @@ class _Reading:
     Attributes:
         state: its position.
         place: the page to request.
+        part: what an earlier run has read of it.
         remaining: how many records may still be read; None: all.
         previous: what the last page had.
     """
@@ -52,6 +59,7 @@ class _Reading:
         """Start at the place of a position."""
         self.state = state
         self.place = state.place
+        self.part = state.part
         self._places = {_key(state.place)}
 
     def knows(self, place: Place) -> bool:
@@ -68,7 +76,7 @@ class _Reading:
             self.remaining -= size
         if following is None or self.remaining == 0:
             return True
-        self.place = following
+        self.place, self.part = following, None
         self._places.add(_key(following))
         return False
 
@@ -120,13 +128,18 @@ class HttpReader:
         """The page of an answer; then `reading` is at the next place."""
         origin = self._client.address(answer.target)
         decoded, items = self._decoded(answer.body, origin)
-        if items and items == reading.previous:
-            raise self._loop_error(answer, "sent the same page again")
         following, error = self._following(reading, decoded, answer, len(items))
-        kept, is_cut = narrowed(items, self._source.cursor, until, reading.remaining)
+        if items and items == reading.previous:
+            # Where it continues cannot be trusted: pages may have been left out.
+            following, error = None, self._loop_error(answer, "sent the same page again")
+        key = self._source.key
+        unread = items if reading.part is None else reading.part.unread(items, key)
+        kept, taken = narrowed(unread, self._source.cursor, until, reading.remaining)
         state = reading.state.after_page(self._peak(kept), is_sorted=self._source.sorted)
-        if is_cut:
+        part = None
+        if taken < len(unread):
             following, error = reading.place, None
+            part = PartRead.of(items[: len(items) - len(unread) + taken], key)
         ended = state.ended(complete=error is None)
         is_last = reading.move(state, items, following, len(kept))
         return RawPage(
@@ -137,7 +150,7 @@ class HttpReader:
             ),
             origin=origin,
             records=[record_of(item) for item in kept],
-            position=ended if following is None else state.under_way(following),
+            position=ended if following is None else state.under_way(following, part),
             is_last=is_last,
             retries=answer.retries,
             seconds_waited=answer.seconds_waited,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypedDict, TypeGuard
 
 from integration.core.clock import to_iso
 from integration.ingest.kinds.high_water import Mark, from_json, highest, microseconds, to_time
+from integration.ingest.kinds.http_page import PartRead, part_from_json
 from integration.ingest.kinds.pagination import first_place, is_place
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class _Run(TypedDict):
     """A run that is under way, in a checkpoint."""
 
     place: Place
+    part: object
     floor: object
     peak: object
     started_at: int
@@ -44,6 +46,7 @@ class HttpPosition:
         options: what the operator wanted; a run with other options does not continue this one.
         moves_mark: whether everything between the mark and the floor was read before.
         resumed: whether this run continues another one.
+        part: what was read of the page at `place`.
     """
 
     mark: Mark | None
@@ -54,6 +57,7 @@ class HttpPosition:
     options: list[object]
     moves_mark: bool
     resumed: bool = False
+    part: PartRead | None = None
 
     def after_page(self, peak: Mark | None, *, is_sorted: bool) -> HttpPosition:
         """The position after a page whose highest cursor is `peak`, still at its place."""
@@ -69,10 +73,11 @@ class HttpPosition:
             return reached
         return highest(self.mark, reached)
 
-    def under_way(self, place: Place) -> dict[str, object]:
-        """The checkpoint of a run that continues at `place`."""
+    def under_way(self, place: Place, part: PartRead | None = None) -> dict[str, object]:
+        """The checkpoint of a run that continues at `place`, after a part of that page."""
         run: _Run = {
             "place": place,
+            "part": None if part is None else list(part),
             "floor": _json(self.floor),
             "peak": _json(self.peak),
             "started_at": self.started_at,
@@ -108,6 +113,7 @@ def start(
         return HttpPosition(
             mark=mark,
             place=run["place"],
+            part=part_from_json(run["part"]),
             floor=from_json(run["floor"]),
             peak=from_json(run["peak"]),
             started_at=run["started_at"],

@@ -31,6 +31,7 @@ class JsonlLayout:
 
     def __init__(self, preamble: bytes) -> None:
         self.preamble = preamble
+        self.columns: Sequence[str] = ()
 
     def take(self, data: bytes, limit: int, *, at_end: bool) -> Taken:
         """The records of the complete lines."""

@@ -36,6 +36,8 @@ class RemoteFile:
         url: of the file, without secrets; its origin is that of the client.
     """
 
+    is_local = False
+
     def __init__(self, client: SourceClient, url: str) -> None:
         self._client = client
         self._target = path_and_query(url)

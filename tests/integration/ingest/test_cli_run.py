@@ -18,7 +18,7 @@ from tests.support.cli_runs import (
     run_cli,
     start_cli,
 )
-from tests.support.runs import finish, has_logged, wait_until
+from tests.support.runs import ROOT, finish, has_logged, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 
 VIEWS = "user_id,page,device,browser,location,event_time\n"
 VIEW = "{user},home,mobile,Chrome,London,2026-01-01 10:00:00\n"
+# As docs/sql.md has them, and monitoring that exists.
+DOCUMENTED_STATEMENTS = (
+    "SELECT source, COUNT(*) FROM normalized_data GROUP BY source;",
+    "SELECT * FROM etl_runs ORDER BY created_at DESC LIMIT 5;",
+    "SELECT * FROM etl_checkpoint;",
+    "SELECT COUNT(*) FROM normalized_data;",
+)
 Counts = tuple[int, int, int, int, int]
 
 
@@ -126,6 +133,33 @@ def test_rejected_records_are_counted_and_the_exit_code_says_so(
     ) == [(outcomes[3],)]
 
 
+def test_the_documented_statements_run_verbatim(
+    target_settings: DatabaseSettings, folder: Path, source: SourceProcess
+) -> None:
+    """Records by source and of all, the last runs, the checkpoints."""
+    assert "\n".join(DOCUMENTED_STATEMENTS) in (ROOT / "docs" / "sql.md").read_text(
+        encoding="utf-8"
+    )
+    environment = environment_of(target_settings)
+    for _ in range(3):
+        assert run_cli(folder, environment, "run").exit_code == ExitCode.OK
+
+    by_source, last_runs, checkpoints, count = (
+        query(target_settings, statement) for statement in DOCUMENTED_STATEMENTS
+    )
+
+    assert sorted(by_source) == [("crm", 25), ("web", 2)]
+    assert count == [(27,)]
+    assert [row[:4] for row in last_runs] == [
+        (6, "web", "csv", "completed"),
+        (5, "crm", "http", "completed"),
+        (4, "web", "csv", "completed"),
+        (3, "crm", "http", "completed"),
+        (2, "web", "csv", "completed"),
+    ]
+    assert sorted(row[0] for row in checkpoints) == ["crm", "web"]
+
+
 def test_page_views_are_stored_as_soon_as_their_customers_arrive(
     target_settings: DatabaseSettings, folder: Path, source: SourceProcess
 ) -> None:
@@ -185,6 +219,50 @@ def test_a_full_refresh_reads_everything_and_counts_what_is_missing(
     assert complete.exit_code == ExitCode.OK
     assert "crm: the source no longer has 3 records that it had before" in complete.stderr
     assert counts_of(target_settings)["crm"][0] == 22
+    assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(25,)]
+    missing = query(target_settings, "SELECT missing, deleted FROM etl_runs ORDER BY run_id")
+    assert missing == [(None, 0), (None, 0), (3, 0)]
+
+
+def test_delete_missing_deletes_what_a_full_refresh_did_not_find(
+    target_settings: DatabaseSettings, folder: Path, source: SourceProcess
+) -> None:
+    """And `stats` shows it; a source that has lost more is an error."""
+    environment = environment_of(target_settings)
+    file = folder / "sources.toml"
+    file.write_text(file.read_text().replace("owns_ids", "delete_missing = true\nowns_ids"))
+    assert run_cli(folder, environment, "run", "--source", "crm").exit_code == ExitCode.OK
+    source.configure(customers=20)
+
+    complete = run_cli(folder, environment, "run", "--source", "crm", "--full-refresh")
+
+    assert complete.exit_code == ExitCode.OK
+    assert "crm: deleted 5 customers that the source no longer has" in complete.stdout
+    assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(20,)]
+    assert "0 rejected; 5 missing, 5 deleted" in run_cli(folder, environment, "stats").stdout
+    source.configure(customers=15)
+    refused = run_cli(folder, environment, "run", "--source", "crm", "--full-refresh")
+    assert refused.exit_code == ExitCode.UNAVAILABLE
+    assert "no longer has 5 of 20 stored customers, more than 20 %" in refused.stderr
+    assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(20,)]
+
+
+def test_runs_with_a_limit_continue_where_the_last_one_ended(
+    target_settings: DatabaseSettings, folder: Path, source: SourceProcess
+) -> None:
+    """Within a page, too; a run without a limit reads the rest."""
+    arguments = ("run", "--source", "crm", "web")
+    environment = environment_of(target_settings)
+
+    codes = [run_cli(folder, environment, *arguments, "--limit", "1").exit_code for _ in range(2)]
+    codes.append(run_cli(folder, environment, *arguments).exit_code)
+
+    assert codes == [ExitCode.OK] * 3
+    counted = query(
+        target_settings, "SELECT source, status, records, inserted FROM etl_runs ORDER BY run_id"
+    )
+    limited = [("crm", "stopped", 1, 1), ("web", "stopped", 1, 1)]
+    assert counted == [*limited, *limited, ("crm", "completed", 23, 23), ("web", "completed", 0, 0)]
     assert query(target_settings, "SELECT COUNT(*) FROM customers") == [(25,)]
 
 

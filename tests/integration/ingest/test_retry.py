@@ -14,7 +14,7 @@ from integration.ingest.models import Rejection, ValidRow
 from integration.ingest.rejections import open_pages
 from integration.ingest.retry import Retry, retry_unknown_customers
 from integration.ingest.runs import last_runs
-from tests.support.ingest import Ingest, Source, customer
+from tests.support.ingest import Ingest, Source, customer, raw_page, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,3 +126,48 @@ def test_a_page_that_is_no_longer_stored_stays_open(
     assert retry_unknown_customers(session, crm.tables, [(WEB, decode)]) == {"web": Counts()}
     assert "no longer stored" in caplog.text
     assert len(open_pages(session)) == 1
+
+
+def test_a_newer_record_settles_the_rejection_of_an_older_one(session: WriteSession) -> None:
+    """Else a retry would store what the source has replaced since."""
+    run = Ingest(session, Source("crm"))
+    run.write(customer("1", "a@x.com"), customer("2", "b@x.com"))
+    foreign = {"email": "b@x.com", "first_name": "old", "plan_type": "pro"}
+    run.write(("1", dict(foreign)), content=orjson.dumps([foreign]))
+    assert len(open_pages(session)) == 1
+
+    later = Ingest(session, Source("crm"))
+    later.write(customer("1", "a@x.com", first_name="new"))
+    later.write(customer("2", "c@x.com"))
+
+    assert open_pages(session) == []
+    assert Retry(session, run.tables, Source("crm"), decode).run() == Counts()
+    assert session.query("SELECT first_name FROM customers WHERE email = 'a@x.com'") == [("new",)]
+    ((resolved,),) = session.query("SELECT resolved_run FROM etl_rejected")
+    assert resolved == later.run_id
+
+
+def test_a_record_that_is_rejected_again_is_open_once(session: WriteSession) -> None:
+    """A source sends it in each run until it has a newer one; other sources are not concerned."""
+    bad = Rejection(0, "1", "type", "email", "")
+    other = Ingest(session, Source("shop"))
+    other.write(rejections=[bad])
+    for _ in range(3):
+        run = Ingest(session, Source("crm"))
+        run.write(rejections=[bad])
+
+    assert [page.run_id for page in open_pages(session)] == [other.run_id, run.run_id]
+
+
+def test_the_last_record_of_a_page_decides_whether_its_key_is_rejected(
+    session: WriteSession,
+) -> None:
+    """The first one is no longer open if a later one was stored, and the other way round."""
+    run = Ingest(session, Source("crm"))
+    page, rows = raw_page(1, 2), rows_of([customer("1", "a@x.com")])
+    run.target.write_page(
+        page, [rows[0]._replace(index=1)], [Rejection(0, "1", "type", "email", "")]
+    )
+    assert open_pages(session) == []
+    run.target.write_page(raw_page(2, 2), rows, [Rejection(1, "1", "type", "email", "")])
+    assert [page.positions for page in open_pages(session)] == [(1,)]

@@ -41,11 +41,15 @@ class Pages:
                 number=number,
                 content=b"[]",
                 origin=f"file:{number}",
-                records=[customer(one) for one in ids],
+                records=[self.record(one) for one in ids],
                 position={"page": number},
                 is_last=number == len(self._pages),
                 error=self._error if number == len(self._pages) else None,
             )
+
+    def record(self, number: int) -> RawRecord:
+        """The record with this id."""
+        return customer(number)
 
     def records_of(self, content: bytes, origin: str) -> Sequence[RawRecord]:
         """Unused: nothing is replayed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from integration.ingest import tables
 from integration.ingest.tables import has_tables, prepare_tables
 from sandbox.database import create_database
 from tests.conftest import load_seed
-from tests.support.ingest import Ingest, Source, customer
+from tests.support.ingest import Ingest, Source, codes, counts, customer
 
 if TYPE_CHECKING:
     from db_connection import DatabaseSettings
@@ -92,7 +93,7 @@ def test_tables_of_a_newer_version_are_refused(
     """An old program must not write to them."""
     prepare_tables(session)
     monkeypatch.setattr(tables, "SCHEMA_VERSION", 0)
-    with pytest.raises(WriteFailed, match=r"newer version of this program \(1, this one knows 0\)"):
+    with pytest.raises(WriteFailed, match=r"newer version of this program \(2, this one knows 0\)"):
         prepare_tables(session)
 
 
@@ -107,6 +108,52 @@ def test_missing_tables_are_one_line(session: WriteSession) -> None:
     ) as it:
         prepare_tables(session)
     assert it.value.exit_code == ExitCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            ["CONVERT TO CHARACTER SET latin1"],
+            r"page_views\.page is latin1, .*CONVERT TO CHARACTER",
+        ),
+        (
+            ["DROP FOREIGN KEY fk_page_views_user", "ENGINE = MyISAM"],
+            "page_views is MyISAM, which has no transactions: ALTER TABLE page_views ENGINE",
+        ),
+    ],
+    ids=["characters", "transactions"],
+)
+def test_tables_that_would_lose_something_are_refused(
+    seeded_database: DatabaseSettings, changes: list[str], message: str
+) -> None:
+    """Characters that become question marks, or pages that are stored in part."""
+    with closing(open_writer(seeded_database)) as session:
+        for change in changes:
+            session.execute(f"ALTER TABLE page_views {change}")
+        with pytest.raises(WriteFailed, match=message):
+            prepare_tables(session)
+        assert not has_tables(session)
+
+
+def test_a_column_that_nothing_fills_is_named(seeded_database: DatabaseSettings) -> None:
+    """It concerns every record, so none of them is rejected for it."""
+    with closing(open_writer(seeded_database)) as session:
+        session.execute("ALTER TABLE customers ADD COLUMN tenant INT NOT NULL")
+        with pytest.raises(WriteFailed, match=r"does not fill \(.*tenant.*\): give it a default"):
+            Ingest(session).write(customer("1", "new@x.com"))
+
+
+def test_a_row_that_a_trigger_refuses_is_rejected(seeded_database: DatabaseSettings) -> None:
+    """The rest of its page is stored; the message of the trigger may have data of the row."""
+    with closing(open_writer(seeded_database)) as session:
+        session.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON customers FOR EACH ROW BEGIN"
+            " IF NEW.email = 'bad@x.com' THEN SIGNAL SQLSTATE '45000'; END IF; END"
+        )
+        outcome = Ingest(session).write(customer("1", "new@x.com"), customer("2", "bad@x.com"))
+        assert counts(outcome) == (1, 0, 0, 1)
+        assert codes(outcome) == [(1, "not_allowed")]
 
 
 def test_a_missing_right_is_one_line_that_names_the_grant(

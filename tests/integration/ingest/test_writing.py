@@ -20,6 +20,7 @@ from integration.database.write_errors import (
 from integration.database.writing import open_writer, to_text, to_time
 from integration.ingest.row_sets import as_json
 from sandbox.private_mysql import free_port
+from tests.support.stalling_proxy import stalling_proxy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,6 +141,20 @@ def test_a_lock_taken_by_another_session_is_not_taken_back(
                 session.reconnect()
     session.close()
     other.close()
+
+
+def test_without_a_connection_every_call_fails_at_once(seeded_database: DatabaseSettings) -> None:
+    """Also after a failed attempt to connect again, when the thread of the calls has ended."""
+    with stalling_proxy(seeded_database.port) as proxy:
+        settings = dataclasses.replace(seeded_database, port=proxy.port)
+        session = open_writer(settings, sleep=lambda seconds: None)
+    with pytest.raises(ConnectionLost):
+        session.query("SELECT 1")
+    with pytest.raises(DatabaseUnavailable, match="Cannot connect"):
+        session.reconnect()
+    with pytest.raises(ConnectionLost, match="No connection to the database"):
+        session.query("SELECT 1")
+    session.close()
 
 
 def test_locks_of_two_databases_on_a_server_are_different(

@@ -141,6 +141,14 @@ def test_the_command_creates_the_file_and_explains_its_use(tmp_path: Path) -> No
     assert _rows(file, "SELECT COUNT(*) FROM customers") == [(15,)]
 
 
+def test_empty_means_the_tables_without_rows(tmp_path: Path) -> None:
+    """For the ingest, whose ids would be those of the sample rows."""
+    file = tmp_path / "empty.db"
+    assert _command("--empty", str(file)).returncode == 0
+    for table in ("customers", "page_views"):
+        assert _rows(file, f"SELECT COUNT(*) FROM {table}") == [(0,)]
+
+
 def test_a_file_that_cannot_be_created_is_one_line(tmp_path: Path) -> None:
     """A missing folder is reported without a traceback."""
     done = _command(str(tmp_path / "no" / "demo.db"))

@@ -183,6 +183,15 @@ def test_an_answer_can_be_missing(source: SourceProcess, kind: str) -> None:
     assert source.stats()["faults"] == {kind: 1}
 
 
+def test_faults_still_to_come_can_be_cleared(source: SourceProcess) -> None:
+    """The changes stay."""
+    source.touch("customers", 1)
+    source.faults({"kind": "status", "times": 100})
+    source.clear_faults()
+    assert get(source, "/none/customers").json()["data"][-1]["id"] == 1
+    assert source.stats()["faults_pending"] == 0
+
+
 def test_faults_have_a_path_a_start_and_a_number(source: SourceProcess) -> None:
     """Other requests are answered."""
     source.faults({"kind": "status", "status": 503, "path": "/page", "skip": 1, "times": 2})

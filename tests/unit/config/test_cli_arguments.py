@@ -12,6 +12,8 @@ from integration.config.arguments import __version__
 from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
     CliOptions,
+    DemoOptions,
+    ForgetOptions,
     RejectedOptions,
     ReplayOptions,
     ResetOptions,
@@ -21,7 +23,7 @@ from integration.config.cli_options import (
 from integration.core.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["run", "stats", "rejected", "replay", "reset"]
+COMMANDS = ["run", "stats", "rejected", "replay", "reset", "forget", "demo"]
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -65,6 +67,10 @@ def shown(
         (["replay", "42"], ReplayOptions(run=42)),
         (["reset", "--source", "crm"], ResetOptions(source="crm")),
         (["reset", "--source", "crm", "--yes"], ResetOptions(source="crm", yes=True)),
+        (["forget", "a@example.com"], ForgetOptions(email="a@example.com")),
+        (["forget", "a@example.com", "--yes"], ForgetOptions(email="a@example.com", yes=True)),
+        (["demo"], DemoOptions()),
+        (["demo", "--once", "--quiet"], DemoOptions(once=True, quiet=True)),
     ],
 )
 def test_each_command_has_its_options(arguments: list[str], options: CliOptions) -> None:
@@ -129,9 +135,15 @@ def test_options_override_settings(arguments: list[str], overrides: dict[str, st
         (["replay"], "the following arguments are required: RUN"),
         (["replay", "last"], "argument RUN: invalid whole number value: 'last'"),
         (["reset", "--yes"], "the following arguments are required: --source"),
+        (["forget"], "the following arguments are required: EMAIL"),
+        (["forget", "Ada"], "argument EMAIL: invalid email address value: 'Ada'"),
+        (["forget", "a@x.com b@x.com"], "argument EMAIL: invalid email address value: 'a@x.com b"),
         (["stats", "--verbose", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["--verbose", "stats", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["stats", "--once"], "unrecognized arguments: --once"),
+        (["demo", "--sources", "a.toml"], "unrecognized arguments: --sources"),
+        (["--sources", "a.toml", "demo"], "demo has settings and sources of its own"),
+        (["--env-file", "a.env", "demo"], "demo has settings and sources of its own"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_wrong_and_exits_with_2(
@@ -165,7 +177,8 @@ class TestHelp:
         text = shown(capsys, monkeypatch, command, "--help")
         assert text.startswith(f"usage: cli.py {command} ")
         options = set(re.findall(r"^  (?:-h, )?(--[a-z-]+)", text, re.MULTILINE))
-        assert {"--help", "--env-file", "--sources", "--verbose", "--quiet"} <= options
+        files = set() if command == "demo" else {"--env-file", "--sources"}
+        assert {"--help", "--verbose", "--quiet"} | files <= options
         for option in options:
             assert re.search(rf"  (-h, )?{option}\b[^\n]*\s{{2,}}[a-z]", text), option
 

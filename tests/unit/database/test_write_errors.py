@@ -73,7 +73,10 @@ def test_a_refused_row_has_a_code_and_no_value(number: int, code: str) -> None:
 def test_a_missing_right_names_the_grant_and_the_settings() -> None:
     """Ready to copy."""
     text = str(error_of(1142, "INSERT command denied"))
-    assert "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, INDEX, CREATE VIEW ON `shop`.* TO" in text
+    assert (
+        "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, INDEX, CREATE VIEW ON `shop`.* TO"
+        in text
+    )
     assert "INGEST_DB_USER and INGEST_DB_PASSWORD" in text
 
 

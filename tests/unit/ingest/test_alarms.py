@@ -45,8 +45,8 @@ def test_the_median_ignores_one_extreme_run() -> None:
 
 
 def test_a_source_is_stale_after_its_hours() -> None:
-    """Counted from the end of its last successful run."""
-    assert stale(None, NOW, 24) is None
+    """Counted from the end of its last successful run; without one, at once."""
+    assert stale(None, NOW, 24) == "stale: no run has been successful yet"
     assert stale(NOW - timedelta(hours=24), NOW, 24) is None
     assert stale(NOW - timedelta(hours=25), NOW, 24) == (
         "stale: the last successful run ended at 2026-11-19 23:00 UTC, more than 24 hours ago"

@@ -235,6 +235,11 @@ class TestMissingFields:
         """The source still has the field."""
         assert compare_fields(customers(), [without(email=None)], KNOWN).warnings == ()
 
+    def test_a_header_is_enough_to_notice_it(self) -> None:
+        """Also without records: an HTML page is no CSV file."""
+        with pytest.raises(SchemaError, match="email is missing; plan_type is missing"):
+            compare_fields(customers(), [], frozenset(), ["<html><body>Maintenance"])
+
     def test_an_optional_one_that_was_renamed_is_a_warning(self) -> None:
         """In a page of any size."""
         record = without("first_name", firstname="x")

@@ -84,6 +84,19 @@ def test_a_file_that_was_written_again_is_read_as_a_whole(path: Path, content: b
     assert len(records(run(path, position))) == content.count(b"\n") - 1
 
 
+@pytest.mark.parametrize("more", ["", "20000,right\n"])
+def test_a_change_in_the_middle_is_noticed_when_beginning_and_end_are_the_same(
+    path: Path, more: str
+) -> None:
+    """A corrected value may be as long as the wrong one."""
+    rows = "".join(f"{number:05},right\n" for number in range(20_000))
+    path.write_text(f"a,b\n{rows.replace('10000,right', '10000,wrong')}")
+    reader = file_reader(path, page_records=9_000)
+    position = read(reader)[-1].position
+    path.write_text(f"a,b\n{rows}{more}")
+    assert len(records(read(reader, position))) == 20_000 + len(more.split())
+
+
 def test_a_file_with_another_beginning_and_the_same_end_is_read_as_a_whole(path: Path) -> None:
     """Both ends of what was read count."""
     position = run(path)[-1].position
@@ -245,6 +258,28 @@ def test_a_cut_off_compressed_file_is_an_error_that_keeps_the_rest(tmp_path: Pat
     files = pages[-1].position["files"]
     assert isinstance(files, dict)
     assert files[str(path)]["done"] is False
+
+
+def test_a_compressed_file_cut_off_between_records_is_an_error_as_well(tmp_path: Path) -> None:
+    """All its records count, and the run does not end as if the file were complete."""
+    path = tmp_path / "views.csv.gz"
+    path.write_bytes(gzip.compress(b"n,t\n" + lines(0, 10))[:-5])
+
+    pages = run(path)
+
+    assert numbers(pages) == list(range(10))
+    assert str(pages[-1].error).startswith(f"{path} is cut off")
+
+
+def test_a_file_that_fails_between_records_is_an_error(tmp_path: Path) -> None:
+    """A part that cannot be read is not the end of the file."""
+    path = tmp_path / "views.csv.gz"
+    path.write_bytes(gzip.compress(b"n,t\n" + lines(0, 10)) + b"no gzip member")
+
+    pages = run(path)
+
+    assert numbers(pages) == list(range(10))
+    assert "is not a gzip file, or damaged" in str(pages[-1].error)
 
 
 @pytest.mark.parametrize("content", [b"n,t\n1,x\n", None], ids=["not compressed", "checksum"])

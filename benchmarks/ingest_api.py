@@ -1,0 +1,56 @@
+"""Customers from the mock source: how close the ingest comes to one page per latency.
+
+The next page can be asked for only after the one before has come, since that names its cursor. So
+the ceiling is a page per latency; whatever the ingest does between two requests comes on top.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks.ingest_figures import Cost, Line, Target
+from benchmarks.ingest_runs import API, Counts, run_ingest
+from benchmarks.measure import LATENCY_SECONDS
+from sandbox.source import SourceOptions, SourceProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from benchmarks.ingest_runs import Place
+
+PAGE_SIZE = 1_000
+MIN_SHARE = 0.95
+_PREFETCHED = Target(f">= {MIN_SHARE} of a page per latency", lambda line: line.ratio >= MIN_SHARE)
+
+
+def measure_api(place: Place, records: int, rounds: int, *, judged: bool) -> Line:
+    """Load all records, a thousand to a page, this many times."""
+    costs, shares = [], []
+    for number in range(1, rounds + 1):
+        place.show([f"http, {records:,} records, round {number} of {rounds} ..."])
+        cost, share = _measure(place, records)
+        costs.append(cost)
+        shares.append(share)
+    title = f"customers from an API, {PAGE_SIZE:,} to a page, {LATENCY_SECONDS * 1000:g} ms"
+    return Line("http", title, costs, shares, _PREFETCHED, judged)
+
+
+def _measure(place: Place, records: int) -> tuple[Cost, float]:
+    options = SourceOptions(customers=records, latency=LATENCY_SECONDS)
+    with (
+        SourceProcess(options) as source,
+        place.database() as name,
+        place.new_folder() as folder,
+    ):
+        sources = API.format(url=source.url, page_size=PAGE_SIZE)
+        (folder / "sources.toml").write_text(sources, encoding="utf-8")
+        counts = Counts(records, inserted=records)
+        cost = run_ingest(place, name, folder, counts, server_seconds=source.cpu_seconds)
+        return cost, share_of_latency(source.requests(), LATENCY_SECONDS)
+
+
+def share_of_latency(requests: Sequence[Mapping[str, float]], latency: float) -> float:
+    """The latency as a share of the mean time between two requests; 0 for fewer than two."""
+    times = [request["unix_time"] for request in requests]
+    taken = times[-1] - times[0] if len(times) > 1 else 0.0
+    return (len(times) - 1) * latency / taken if taken else 0.0
