@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from integration.core.models import Run
-    from integration.journal.file import JournalFile
+    from integration.journal.reading import JournalReader
 
 RUNS_SHOWN = 10
 _CRASHED = {"running": "crashed", "loading": "not loaded"}
 _COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>8}  {:>9}"
 
 
-def status_lines(file: JournalFile, project: str | None, *, running: bool) -> list[str]:
+def status_lines(file: JournalReader, project: str | None, *, running: bool) -> list[str]:
     """The newest runs, the pending users of `project` (None: of any), and what to run next."""
     runs = recent_runs(file, RUNS_SHOWN)
     if not runs:
@@ -35,7 +35,7 @@ def status_lines(file: JournalFile, project: str | None, *, running: bool) -> li
     return [*lines, "", *(["A run is in progress."] if running else _advice(file, project))]
 
 
-def _run_line(file: JournalFile, run: Run, *, running: bool) -> str:
+def _run_line(file: JournalReader, run: Run, *, running: bool) -> str:
     counts = count_outcomes(file, run.number)
     status: str = run.status
     if not running:
@@ -53,7 +53,7 @@ def _run_line(file: JournalFile, run: Run, *, running: bool) -> str:
     )
 
 
-def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
+def _advice(file: JournalReader, project: str | None) -> Iterator[str]:
     """The pending users, and the commands to run next."""
     not_finished = unfinished(file, project)
     failed = undelivered(file, project)

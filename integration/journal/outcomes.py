@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from integration.journal.file import JournalFile
     from integration.journal.ranges import Update
+    from integration.journal.reading import JournalReader
 
 T = TypeVar("T")
 
@@ -52,7 +53,7 @@ def _update_neighbours(file: JournalFile, run: int, updates: Sequence[Update]) -
     add_ranges(file, run, ranges)
 
 
-def ranges_between(file: JournalFile, run: int, first: int, last: int) -> list[OutcomeRange]:
+def ranges_between(file: JournalReader, run: int, first: int, last: int) -> list[OutcomeRange]:
     """The ranges that have positions from `first` to `last`; the outer ones may have more."""
     rows = file.all(
         f"SELECT {_COLUMNS} FROM outcomes WHERE {_OVERLAPPING} ORDER BY first",
@@ -69,7 +70,7 @@ def add_rows(file: JournalFile, run: int, first: int, lines: Sequence[bytes]) ->
     )
 
 
-def packed_rows(file: JournalFile, run: int) -> Iterator[tuple[int, int, bytes]]:
+def packed_rows(file: JournalReader, run: int) -> Iterator[tuple[int, int, bytes]]:
     """All rows of a run, a thousand at a time: first and last position, packed rows.
 
     No cursor stays open between two of them, so that writing may go on meanwhile.
@@ -91,7 +92,7 @@ def packed_rows(file: JournalFile, run: int) -> Iterator[tuple[int, int, bytes]]
 
 
 def users_by_outcome(
-    file: JournalFile,
+    file: JournalReader,
     run: int,
     is_wanted: Callable[[OutcomeRange], object],
     read: Callable[[bytes, int], list[T]],

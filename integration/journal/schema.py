@@ -172,6 +172,16 @@ def advice(path: Path, error: Exception, next_step: str = "run with --resume") -
     return f"Cannot use the journal {path}: {text}; check JOURNAL_FILE and {cure}"
 
 
+def copying_advice(path: Path, folder: Path, error: Exception) -> str:
+    """Why there is no copy of the journal in a temporary folder, and what to do about it."""
+    if is_full_disk(error):
+        return (
+            f"The disk is full: no room for a copy of the journal {path} in {folder};"
+            " make room, or set TMPDIR to another folder"
+        )
+    return advice(path, error)
+
+
 def _sqlite_code(error: Exception) -> int | None:
     """SQLite's primary result code; the sqlite3 module's own errors have none."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
