@@ -25,7 +25,7 @@ from integration.journal.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from integration.core.models import Run
     from integration.journal.file import JournalFile
@@ -174,11 +174,19 @@ def _copy_rows(file: JournalFile, run: int, target: int) -> None:
         lines = file.unpacked(unpack, content, end - start + 1) if chosen else []
         copied += [lines[position - start] for (position,) in sorted(chosen)]
         while len(copied) >= PAGE_SIZE:
-            add_rows(file, target, first, copied[:PAGE_SIZE])
+            _add_copied(file, target, first, copied[:PAGE_SIZE])
             del copied[:PAGE_SIZE]
             first += PAGE_SIZE
     if copied:
-        add_rows(file, target, first, copied)
+        _add_copied(file, target, first, copied)
+
+
+def _add_copied(file: JournalFile, target: int, first: int, lines: Sequence[bytes]) -> None:
+    keys = file.all(
+        "SELECT email_key FROM users WHERE run = ? AND position BETWEEN ? AND ? ORDER BY position",
+        (target, first, first + len(lines) - 1),
+    )
+    add_rows(file, target, first, lines, (key for (key,) in keys))
 
 
 def _copy_successes(file: JournalFile, run: int, target: int) -> None:
@@ -211,6 +219,7 @@ def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
         IN_NEWER_RUN: (CallStatus.SUPERSEDED, superseded_json()),
     }
     with file.transaction():
+        file.execute("UPDATE runs SET successful = NULL WHERE run = ?", (backlog.run.number,))
         for condition, (status, text) in results.items():
             positions = _pending_positions(file, backlog, condition)
             while page := list(islice(positions, PAGE_SIZE)):

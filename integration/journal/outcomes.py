@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from integration.journal.file import PAGE_SIZE
 from integration.journal.packing import pack
 from integration.journal.ranges import OutcomeRange, merged, neighbourhoods, updated
+from integration.journal.schema import email_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -62,11 +63,21 @@ def ranges_between(file: JournalReader, run: int, first: int, last: int) -> list
     return list(map(OutcomeRange._make, rows))
 
 
-def add_rows(file: JournalFile, run: int, first: int, lines: Sequence[bytes]) -> None:
+def add_rows(
+    file: JournalFile,
+    run: int,
+    first: int,
+    lines: Sequence[bytes],
+    email_keys: Iterable[bytes | None],
+) -> None:
     """Store the rows (JSON) of the users from position `first` on; at least one."""
     file.execute(
         "INSERT INTO packed_rows (run, first, last, content) VALUES (?, ?, ?, ?)",
         (run, first, first + len(lines) - 1, pack(lines)),
+    )
+    file.execute(
+        "INSERT INTO email_digests (run, first, digests) VALUES (?, ?, ?)",
+        (run, first, email_digests(email_keys)),
     )
 
 

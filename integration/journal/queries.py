@@ -45,6 +45,8 @@ _RUN_FIELDS = (
 # Beyond so many times the wanted customers, they are looked up one by one.
 MAX_CUSTOMERS_READ = 4
 _OTHER_COLUMNS = {"number": "run", "limit": "user_limit"}
+# The fields of Counts, in their order.
+_COUNTS = "successful, partial_failures, total_failures, not_attempted, unchanged"
 _RUNS = f"SELECT {', '.join(_OTHER_COLUMNS.get(name, name) for name in _RUN_FIELDS)} FROM runs"
 
 
@@ -65,12 +67,31 @@ def read_run(file: JournalReader, number: int) -> Run:
 
 
 def count_outcomes(file: JournalReader, number: int) -> Counts:
-    """How many users of a run had which outcome."""
+    """How many users of a run had which outcome; stored when the run has ended."""
+    *stored, total = file.one(f"SELECT {_COUNTS}, total_users FROM runs WHERE run = ?", (number,))
+    if None not in stored:
+        return Counts(*stored)
     groups = file.all(
         "SELECT users_update_status, events_track_status, users FROM outcome_counts WHERE run = ?",
         (number,),
     )
-    return counts_of(groups, read_run(file, number).total_users)
+    return counts_of(groups, total)
+
+
+def store_counts(file: JournalFile, number: int) -> None:
+    """Store the outcomes of a run that ends."""
+    counts = count_outcomes(file, number)
+    file.execute(
+        f"UPDATE runs SET ({_COUNTS}) = (?, ?, ?, ?, ?) WHERE run = ?",
+        (
+            counts.successful,
+            counts.partial_failures,
+            counts.total_failures,
+            counts.not_attempted,
+            counts.unchanged,
+            number,
+        ),
+    )
 
 
 def files_of_crashed_runs(file: JournalReader) -> list[str]:

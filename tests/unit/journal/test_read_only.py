@@ -182,7 +182,7 @@ def test_no_journal_yet_is_none(tmp_path: Path) -> None:
 def test_a_journal_of_another_version_is_one_line(tmp_path: Path, version: int, words: str) -> None:
     """It is neither migrated nor read."""
     path = tmp_path / "journal.db"
-    old_journal(path, 4, [old_user(1, page_view(1))])
+    old_journal(path, 5, [old_user(1, page_view(1))])
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute(f"PRAGMA user_version = {version}")
