@@ -33,6 +33,7 @@ from integration.config.loading import (
     load_status,
     read_variables,
 )
+from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import (
@@ -52,7 +53,7 @@ from integration.delivery.progress import DeliveryProgress
 from integration.delivery.reports import write_csv
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, start_run
-from integration.delivery.status import status_lines
+from integration.delivery.status import no_journal_lines, status_lines
 from integration.iterable.preflight import check_jwt_secret, check_route
 from integration.iterable.transport import PROGRAM
 from integration.journal.lock import is_locked, open_journal
@@ -210,10 +211,11 @@ def show_status(options: "Options") -> ExitCode:
     path = settings.journal_file
     journal = ReadOnlyJournal.open(path)
     if journal is None:
-        print_answer([f"No journal at {display_path(path)}: there has been no run yet."])
+        print_answer(no_journal_lines(display_path(path), utc_now()))
         return ExitCode.OK
     with journal:
-        print_answer(status_lines(journal, settings.project, running=is_locked(path)))
+        running = is_locked(path)
+        print_answer(status_lines(journal, settings.project, utc_now(), running=running))
     return ExitCode.OK
 
 

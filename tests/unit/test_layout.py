@@ -16,7 +16,7 @@ PACKAGES = ["core", "config", "database", "iterable", "journal", "delivery", "in
 # What each module of the root may import of the project, by name or by package.
 ROOT_MODULES = {
     "main": {"db_connection", "iterable_client", "logger_config", "sandbox.demo", *PACKAGES},
-    "cli": {"logger_config", "core", "config", "database", "iterable", "ingest"},
+    "cli": {"logger_config", "core", "config", "database", "iterable", "ingest", "journal"},
     "db_connection": {"core", "config", "database"},
     "iterable_client": {"core", "config", "iterable"},
     "logger_config": {"core", "config"},
