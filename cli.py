@@ -42,11 +42,14 @@ from integration.config.loading import (
     with_absolute_paths,
 )
 from integration.config.settings import ConfigurationError
+from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
+from integration.core.facts import Facts
 from integration.core.files import display_path
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
+from integration.core.verdict import judge
 from integration.database.settings import DatabaseSettings
 from integration.database.writing import open_writer
 from integration.ingest.kinds.readers import open_reader
@@ -59,9 +62,10 @@ from integration.ingest.run_all import Ingest
 from integration.ingest.run_rules import RunRequest
 from integration.ingest.runs import find_run
 from integration.ingest.source_file import find_sources_file, load_sources
-from integration.ingest.statistics import as_json, as_lines, statistics_of
+from integration.ingest.statistics import as_json, as_lines, source_facts, statistics_of
 from integration.ingest.tables import prepare_tables
 from integration.iterable.pause import Pause
+from integration.journal.facts import read_delivery_facts
 from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
 if TYPE_CHECKING:
@@ -230,11 +234,14 @@ def run_once_of(
 
 
 def show_statistics(options: StatsOptions, configuration: Configuration) -> ExitCode:
-    """`stats`: each source's records, runs, checkpoint and lag; creates nothing."""
+    """`stats`: the verdict, and each source's records, runs, checkpoint and lag; only reads."""
     settings, sources = configuration
     with closing(open_writer(writer_settings(settings))) as session:
         statistics = statistics_of(session, sources.sources)
-    print_answer([as_json(statistics)] if options.json else as_lines(statistics))
+    deliveries = read_delivery_facts(settings.journal_file)
+    verdict = judge(Facts(now=utc_now(), deliveries=deliveries, sources=source_facts(statistics)))
+    lines = [as_json(verdict, statistics)] if options.json else as_lines(verdict, statistics)
+    print_answer(lines)
     return ExitCode.OK
 
 

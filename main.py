@@ -18,7 +18,7 @@ if __name__ == "__main__":
 import logging
 import os
 import sys
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ from integration.config.loading import (
     load_status,
     read_variables,
 )
+from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import (
@@ -52,12 +53,12 @@ from integration.delivery.progress import DeliveryProgress
 from integration.delivery.reports import write_csv
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, start_run
-from integration.delivery.status import status_lines
+from integration.delivery.status import no_journal_lines, status_lines
 from integration.iterable.preflight import check_jwt_secret, check_route
 from integration.iterable.transport import PROGRAM
-from integration.journal.file import JournalFile, journal_exists
 from integration.journal.lock import is_locked, open_journal
 from integration.journal.queries import read_run
+from integration.journal.read_only import ReadOnlyJournal
 from iterable_client import IterableClient, Pause
 from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
@@ -208,12 +209,13 @@ def show_status(options: "Options") -> ExitCode:
         variables = read_variables(os.environ, env_file)
     settings = load_status(variables, working_dir)
     path = settings.journal_file
-    if not journal_exists(path):
-        print_answer([f"No journal at {display_path(path)}: there has been no run yet."])
+    journal = ReadOnlyJournal.open(path)
+    if journal is None:
+        print_answer(no_journal_lines(display_path(path), utc_now()))
         return ExitCode.OK
-    running = is_locked(path)
-    with JournalFile(path, in_use=running) as file:
-        print_answer(status_lines(file, settings.project, running=running))
+    with journal:
+        running = is_locked(path)
+        print_answer(status_lines(journal, settings.project, utc_now(), running=running))
     return ExitCode.OK
 
 
@@ -226,10 +228,9 @@ def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> Ex
         signals.let_calls_finish()
         client = make_client(settings, stop)
         client.names_users = True
-        path = settings.journal_file
-        in_use = journal_exists(path) and is_locked(path)
-        with closing(client), JournalFile(path, in_use=in_use) as file:
-            code = verify(file, client, limit, partial(wait_in_main_thread, stop))
+        journal = ReadOnlyJournal.open(settings.journal_file)
+        with closing(client), journal or nullcontext():
+            code = verify(journal, client, limit, partial(wait_in_main_thread, stop))
     if stop.reason is None:
         return code
     if stop.reason.status == "stopped":

@@ -1,41 +1,64 @@
-"""`--status`: recent runs, pending users, and what to run next."""
+"""`--status`: the verdict, recent runs, pending users, and what to run next."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from integration.core.facts import DeliveryFacts, Facts
+from integration.core.verdict import judge
 from integration.delivery.messages import (
     other_project_message,
     to_second,
     unfinished_message,
     unsendable_message,
 )
-from integration.journal.backlog import of_another_project, undelivered, unfinished, unsendable
+from integration.journal.facts import OpenWork, delivery_facts, open_work
 from integration.journal.queries import count_outcomes, recent_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
 
     from integration.core.models import Run
-    from integration.journal.file import JournalFile
+    from integration.journal.reading import JournalReader
 
 RUNS_SHOWN = 10
 _CRASHED = {"running": "crashed", "loading": "not loaded"}
 _COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>8}  {:>9}"
 
 
-def status_lines(file: JournalFile, project: str | None, *, running: bool) -> list[str]:
-    """The newest runs, the pending users of `project` (None: of any), and what to run next."""
+def no_journal_lines(path: Path, now: datetime) -> list[str]:
+    """What there is to say before the first run."""
+    return [
+        judge(Facts(now=now, deliveries=DeliveryFacts())).line,
+        f"No journal at {path}: there has been no run yet.",
+    ]
+
+
+def status_lines(
+    file: JournalReader, project: str | None, now: datetime, *, running: bool
+) -> list[str]:
+    """The verdict, the newest runs, pending users and what to run next.
+
+    Args:
+        file: the journal.
+        project: whose pending users; None means any project.
+        now: the current time.
+        running: whether a run is in progress.
+    """
+    work = OpenWork() if running else open_work(file, project)
+    facts = Facts(now=now, deliveries=delivery_facts(file, work, running=running))
     runs = recent_runs(file, RUNS_SHOWN)
     if not runs:
-        return ["No run yet."]
+        return [judge(facts).line, "No run yet."]
     heads = ("run", "started (UTC)", "status", "users", "ok", "partial", "failed", "not sent")
-    lines = [_COLUMNS.format(*heads, "unchanged")]
+    lines = [judge(facts).line, "", _COLUMNS.format(*heads, "unchanged")]
     lines += [_run_line(file, run, running=running and run is runs[0]) for run in runs]
-    return [*lines, "", *(["A run is in progress."] if running else _advice(file, project))]
+    return [*lines, "", *(["A run is in progress."] if running else _advice(work))]
 
 
-def _run_line(file: JournalFile, run: Run, *, running: bool) -> str:
+def _run_line(file: JournalReader, run: Run, *, running: bool) -> str:
     counts = count_outcomes(file, run.number)
     status: str = run.status
     if not running:
@@ -53,11 +76,9 @@ def _run_line(file: JournalFile, run: Run, *, running: bool) -> str:
     )
 
 
-def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
+def _advice(work: OpenWork) -> Iterator[str]:
     """The pending users, and the commands to run next."""
-    not_finished = unfinished(file, project)
-    failed = undelivered(file, project)
-    elsewhere = of_another_project(file, project) if project else None
+    not_finished, failed, elsewhere, rejected = work
     if not_finished:
         yield f"{unfinished_message(not_finished)}: python main.py --resume"
     if failed and not (not_finished and not_finished.run.number == failed.run.number):
@@ -67,7 +88,7 @@ def _advice(file: JournalFile, project: str | None) -> Iterator[str]:
         )
     if elsewhere:
         yield other_project_message(elsewhere)
-    if rejected := unsendable(file, project):
+    if rejected:
         yield unsendable_message(rejected)
     if not (not_finished or failed or elsewhere):
         yield "No users are pending."

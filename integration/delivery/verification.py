@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integration.core.models import CallResult, DeliveredUser, Run
-    from integration.journal.file import JournalFile
+    from integration.journal.reading import JournalReader
 
 logger = logging.getLogger(__name__)
 
@@ -157,14 +157,14 @@ class UserReader:
 
 
 def verify(
-    file: JournalFile,
+    file: JournalReader | None,
     client: UserReads,
     limit: int | None,
     wait: Callable[[float], bool],
 ) -> ExitCode:
     """Read delivered users of the newest run back and log which are not confirmed."""
-    run = newest_loaded_run(file)
-    if run is None:
+    run = newest_loaded_run(file) if file else None
+    if file is None or run is None:
         logger.warning("Nothing to verify: there was no run yet")
         return ExitCode.SOME_FAILED
     users = starmap(delivered_user, delivered_users(file, run.number, limit))

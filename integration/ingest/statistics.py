@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from integration.core.clock import utc_now
+from integration.core.facts import SourceFacts
 from integration.ingest.alarms import stale
 from integration.ingest.checkpoints import read_checkpoint
 from integration.ingest.counts import Counts
+from integration.ingest.errors import SourceRefused
 from integration.ingest.rejections import count_open
 from integration.ingest.run_rules import counts_text, cursor_text
 from integration.ingest.runs import last_runs, latest_with
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from integration.core.verdict import Verdict
     from integration.database.writing import WriteSession
     from integration.ingest.runs import Run
     from integration.ingest.sources import Source
@@ -48,6 +51,7 @@ class RunStatistics:
     rejected: int
     missing: int | None
     deleted: int
+    error_code: str | None
     error: str | None
     warnings: list[str]
 
@@ -125,20 +129,38 @@ def _of_run(run: Run | None) -> RunStatistics | None:
         rejected=run.rejected,
         missing=run.missing,
         deleted=run.deleted,
+        error_code=run.error_code,
         error=run.error_detail,
         warnings=(run.warnings or "").splitlines(),
     )
 
 
-def as_json(statistics: Sequence[SourceStatistics]) -> str:
+def source_facts(statistics: Sequence[SourceStatistics]) -> list[SourceFacts]:
+    """The facts of the sources for the verdict."""
+    return [_facts_of(one, one.last_run) for one in statistics]
+
+
+def _facts_of(one: SourceStatistics, run: RunStatistics | None) -> SourceFacts:
+    return SourceFacts(
+        name=one.source,
+        status=run.status if run else None,
+        has_succeeded=one.last_success is not None,
+        refused=run is not None and run.error_code == SourceRefused.__name__,
+        error=run.error if run else None,
+        stale=one.stale,
+        open_rejections=one.open_rejections,
+    )
+
+
+def as_json(verdict: Verdict, statistics: Sequence[SourceStatistics]) -> str:
     """All of it, for programs."""
-    sources = [asdict(one) for one in statistics]
-    return orjson.dumps({"sources": sources}, option=orjson.OPT_INDENT_2).decode()
+    answer = {"verdict": asdict(verdict), "sources": [asdict(one) for one in statistics]}
+    return orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode()
 
 
-def as_lines(statistics: Sequence[SourceStatistics]) -> list[str]:
+def as_lines(verdict: Verdict, statistics: Sequence[SourceStatistics]) -> list[str]:
     """All of it, for people."""
-    return [line for one in statistics for line in _lines_of(one)]
+    return [verdict.line, "", *(line for one in statistics for line in _lines_of(one))]
 
 
 def _lines_of(one: SourceStatistics) -> list[str]:

@@ -26,10 +26,11 @@ from integration.journal.schema import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from integration.core.models import Run
     from integration.journal.file import JournalFile
+    from integration.journal.reading import JournalReader
 
 _SUCCEEDED = f"({', '.join(str(int(status)) for status in sorted(SUCCEEDED))})"
 
@@ -54,7 +55,7 @@ class Unsendable(NamedTuple):
     reasons: tuple[tuple[str, int], ...]
 
 
-def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
+def unfinished(file: JournalReader, project: str | None) -> Backlog | None:
     """The newest unfinished run that `project` can resume; None means any project."""
     for run in _newest_first(file, "status != 'completed'"):
         if may_continue(file, run, project):
@@ -65,7 +66,7 @@ def unfinished(file: JournalFile, project: str | None) -> Backlog | None:
     return None
 
 
-def undelivered(file: JournalFile, project: str | None) -> Backlog | None:
+def undelivered(file: JournalReader, project: str | None) -> Backlog | None:
     """The newest ended run with pending users that `project` can retry; None means any."""
     for run in _newest_first(file, "status != 'running'"):
         if may_continue(file, run, project):
@@ -75,7 +76,7 @@ def undelivered(file: JournalFile, project: str | None) -> Backlog | None:
     return None
 
 
-def of_another_project(file: JournalFile, project: str) -> Backlog | None:
+def of_another_project(file: JournalReader, project: str) -> Backlog | None:
     """The newest run with pending users that only the settings it started with can resume."""
     for run in _newest_first(file, "project NOT IN ('', ?)", project):
         if not may_continue(file, run, project):
@@ -87,7 +88,7 @@ def of_another_project(file: JournalFile, project: str) -> Backlog | None:
     return None
 
 
-def unsendable(file: JournalFile, project: str | None) -> Unsendable | None:
+def unsendable(file: JournalReader, project: str | None) -> Unsendable | None:
     """The newest run of `project` (None: of any) with users that can never be sent as they are."""
     for run in _newest_first(file, "project IN ('', COALESCE(?, project))", project):
         reasons = file.all(
@@ -101,13 +102,13 @@ def unsendable(file: JournalFile, project: str | None) -> Unsendable | None:
     return None
 
 
-def has_pending_work(file: JournalFile, run: Run) -> bool:
+def has_pending_work(file: JournalReader, run: Run) -> bool:
     """Whether --resume or --retry-failed may have to choose this run, with its own settings."""
     projects = _own_projects(file, run)
     return _has_work(file, _backlog(file, run, projects)) or _lacks_its_results(file, run, projects)
 
 
-def is_only_newer_run_for(file: JournalFile, earlier: Run, number: int) -> bool:
+def is_only_newer_run_for(file: JournalReader, earlier: Run, number: int) -> bool:
     """Whether only run `number` shows that users of an earlier run were sent newer data.
 
     An unfinished run, once it is resumed and ends, records again what its delivered users were
@@ -124,7 +125,7 @@ def is_only_newer_run_for(file: JournalFile, earlier: Run, number: int) -> bool:
     return file.one(query, values) is not None
 
 
-def may_continue(file: JournalFile, run: Run, project: str | None) -> bool:
+def may_continue(file: JournalReader, run: Run, project: str | None) -> bool:
     """Whether a run's users may be sent to `project`, an `address:key`.
 
     Users of one Iterable project are not sent to another. A corrected key looks like another
@@ -139,7 +140,7 @@ def may_continue(file: JournalFile, run: Run, project: str | None) -> bool:
     )
 
 
-def _had_a_wrong_key(file: JournalFile, run: Run) -> bool:
+def _had_a_wrong_key(file: JournalReader, run: Run) -> bool:
     """Whether its key was refused and delivered nothing, so that it belongs to no project.
 
     A run that crashed, or did not reach Iterable, may have had a valid key.
@@ -175,11 +176,19 @@ def _copy_rows(file: JournalFile, run: int, target: int) -> None:
         lines = file.unpacked(unpack, content, end - start + 1) if chosen else []
         copied += [lines[position - start] for (position,) in sorted(chosen)]
         while len(copied) >= PAGE_SIZE:
-            add_rows(file, target, first, copied[:PAGE_SIZE])
+            _add_copied(file, target, first, copied[:PAGE_SIZE])
             del copied[:PAGE_SIZE]
             first += PAGE_SIZE
     if copied:
-        add_rows(file, target, first, copied)
+        _add_copied(file, target, first, copied)
+
+
+def _add_copied(file: JournalFile, target: int, first: int, lines: Sequence[bytes]) -> None:
+    keys = file.all(
+        "SELECT email_key FROM users WHERE run = ? AND position BETWEEN ? AND ? ORDER BY position",
+        (target, first, first + len(lines) - 1),
+    )
+    add_rows(file, target, first, lines, (key for (key,) in keys))
 
 
 def _copy_successes(file: JournalFile, run: int, target: int) -> None:
@@ -212,6 +221,7 @@ def defer_to_newer_runs(file: JournalFile, backlog: Backlog, at: str) -> None:
         IN_NEWER_RUN: (CallStatus.SUPERSEDED, superseded_json()),
     }
     with file.transaction():
+        file.execute("UPDATE runs SET successful = NULL WHERE run = ?", (backlog.run.number,))
         for condition, (status, text) in results.items():
             positions = _pending_positions(file, backlog, condition)
             while page := list(islice(positions, PAGE_SIZE)):
@@ -234,12 +244,12 @@ def _pending_positions(file: JournalFile, backlog: Backlog, condition: str) -> I
     file.execute("DROP TABLE found")
 
 
-def _newest_first(file: JournalFile, condition: str, *values: str | None) -> Iterator[Run]:
+def _newest_first(file: JournalReader, condition: str, *values: str | None) -> Iterator[Run]:
     for (number,) in file.all(f"SELECT run FROM runs WHERE {condition} ORDER BY run DESC", values):
         yield read_run(file, number)
 
 
-def _same_projects(file: JournalFile, run: Run, project: str | None) -> str:
+def _same_projects(file: JournalReader, run: Run, project: str | None) -> str:
     """The projects whose newer runs count: `project`, or with None the run's own.
 
     After a key was corrected, they may have been sent with any key of the address.
@@ -251,7 +261,7 @@ def _same_projects(file: JournalFile, run: Run, project: str | None) -> str:
     return project if theirs in {"", project} else f"{address}:*"
 
 
-def _own_projects(file: JournalFile, run: Run) -> str:
+def _own_projects(file: JournalReader, run: Run) -> str:
     """The projects whose newer runs count, whatever the settings are now."""
     project = run.project
     address, _, _ = project.partition(":")
@@ -260,7 +270,7 @@ def _own_projects(file: JournalFile, run: Run) -> str:
     return f"{address}:*" if _had_a_wrong_key(file, run) else project
 
 
-def _backlog(file: JournalFile, run: Run, projects: str) -> Backlog:
+def _backlog(file: JournalReader, run: Run, projects: str) -> Backlog:
     count = 0
     if count_outcomes(file, run.number).undelivered:
         query = f"SELECT COUNT(*) FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
@@ -268,7 +278,7 @@ def _backlog(file: JournalFile, run: Run, projects: str) -> Backlog:
     return Backlog(run, projects, count)
 
 
-def _has_work(file: JournalFile, backlog: Backlog) -> bool:
+def _has_work(file: JournalReader, backlog: Backlog) -> bool:
     """Whether users are pending, or may be: those of a run that did not load are not known.
 
     A newer run supersedes such a run if it loaded all users, or at least as many.
@@ -283,7 +293,7 @@ def _has_work(file: JournalFile, backlog: Backlog) -> bool:
     return file.one(query, values) is None
 
 
-def _lacks_its_results(file: JournalFile, run: Run, projects: str) -> bool:
+def _lacks_its_results(file: JournalReader, run: Run, projects: str) -> bool:
     """Whether a run crashed after its last call, and no full run has completed since."""
     query = (
         "SELECT 1 FROM runs WHERE run > ? AND project GLOB ?"

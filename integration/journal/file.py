@@ -1,37 +1,25 @@
-"""The journal's file: open, create, migrate, set aside when damaged.
-
-JournalError    exit 78: the file cannot be used; the message says what to do
-"""
+"""The journal's file: open, create, migrate, set aside when damaged."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING
 
-from integration.core.errors import AppError
-from integration.core.exit_codes import ExitCode
 from integration.core.files import FileError, is_there, sync_folder
 from integration.journal.migrations import FUNCTIONS, SCHEMA_VERSION, migrate
-from integration.journal.packing import DamagedRowsError
+from integration.journal.reading import PAGE_SIZE, JournalError, JournalReader
 from integration.journal.schema import SQLITE_HEADER, advice, is_corruption
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-T = TypeVar("T")
+__all__ = ["PAGE_SIZE", "JournalError", "JournalFile"]
 
-PAGE_SIZE = 1000
 # What to do after an error before there is a run to resume.
 SAME_COMMAND = "run the same command again"
-
-
-class JournalError(AppError):
-    """The journal cannot be used; the message is one line that says what to do."""
-
-    exit_code = ExitCode.CONFIGURATION
 
 
 def journal_exists(path: Path) -> bool:
@@ -74,8 +62,8 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-class JournalFile:
-    """An open journal; a context manager that closes it. Every method may raise JournalError.
+class JournalFile(JournalReader):
+    """An open journal that can be written. Every method may raise JournalError.
 
     Args:
         path: the file; made, for its owner only, when it is missing.
@@ -84,7 +72,7 @@ class JournalFile:
     """
 
     def __init__(self, path: Path, copy_of: Path | None = None, *, in_use: bool = False) -> None:
-        self._path = copy_of or path
+        super().__init__(copy_of or path)
         self._in_use = in_use
         refuse_other_files(path)
         try:
@@ -107,17 +95,6 @@ class JournalFile:
             self._database.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def path(self) -> Path:
-        """The file as it was named when it was opened."""
-        return self._path
-
     @property
     def is_in_place(self) -> bool:
         """Whether the name still leads to this file: it was not removed or replaced."""
@@ -125,10 +102,6 @@ class JournalFile:
             return _identity(self._path.stat()) == self._identity
         except (FileNotFoundError, NotADirectoryError):
             return False
-
-    def close(self) -> None:
-        """Close the file; what is not in a finished transaction is dropped."""
-        self._database.close()
 
     def execute(
         self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()
@@ -141,47 +114,6 @@ class JournalFile:
         """Run one statement for each row."""
         with self._translated():
             self._database.executemany(sql, rows)
-
-    def one(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> Any:  # noqa: ANN401  a row
-        """The first row of a query, or None."""
-        with self._translated():
-            return self._database.execute(sql, parameters).fetchone()
-
-    def all(
-        self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()
-    ) -> list[tuple[Any, ...]]:
-        """All rows of a query that has few."""
-        with self._translated():
-            return self._database.execute(sql, parameters).fetchall()
-
-    def pages(
-        self, query: str, parameters: Mapping[str, object], limit: int = PAGE_SIZE
-    ) -> Iterator[tuple[Any, ...]]:
-        """Rows of a query that also takes :position, the last one read, and :limit.
-
-        The position comes first. No cursor stays open between two pages, so that writing may go
-        on meanwhile.
-        """
-        position = 0
-        while True:
-            rows = self.all(query, {**parameters, "position": position, "limit": limit})
-            yield from rows
-            if len(rows) < limit:
-                return
-            position = rows[-1][0]
-
-    def unpacked(
-        self, unpack: Callable[[bytes, int], list[T]], content: bytes, count: int
-    ) -> list[T]:
-        """The `count` rows that were packed."""
-        with self._translated():
-            return unpack(content, count)
-
-    def check(self, is_whole: bool, damage: str) -> None:  # noqa: FBT001  a condition
-        """Raise JournalError if the file has this damage."""
-        with self._translated():
-            if not is_whole:
-                raise DamagedRowsError(damage)
 
     @contextmanager
     def transaction(self, *, synced: bool = True) -> Iterator[None]:
@@ -220,16 +152,7 @@ class JournalFile:
 
     def _set_up(self) -> None:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise JournalError(
-                f"The journal {self._path} was written by a later version of this program (its"
-                f" format is {version}, this one knows {SCHEMA_VERSION}): use that version, or"
-                " set JOURNAL_FILE to another file"
-            )
-        if version == 0 and self._database.execute("SELECT 1 FROM sqlite_master").fetchone():
-            raise JournalError(
-                f"{self._path} is an SQLite file, but no journal: set JOURNAL_FILE to another file"
-            )
+        self._refuse_unknown(version)
         if 0 < version < SCHEMA_VERSION and self._in_use:
             raise JournalError(
                 f"A run of an earlier version of this program is using {self._path}:"
@@ -267,10 +190,3 @@ class JournalFile:
             f"The journal {self._path} is damaged ({error}); it was set aside as {aside}."
             " Run again to start a new one: sending a user again changes nothing"
         )
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, DamagedRowsError) as error:
-            raise JournalError(advice(self._path, error)) from error

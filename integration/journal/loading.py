@@ -64,16 +64,19 @@ def _add_users(
     users: Sequence[NewUser],
     fingerprints: Sequence[bytes | None],
 ) -> None:
+    keys = [email_key(user.email) for user in users]
     rows = [
-        (run, position, stored_id(user.customer_id), email_key(user.email), digest)
-        for position, (user, digest) in enumerate(zip(users, fingerprints, strict=True), first)
+        (run, position, stored_id(user.customer_id), key, digest)
+        for position, (user, key, digest) in enumerate(
+            zip(users, keys, fingerprints, strict=True), first
+        )
     ]
     file.execute_many(
         "INSERT INTO users (run, position, customer_id, email_key, fingerprint)"
         " VALUES (?, ?, ?, ?, ?)",
         rows,
     )
-    add_rows(file, run, first, [user.row for user in users])
+    add_rows(file, run, first, [user.row for user in users], keys)
 
 
 def _unchanged(

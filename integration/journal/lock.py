@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.journal.file import journal_exists, refuse_other_files
-from integration.journal.schema import advice, is_full_disk
+from integration.journal.schema import copying_advice
 from integration.journal.store import Journal, JournalError
 
 if TYPE_CHECKING:
@@ -62,14 +62,25 @@ def hold_lock(path: Path) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a run holds this journal's lock now. Creates no lock file."""
-    if not Path(_lock_file(path)).exists():
-        return False
+    """Whether a run holds this journal's lock now. Creates and changes nothing.
+
+    Raises:
+        JournalError: the lock file cannot be read.
+    """
     try:
-        with _lock_of(path):
-            return False
-    except LockedError:
+        descriptor = os.open(_lock_file(path), os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _lock_error("read", _lock_file(path), error) from error
+    try:
+        # Shared, so that two who look at the same time do not take each other for a run.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
         return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextmanager
@@ -80,13 +91,16 @@ def _lock_of(path: Path) -> Iterator[None]:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquire(file)
     except OSError as error:
-        raise JournalError(
-            f"Cannot write {file}: {error.strerror or error}; check JOURNAL_FILE and its folder"
-        ) from error
+        raise _lock_error("write", file, error) from error
     try:
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_error(action: str, file: str, error: OSError) -> JournalError:
+    reason = error.strerror or error
+    return JournalError(f"Cannot {action} {file}: {reason}; check JOURNAL_FILE and its folder")
 
 
 def _acquire(file: str) -> int:
@@ -139,14 +153,5 @@ def _opened_copy(path: Path) -> Journal:
                 ):
                     there.backup(here)
             except sqlite3.Error as error:
-                raise JournalError(_copying_advice(path, copy, error)) from error
+                raise JournalError(copying_advice(path, copy.parent.parent, error)) from error
         return Journal(copy, copy_of=path)
-
-
-def _copying_advice(path: Path, copy: Path, error: sqlite3.Error) -> str:
-    if is_full_disk(error):
-        return (
-            f"The disk is full: no room for a copy of the journal {path} in {copy.parent.parent};"
-            " make room, or set TMPDIR to another folder"
-        )
-    return advice(path, error)

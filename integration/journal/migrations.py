@@ -222,6 +222,59 @@ CREATE VIEW outcome_counts AS
         COALESCE(users_update_status, 0) = 0 OR COALESCE(events_track_status, 0) = 0 AS pending
     FROM outcomes GROUP BY run, users_update_status, events_track_status;
 """
+# runs: the outcomes of its users, once it has ended; NULL before
+# email_digests: the first two bytes of the email_key of each user in packed_rows (see people.py)
+_VERSION_6 = """
+ALTER TABLE runs ADD COLUMN successful INTEGER;
+ALTER TABLE runs ADD COLUMN partial_failures INTEGER;
+ALTER TABLE runs ADD COLUMN total_failures INTEGER;
+ALTER TABLE runs ADD COLUMN not_attempted INTEGER;
+ALTER TABLE runs ADD COLUMN unchanged INTEGER;
+CREATE TABLE email_digests (
+    run INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    digests BLOB NOT NULL,
+    PRIMARY KEY (run, first)
+);
+UPDATE runs SET successful = 0, partial_failures = 0, total_failures = 0, unchanged = 0
+    WHERE status NOT IN ('loading', 'running');
+UPDATE runs SET successful = c.successful, partial_failures = c.partial_failures,
+        total_failures = c.total_failures, unchanged = c.unchanged
+    FROM (
+        SELECT run,
+            SUM(users) FILTER (WHERE profile = 2 AND event = 2) AS unchanged,
+            SUM(users) FILTER (WHERE profile IN (1, 2) AND event IN (1, 2)
+                AND NOT (profile = 2 AND event = 2)) AS successful,
+            SUM(users) FILTER (WHERE (profile IN (1, 2)) <> (event IN (1, 2)))
+                AS partial_failures,
+            SUM(users) FILTER (WHERE NOT profile IN (1, 2) AND NOT event IN (1, 2)
+                AND (profile IN (0, 4) OR event IN (0, 4))) AS total_failures
+        FROM (
+            SELECT run, users, COALESCE(users_update_status, -1) AS profile,
+                COALESCE(events_track_status, -1) AS event
+            FROM outcome_counts
+        ) GROUP BY run
+    ) c
+    WHERE runs.run = c.run AND runs.successful IS NOT NULL;
+UPDATE runs SET successful = COALESCE(successful, 0),
+        partial_failures = COALESCE(partial_failures, 0),
+        total_failures = COALESCE(total_failures, 0), unchanged = COALESCE(unchanged, 0)
+    WHERE status NOT IN ('loading', 'running');
+UPDATE runs SET not_attempted =
+    total_users - successful - partial_failures - total_failures - unchanged;
+"""
+
+
+def _add_email_digests(database: sqlite3.Connection) -> None:
+    packs = database.execute("SELECT run, first, last FROM packed_rows").fetchall()
+    for run, first, last in packs:
+        keys = database.execute(
+            "SELECT email_key FROM users WHERE run = ? AND position BETWEEN ? AND ?"
+            " ORDER BY position",
+            (run, first, last),
+        )
+        digests = b"".join([(key or b"\0\0")[:2] for (key,) in keys])
+        database.execute("INSERT INTO email_digests VALUES (?, ?, ?)", (run, first, digests))
 
 
 def _pack_users(database: sqlite3.Connection) -> None:
@@ -278,6 +331,7 @@ MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] =
     (_VERSION_3,),
     (_VERSION_4,),
     (_VERSION_5, _pack_users),
+    (_VERSION_6, _add_email_digests),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

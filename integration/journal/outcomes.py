@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, TypeVar
 from integration.journal.file import PAGE_SIZE
 from integration.journal.packing import pack
 from integration.journal.ranges import OutcomeRange, merged, neighbourhoods, updated
+from integration.journal.schema import email_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from integration.journal.file import JournalFile
     from integration.journal.ranges import Update
+    from integration.journal.reading import JournalReader
 
 T = TypeVar("T")
 
@@ -61,7 +63,7 @@ def replace_range(file: JournalFile, run: int, piece: OutcomeRange) -> None:
     add_ranges(file, run, [part for part in parts if part.first <= part.last])
 
 
-def ranges_between(file: JournalFile, run: int, first: int, last: int) -> list[OutcomeRange]:
+def ranges_between(file: JournalReader, run: int, first: int, last: int) -> list[OutcomeRange]:
     """The ranges that have positions from `first` to `last`; the outer ones may have more."""
     rows = file.all(
         f"SELECT {_COLUMNS} FROM outcomes WHERE {_OVERLAPPING} ORDER BY first",
@@ -70,15 +72,25 @@ def ranges_between(file: JournalFile, run: int, first: int, last: int) -> list[O
     return list(map(OutcomeRange._make, rows))
 
 
-def add_rows(file: JournalFile, run: int, first: int, lines: Sequence[bytes]) -> None:
+def add_rows(
+    file: JournalFile,
+    run: int,
+    first: int,
+    lines: Sequence[bytes],
+    email_keys: Iterable[bytes | None],
+) -> None:
     """Store the rows (JSON) of the users from position `first` on; at least one."""
     file.execute(
         "INSERT INTO packed_rows (run, first, last, content) VALUES (?, ?, ?, ?)",
         (run, first, first + len(lines) - 1, pack(lines)),
     )
+    file.execute(
+        "INSERT INTO email_digests (run, first, digests) VALUES (?, ?, ?)",
+        (run, first, email_digests(email_keys)),
+    )
 
 
-def packed_rows(file: JournalFile, run: int) -> Iterator[tuple[int, int, bytes]]:
+def packed_rows(file: JournalReader, run: int) -> Iterator[tuple[int, int, bytes]]:
     """All rows of a run, a thousand at a time: first and last position, packed rows.
 
     No cursor stays open between two of them, so that writing may go on meanwhile.
@@ -100,7 +112,7 @@ def packed_rows(file: JournalFile, run: int) -> Iterator[tuple[int, int, bytes]]
 
 
 def users_by_outcome(
-    file: JournalFile,
+    file: JournalReader,
     run: int,
     is_wanted: Callable[[OutcomeRange], object],
     read: Callable[[bytes, int], list[T]],

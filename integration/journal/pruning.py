@@ -74,5 +74,5 @@ def _is_needed(file: JournalFile, run: int) -> bool:
 
 def _delete(file: JournalFile, run: int) -> None:
     with file.transaction():
-        for table in ("outcomes", "packed_rows", "users", "runs"):
+        for table in ("outcomes", "packed_rows", "email_digests", "users", "runs"):
             file.execute(f"DELETE FROM {table} WHERE run = ?", (run,))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from integration.journal.file import JournalFile
     from integration.journal.ranges import OutcomeRange
+    from integration.journal.reading import JournalReader
 
 # The fields of a Run, and the columns that have other names.
 _RUN_FIELDS = (
@@ -45,35 +46,56 @@ _RUN_FIELDS = (
 # Beyond so many times the wanted customers, they are looked up one by one.
 MAX_CUSTOMERS_READ = 4
 _OTHER_COLUMNS = {"number": "run", "limit": "user_limit"}
+# The fields of Counts, in their order.
+_COUNTS = "successful, partial_failures, total_failures, not_attempted, unchanged"
 _RUNS = f"SELECT {', '.join(_OTHER_COLUMNS.get(name, name) for name in _RUN_FIELDS)} FROM runs"
 
 
-def recent_runs(file: JournalFile, limit: int) -> list[Run]:
+def recent_runs(file: JournalReader, limit: int) -> list[Run]:
     """The newest runs, newest first."""
     return [_run(row) for row in file.all(f"{_RUNS} ORDER BY run DESC LIMIT ?", (limit,))]
 
 
-def newest_loaded_run(file: JournalFile) -> Run | None:
+def newest_loaded_run(file: JournalReader) -> Run | None:
     """The newest run whose users were stored."""
     row = file.one(f"{_RUNS} WHERE status != 'loading' ORDER BY run DESC LIMIT 1")
     return _run(row) if row else None
 
 
-def read_run(file: JournalFile, number: int) -> Run:
+def read_run(file: JournalReader, number: int) -> Run:
     """One run."""
     return _run(file.one(f"{_RUNS} WHERE run = ?", (number,)))
 
 
-def count_outcomes(file: JournalFile, number: int) -> Counts:
-    """How many users of a run had which outcome."""
+def count_outcomes(file: JournalReader, number: int) -> Counts:
+    """How many users of a run had which outcome; stored when the run has ended."""
+    *stored, total = file.one(f"SELECT {_COUNTS}, total_users FROM runs WHERE run = ?", (number,))
+    if None not in stored:
+        return Counts(*stored)
     groups = file.all(
         "SELECT users_update_status, events_track_status, users FROM outcome_counts WHERE run = ?",
         (number,),
     )
-    return counts_of(groups, read_run(file, number).total_users)
+    return counts_of(groups, total)
 
 
-def files_of_crashed_runs(file: JournalFile) -> list[str]:
+def store_counts(file: JournalFile, number: int) -> None:
+    """Store the outcomes of a run that ends."""
+    counts = count_outcomes(file, number)
+    file.execute(
+        f"UPDATE runs SET ({_COUNTS}) = (?, ?, ?, ?, ?) WHERE run = ?",
+        (
+            counts.successful,
+            counts.partial_failures,
+            counts.total_failures,
+            counts.not_attempted,
+            counts.unchanged,
+            number,
+        ),
+    )
+
+
+def files_of_crashed_runs(file: JournalReader) -> list[str]:
     """The CSV and results files that killed runs may have begun; for the lock's holder only."""
     rows = file.all(
         "SELECT csv_file, results_file FROM runs WHERE status IN ('running', 'loading')"
@@ -82,7 +104,7 @@ def files_of_crashed_runs(file: JournalFile) -> list[str]:
 
 
 def delivered_users(
-    file: JournalFile, run: int, limit: int | None
+    file: JournalReader, run: int, limit: int | None
 ) -> Iterator[tuple[bytes, datetime]]:
     """Users of a run whose calls both succeeded: all of them, or `limit` chosen at random.
 
@@ -101,7 +123,7 @@ def _is_delivered(users: OutcomeRange) -> bool:
     return {users.users_update_status, users.events_track_status} <= SUCCEEDED
 
 
-def _random_positions(file: JournalFile, run: int, limit: int) -> set[int]:
+def _random_positions(file: JournalReader, run: int, limit: int) -> set[int]:
     rows = file.all(
         f"SELECT position FROM delivered_users WHERE run = ? AND NOT {IS_ERASED}"
         " ORDER BY RANDOM() LIMIT ?",
@@ -148,7 +170,7 @@ def record_last_sent_of_crashed_runs(file: JournalFile) -> None:
 
 
 def last_sent(
-    file: JournalFile, project: str, customer_ids: Sequence[int | str]
+    file: JournalReader, project: str, customer_ids: Sequence[int | str]
 ) -> dict[int | str, bytes | None]:
     """The fingerprints of what was last delivered to these customers, and maybe to some others."""
     select = (

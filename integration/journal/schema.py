@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections import Counter
 from dataclasses import replace
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import orjson
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EMAIL_KEY_BYTES = 8
+EMAIL_DIGEST_BYTES = 2
 FINGERPRINT_BYTES = 12
 # What every SQLite file begins with: https://www.sqlite.org/fileformat.html
 SQLITE_HEADER = b"SQLite format 3\0"
@@ -40,6 +42,11 @@ SUCCEEDED = frozenset({CallStatus.DELIVERED, CallStatus.UNCHANGED})
 NOT_SUCCEEDED = frozenset({CallStatus.FAILED, CallStatus.REJECTED})
 # Calls that are to be made, as long as no newer run has the user.
 PENDING = frozenset({None, CallStatus.FAILED})
+
+# The fields of Counts.
+UserOutcome = Literal[
+    "successful", "partial_failures", "total_failures", "not_attempted", "unchanged"
+]
 
 DELIVERED_BEFORE = "unchanged: delivered by an earlier run"
 SUPERSEDED_REASON = "not sent: a later run has newer data"
@@ -75,6 +82,12 @@ def email_key(email: str | None) -> bytes | None:
     Collisions are negligible: one among 18 quintillion pairs of different emails.
     """
     return _digest(str(email).lower().encode(), EMAIL_KEY_BYTES) if email else None
+
+
+def email_digests(keys: Iterable[bytes | None]) -> bytes:
+    """The first bytes of the keys of consecutive users: enough to rule out most others."""
+    none = bytes(EMAIL_DIGEST_BYTES)
+    return b"".join([(key or none)[:EMAIL_DIGEST_BYTES] for key in keys])
 
 
 def fingerprint(row: bytes) -> bytes:
@@ -120,29 +133,28 @@ def superseded_json() -> str:
     return result_json(replace(NOT_ATTEMPTED, response=SUPERSEDED_REASON))
 
 
+def outcome_of(profile: int | None, event: int | None) -> UserOutcome:
+    """The outcome of a user from the statuses of the two calls."""
+    statuses = {profile, event}
+    if statuses == {CallStatus.UNCHANGED}:
+        return "unchanged"
+    if statuses <= SUCCEEDED:
+        return "successful"
+    if statuses & SUCCEEDED:
+        return "partial_failures"
+    return "total_failures" if statuses & NOT_SUCCEEDED else "not_attempted"
+
+
 def counts_of(groups: Iterable[tuple[int | None, int | None, int]], total: int) -> Counts:
     """Counts from (profile status, event status, users) groups.
 
     Users in no group were not attempted.
     """
-    successful = partial = failed = unchanged = 0
+    counts: Counter[str] = Counter()
     for profile, event, users in groups:
-        statuses = {profile, event}
-        if statuses == {CallStatus.UNCHANGED}:
-            unchanged += users
-        elif statuses <= SUCCEEDED:
-            successful += users
-        elif statuses & SUCCEEDED:
-            partial += users
-        elif statuses & NOT_SUCCEEDED:
-            failed += users
-    return Counts(
-        successful=successful,
-        partial_failures=partial,
-        total_failures=failed,
-        not_attempted=total - successful - partial - failed - unchanged,
-        unchanged=unchanged,
-    )
+        counts[outcome_of(profile, event)] += users
+    del counts["not_attempted"]
+    return Counts(**counts, not_attempted=total - counts.total())
 
 
 def is_corruption(error: Exception) -> bool:
@@ -170,6 +182,16 @@ def advice(path: Path, error: Exception, next_step: str = "run with --resume") -
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     cure = "its disk" if _sqlite_code(error) == _SQLITE_IOERR else "its folder"
     return f"Cannot use the journal {path}: {text}; check JOURNAL_FILE and {cure}"
+
+
+def copying_advice(path: Path, folder: Path, error: Exception) -> str:
+    """Why there is no copy of the journal in a temporary folder, and what to do about it."""
+    if is_full_disk(error):
+        return (
+            f"The disk is full: no room for a copy of the journal {path} in {folder};"
+            " make room, or set TMPDIR to another folder"
+        )
+    return advice(path, error)
 
 
 def _sqlite_code(error: Exception) -> int | None:

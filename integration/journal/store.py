@@ -19,7 +19,7 @@ from integration.journal.file import JournalError, JournalFile
 from integration.journal.loading import store_users
 from integration.journal.outcomes import update_outcomes, users_by_outcome
 from integration.journal.packing import decode, unpack
-from integration.journal.queries import record_last_sent
+from integration.journal.queries import record_last_sent, store_counts
 from integration.journal.ranges import Update, position_ranges
 from integration.journal.schema import (
     PENDING,
@@ -111,7 +111,7 @@ class Journal(JournalFile):
         with self.transaction():
             self.execute(
                 "UPDATE runs SET status = 'running', stop_reason = NULL, finished_at = NULL,"
-                " last_sent_recorded = 0 WHERE run = ?",
+                " last_sent_recorded = 0, successful = NULL WHERE run = ?",
                 (run,),
             )
 
@@ -193,12 +193,13 @@ class Journal(JournalFile):
             self.execute("UPDATE runs SET mode = ? WHERE run = ?", (mode, run))
 
     def finish(self, run: int, status: str, stop_reason: str | None, finished_at: str) -> None:
-        """Record how the run ended, and what its users were last sent."""
+        """Record how the run ended, its counts, and what its users were last sent."""
         with self.transaction():
             self.execute(
                 "UPDATE runs SET status = ?, stop_reason = ?, finished_at = ? WHERE run = ?",
                 (status, stop_reason, finished_at, run),
             )
+            store_counts(self, run)
             record_last_sent(self, run)
 
     def outcomes(self, run: int) -> Iterator[OutcomeGroup]:

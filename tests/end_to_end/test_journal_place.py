@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.journal.file import JournalError, JournalFile
 from integration.journal.migrations import SCHEMA_VERSION
 from tests.support.runs import database_of, environment_for, run
 
@@ -155,15 +156,43 @@ def test_the_log_and_the_journal_do_not_share_their_auxiliary_files(
 
 
 @pytest.mark.parametrize("folder", ["nope_full", "malformed_dir", "not a database"])
-def test_a_missing_folder_is_named_as_such(
-    tmp_path: Path, variables: dict[str, str], folder: str
-) -> None:
+def test_a_missing_folder_is_named_as_such(tmp_path: Path, folder: str) -> None:
     """The diagnosis comes from the error's code, never from words in the path."""
     path = tmp_path / folder / "journal.db"
 
-    line = refusal(tmp_path, variables | {"JOURNAL_FILE": str(path)}, "--verify")
+    with pytest.raises(JournalError) as caught:
+        JournalFile(path)
 
+    line = str(caught.value)
     assert f"Cannot use the journal {path}: No such file or directory; check JOURNAL_FILE" in line
+
+
+@pytest.mark.parametrize("command", ["--status", "--verify"])
+def test_reading_leaves_a_damaged_journal_where_it_is(
+    tmp_path: Path, variables: dict[str, str], command: str
+) -> None:
+    """Only a run sets it aside."""
+    journal = tmp_path / "journal.db"
+    damaged = b"SQLite format 3\0" + b"\xff" * 5000
+    journal.write_bytes(damaged)
+
+    line = refusal(tmp_path, variables | {"JOURNAL_FILE": str(journal)}, command)
+
+    assert f"The journal {journal} is damaged" in line
+    assert journal.read_bytes() == damaged
+    assert list(tmp_path.glob("journal.db*")) == [journal]
+
+
+@pytest.mark.parametrize("command", ["--status", "--verify"])
+def test_reading_creates_no_journal(
+    tmp_path: Path, variables: dict[str, str], command: str
+) -> None:
+    """Nor its folder, nor its lock."""
+    journal = tmp_path / "new" / "journal.db"
+
+    run(tmp_path, variables | {"JOURNAL_FILE": str(journal)}, command)
+
+    assert not journal.parent.exists()
 
 
 def test_a_dry_run_names_the_journal_that_it_cannot_read(

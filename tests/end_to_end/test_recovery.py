@@ -337,10 +337,14 @@ def test_status_shows_what_is_pending_and_what_to_do(
     run(tmp_path, variables, "--retry-failed")
     well = run(tmp_path, variables, "--status").stdout
 
+    assert stopped.startswith("Unhealthy: The delivery of ")
+    assert "Iterable refused the API key. Next: check ITERABLE_API_KEY" in stopped.splitlines()[0]
     assert "did not finish: 40 user(s) are pending: python main.py --resume" in stopped
+    assert failed.splitlines()[0].endswith(" not delivered. Next: python main.py --retry-failed")
+    assert well.startswith("Healthy: No users of the last delivery are pending (")
     assert " were not delivered: python main.py --retry-failed" in failed
     assert well.rstrip().endswith("No users are pending.")
-    assert [line.split()[3] for line in well.splitlines()[1:4]] == [
+    assert [line.split()[3] for line in well.splitlines()[3:6]] == [
         "completed",
         "completed",
         "stopped",
@@ -360,7 +364,10 @@ def test_status_distinguishes_a_running_run_from_a_crashed_one(
     dead = run(tmp_path, variables, "--status").stdout
 
     assert " running " in running
+    assert running.startswith("Healthy: A delivery is in progress: 5 of 40 users so far.")
     assert "A run is in progress." in running
+    assert dead.startswith("Unhealthy: ")
+    assert "was killed, with 35 users pending. Next: python main.py --resume" in dead
     assert " crashed " in dead
     assert "--resume" in dead
 

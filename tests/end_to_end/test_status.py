@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.journal.file import JournalFile
+from integration.core.clock import utc_now
+from integration.core.facts import Facts
+from integration.core.verdict import judge
+from integration.journal.facts import delivery_facts, open_work
 from integration.journal.queries import recent_runs
+from integration.journal.read_only import ReadOnlyJournal
 from tests.support.runs import database_of, environment_for, run
 
 if TYPE_CHECKING:
@@ -34,7 +38,7 @@ def stop_a_run(folder: Path, sandbox: SandboxProcess, environment: dict[str, str
     """A run that Iterable rejects; returns its id."""
     sandbox.faults([{"endpoint": "*", "kind": "status", "status": 401}])
     assert run(folder, environment).exit_code == 77
-    with JournalFile(folder / JOURNAL) as file:
+    with ReadOnlyJournal(folder / JOURNAL) as file:
         return recent_runs(file, 1)[0].run_id
 
 
@@ -43,7 +47,9 @@ def test_without_any_setting_it_says_that_there_is_no_journal(tmp_path: Path) ->
     status = run(tmp_path, {"OUTPUT_DIR": "out", "LOG_FILE": "log/run.log"}, "--status")
 
     assert (status.exit_code, status.stderr) == (0, "")
-    assert status.stdout == f"No journal at {JOURNAL}: there has been no run yet.\n"
+    verdict, line = status.stdout.splitlines()
+    assert verdict.startswith("Healthy: There has been no delivery yet. Next: python main.py ")
+    assert line == f"No journal at {JOURNAL}: there has been no run yet."
     assert names_in(tmp_path) == []
 
 
@@ -52,6 +58,9 @@ def test_only_the_journal_is_needed(
 ) -> None:
     """Unused settings may be missing or wrong; no file is created."""
     run_id = stop_a_run(tmp_path, sandbox, environment)
+    with ReadOnlyJournal(tmp_path / JOURNAL) as journal:
+        work = open_work(journal, None)
+        facts = Facts(now=utc_now(), deliveries=delivery_facts(journal, work, running=False))
     (tmp_path / "run.log").unlink()
     for lock in tmp_path.glob("*.lock"):
         lock.unlink()
@@ -61,6 +70,7 @@ def test_only_the_journal_is_needed(
     status = run(tmp_path, unused, "--status")
 
     assert (status.exit_code, status.stderr) == (0, "")
+    assert status.stdout.splitlines()[0] == judge(facts).line
     assert run_id in status.stdout
     assert "2 user(s) are pending: python main.py --resume" in status.stdout
     assert names_in(tmp_path) == before
@@ -103,7 +113,7 @@ def test_an_invalid_key_is_reported(tmp_path: Path) -> None:
 def test_the_status_of_a_demo_starts_nothing(tmp_path: Path) -> None:
     """It reads the demo's journal, if it exists, and creates no folder."""
     before = run(tmp_path, {}, "--demo", "--status")
-    assert before.stdout.startswith(f"No journal at demo_output/{JOURNAL}: ")
+    assert f"\nNo journal at demo_output/{JOURNAL}: " in before.stdout
     assert names_in(tmp_path) == []
 
     assert run(tmp_path, {}, "--demo").exit_code == 0

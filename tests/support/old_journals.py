@@ -11,7 +11,7 @@ import orjson
 
 from integration.core.csv_lines import csv_line
 from integration.iterable.payloads import payloads
-from integration.journal.migrations import FUNCTIONS, migrate
+from integration.journal.migrations import FUNCTIONS, _pack_page, migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,10 @@ Outcome = tuple[int | None, str | None, int | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class OldUser:
-    """A user as versions 1 to 4 stored one; up to version 3 without the line of the CSV."""
+    """A user as versions 1 to 4 stored one; up to version 3 without the line of the CSV.
+
+    Version 5 has users that were stored by version 4, at positions without gaps.
+    """
 
     position: int
     customer_id: int | str
@@ -69,8 +72,11 @@ def old_journal(
         _create(database, version)
         names, marks = ", ".join(values), ", ".join("?" * len(values))
         database.execute(f"INSERT INTO runs ({names}) VALUES ({marks})", list(values.values()))
-        for user in users:
-            _add(database, version, run, user)
+        if version >= 5:
+            _add_packed(database, run, users)
+        else:
+            for user in users:
+                _add(database, version, run, user)
 
 
 def _create(database: sqlite3.Connection, version: int) -> None:
@@ -80,6 +86,18 @@ def _create(database: sqlite3.Connection, version: int) -> None:
         for step in range(version):
             migrate(database, step)
         database.execute(f"PRAGMA user_version = {version}")
+
+
+def _add_packed(database: sqlite3.Connection, run: int, users: list[OldUser]) -> None:
+    rows = [
+        (
+            *(user.customer_id, user.email, user.profile, user.event, user.csv_line),
+            *((AT, *user.outcome) if user.outcome else (None,) * 5),
+        )
+        for user in users
+    ]
+    for start in range(0, len(rows), 1000):
+        _pack_page(database, run, start + 1, rows[start : start + 1000])
 
 
 def _add(database: sqlite3.Connection, version: int, run: int, user: OldUser) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
+from integration.core.facts import DeliveryFacts, Facts, SourceFacts
+from integration.core.verdict import judge
 from integration.database.writing import WriteSession, open_writer
 from tests.support.cli_runs import environment_of, run_cli
 
@@ -81,6 +85,7 @@ def test_stats_shows_each_source_and_creates_nothing(program: Program) -> None:
     assert (before.exit_code, before.stderr) == (ExitCode.OK, "")
     (empty,) = json.loads(before.stdout)["sources"]
     assert (empty["source"], empty["records"], empty["last_run"]) == ("crm", 0, None)
+    assert program("stats").stdout.startswith("Healthy: Nothing has run yet. Next: python cli.py ")
     assert "etl_runs" not in program("stats").stdout
 
     program("run")
@@ -92,6 +97,27 @@ def test_stats_shows_each_source_and_creates_nothing(program: Program) -> None:
     assert shown["checkpoint"].endswith(f"customers.csv:{len(CUSTOMERS + ROWS)}")
     text = program("stats").stdout
     assert "2 records: 1 inserted, 0 updated, 0 unchanged, 1 rejected" in text
+    sources = [SourceFacts(name="crm", status="completed", has_succeeded=True, open_rejections=1)]
+    verdict = judge(Facts(now=utc_now(), deliveries=DeliveryFacts(), sources=sources))
+    assert verdict.status == "degraded"
+    assert text.splitlines()[0] == verdict.line
+    assert json.loads(program("stats", "--json").stdout)["verdict"] == {
+        "status": "degraded",
+        "sentence": verdict.sentence,
+        "advice": verdict.advice,
+        "problems": [asdict(problem) for problem in verdict.problems],
+    }
+
+
+def test_stats_judges_a_journal_that_cannot_be_read(ran: Program) -> None:
+    """It is one of the things that may be wrong; the sources are shown all the same."""
+    (ran.folder / "iterable_journal.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+
+    result = ran("stats")
+
+    assert (result.exit_code, result.stderr) == (ExitCode.OK, "")
+    assert result.stdout.startswith("Unhealthy: The journal cannot be read. Next: The journal ")
+    assert "2 records: 1 inserted" in result.stdout
 
 
 def test_rejected_shows_the_reason_and_the_origin(ran: Program) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from integration.core.exit_codes import ExitCode
 from integration.core.shutdown import Stop
+from integration.core.verdict import Verdict
 from integration.database.writing import open_writer
 from integration.ingest.errors import SourceError
 from integration.ingest.locks import source_lock
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 NEVER = "stale: no run has been successful yet"
 OLD = "stale: the last successful run ended at 2026-01-01 00:00 UTC, more than 36 hours ago"
 REGULAR = RunRequest()
+VERDICT = Verdict("healthy", "All is well.")
 
 
 class Program:
@@ -129,8 +131,8 @@ def test_stats_shows_that_a_source_is_stale(program: Program) -> None:
 
     shown = statistics_of(program.session, sources)
     assert [one.stale for one in shown] == [NEVER, OLD]
-    assert {f"  {NEVER}", f"  {OLD}"} <= set(as_lines(shown))
-    assert [one["stale"] for one in json.loads(as_json(shown))["sources"]] == [NEVER, OLD]
+    assert {f"  {NEVER}", f"  {OLD}"} <= set(as_lines(VERDICT, shown))
+    assert [one["stale"] for one in json.loads(as_json(VERDICT, shown))["sources"]] == [NEVER, OLD]
 
     program.run("crm", "erp")
     assert [one.stale for one in statistics_of(program.session, sources)] == [None, None]

@@ -15,6 +15,7 @@ from integration.core.models import CALLS, Counts
 from integration.delivery.new_users import email_of
 from integration.journal.backlog import undelivered, unfinished, unsendable
 from integration.journal.migrations import SCHEMA_VERSION, _email_key
+from integration.journal.people import deliveries_to
 from integration.journal.queries import count_outcomes, record_last_sent_of_crashed_runs
 from integration.journal.schema import CallStatus, email_key, invalid_json, unchanged_json
 from integration.journal.store import Journal
@@ -189,7 +190,7 @@ def test_each_run_of_an_old_journal_keeps_its_users(tmp_path: Path, version: int
             assert_whole(journal, run)
 
 
-@pytest.mark.parametrize("version", VERSIONS[1:])
+@pytest.mark.parametrize("version", range(2, 5))
 def test_what_an_old_journal_last_sent_is_sent_once_more(tmp_path: Path, version: int) -> None:
     """It was compared by other fingerprints; from then on, users that did not change are known."""
     path = tmp_path / "journal.db"
@@ -213,3 +214,44 @@ def test_what_an_old_journal_last_sent_is_sent_once_more(tmp_path: Path, version
 def test_an_email_of_an_old_journal_is_found_by_new_runs(email: str | None) -> None:
     """The key of a migrated user is the one of the present version."""
     assert _email_key(email) == email_key(email)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("status", ["completed", "interrupted", "stopped", "running", "loading"])
+def test_the_counts_of_an_old_run_are_stored_if_it_has_ended(
+    tmp_path: Path, version: int, status: str
+) -> None:
+    """As they are counted; the others are counted each time."""
+    outcomes = [*(outcome_in(version, outcome) for outcome in OLD_OUTCOMES), None]
+    users = [
+        old_user(number, page_view(number), outcome)
+        for number, outcome in enumerate(outcomes, start=1)
+    ]
+    path = tmp_path / "journal.db"
+    old_journal(path, version, users, status=status)
+    old_journal(path, version, [], run=2, status=status)
+
+    with Journal(path) as journal:
+        columns = "successful, partial_failures, total_failures, not_attempted, unchanged"
+        has_ended = status not in {"running", "loading"}
+        stored = [(1, 2, 2, 2, 1), (0, 0, 0, 0, 0)]
+        assert journal.all(f"SELECT {columns} FROM runs") == (
+            stored if has_ended else [(None,) * 5] * 2
+        )
+        journal.execute("UPDATE runs SET successful = NULL")
+        assert count_outcomes(journal, 1) == Counts(*stored[0])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_users_of_an_old_journal_are_found_by_their_emails(
+    tmp_path: Path, version: int
+) -> None:
+    """In each of its runs."""
+    path = tmp_path / "journal.db"
+    for run, numbers in ((1, range(1, 2503)), (2, (2502, 1))):
+        users = [old_user(place, page_view(n)) for place, n in enumerate(numbers, start=1)]
+        old_journal(path, version, users, run=run)
+
+    with Journal(path) as journal:
+        found = deliveries_to(journal, "USER2502@example.com")
+        assert [(one.run.number, one.position) for one in found] == [(2, 1), (1, 2502)]

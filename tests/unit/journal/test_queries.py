@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.core.models import CALLS, Retries
+from integration.core.models import CALLS, Counts, Retries
 from integration.journal.queries import (
     count_outcomes,
     last_sent,
@@ -36,7 +36,7 @@ def unchanged(journal: Journal, views: list[PageView]) -> int:
     """How many users an incremental run would leave out."""
     run = journal.begin(replace(HEADER, run_id="probe", incremental=True), map(new_user, views))
     count = count_outcomes(journal, run).unchanged
-    for table in ("runs", "users", "packed_rows", "outcomes"):
+    for table in ("runs", "users", "packed_rows", "email_digests", "outcomes"):
         journal.execute(f"DELETE FROM {table} WHERE run = ?", (run,))
     return count
 
@@ -142,3 +142,23 @@ def test_a_resumed_run_that_is_killed_leaves_what_it_delivered_until_then(
     record = read_run(journal, run)
     assert (record.status, record.stop_reason, record.finished_at) == ("running", None, None)
     assert unchanged(journal, VIEWS) == 1
+
+
+def test_the_counts_of_an_ended_run_are_stored(journal: Journal) -> None:
+    """They need not be counted again; those of a resumed run change, and are."""
+    views = [page_view(number) for number in range(1, 11)]
+    run = completed_run(journal, views, failed=[(1, CALLS[0])], reached=8, status="interrupted")
+    counts = Counts(successful=7, partial_failures=1, not_attempted=2)
+    journal.execute("SAVEPOINT before")
+    journal.execute("DELETE FROM outcomes")
+    assert count_outcomes(journal, run) == counts
+    journal.execute("ROLLBACK TO before")
+    journal.execute("RELEASE before")
+
+    journal.resume(run)
+    assert count_outcomes(journal, run) == counts
+    journal.record([1], CALLS[0], OK, AT)
+    journal.flush(run, Retries())
+    assert count_outcomes(journal, run) == Counts(successful=8, not_attempted=2)
+    journal.finish(run, "completed", None, AT)
+    assert count_outcomes(journal, run) == Counts(successful=8, not_attempted=2)

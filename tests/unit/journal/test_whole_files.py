@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from integration.config.values import number_above, whole_number
-from integration.journal.file import JournalError, JournalFile
-from integration.journal.migrations import FUNCTIONS, migrate
+from integration.journal.file import JournalError
 from integration.journal.schema import advice
 from integration.journal.store import Journal
 from tests.support.journals import HEADER
@@ -27,23 +24,6 @@ def test_missing_rows_are_one_line(tmp_path: Path, missing: str) -> None:
 
         with pytest.raises(JournalError, match=r"is damaged .*rows are missing"):
             list(journal.pending(run))
-
-
-def test_an_older_journal_that_a_run_uses_is_not_migrated(tmp_path: Path) -> None:
-    """The run's own version could not write to it any more."""
-    path = tmp_path / "journal.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        for function in FUNCTIONS:
-            database.create_function(function.__name__, -1, function)
-        for step in range(4):
-            migrate(database, step)
-        database.execute("PRAGMA user_version = 4")
-
-    with pytest.raises(JournalError, match=r"earlier version .* wait until it has ended"):
-        JournalFile(path, in_use=True)
-
-    with closing(sqlite3.connect(path)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (4,)
 
 
 def test_a_full_disk_before_there_is_a_run_does_not_ask_to_resume_one() -> None:

@@ -1,0 +1,110 @@
+"""What the journal knows for the verdict."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from integration.core.facts import DeliveryFacts, LastDelivery, Pending
+from integration.core.verdict import PAUSES_COMPARED
+from integration.journal.backlog import of_another_project, undelivered, unfinished, unsendable
+from integration.journal.lock import is_locked
+from integration.journal.queries import count_outcomes, recent_runs
+from integration.journal.read_only import ReadOnlyJournal
+from integration.journal.reading import JournalError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from integration.core.models import Run
+    from integration.journal.backlog import Backlog, Unsendable
+    from integration.journal.reading import JournalReader
+
+# Among so many runs, enough read the database.
+MAX_RUNS_READ = 4 * PAUSES_COMPARED
+
+
+class OpenWork(NamedTuple):
+    """The runs that left users pending; see the functions of `backlog`."""
+
+    unfinished: Backlog | None = None
+    undelivered: Backlog | None = None
+    elsewhere: Backlog | None = None
+    unsendable: Unsendable | None = None
+
+
+def open_work(file: JournalReader, project: str | None) -> OpenWork:
+    """What waits to be done for `project` (None: for any)."""
+    return OpenWork(
+        unfinished(file, project),
+        undelivered(file, project),
+        of_another_project(file, project) if project else None,
+        unsendable(file, project),
+    )
+
+
+def delivery_facts(file: JournalReader, work: OpenWork, *, running: bool) -> DeliveryFacts:
+    """The facts of the deliveries.
+
+    Args:
+        file: the journal.
+        work: what waits to be done.
+        running: whether a run is in progress.
+    """
+    runs = recent_runs(file, MAX_RUNS_READ)
+    return DeliveryFacts(
+        is_running=running,
+        last=_last(file, runs[0]) if runs else None,
+        starts=_starts(runs),
+        unfinished=_pending(work.unfinished),
+        undelivered=_pending(work.undelivered),
+        elsewhere=_pending(work.elsewhere),
+        unsendable=sum(number for _, number in work.unsendable.reasons) if work.unsendable else 0,
+    )
+
+
+def read_delivery_facts(path: Path) -> DeliveryFacts:
+    """The facts of all projects' deliveries, from a journal that may be missing or unreadable."""
+    try:
+        journal = ReadOnlyJournal.open(path)
+        if journal is None:
+            return DeliveryFacts()
+        with journal:
+            running = is_locked(path)
+            work = OpenWork() if running else open_work(journal, None)
+            return delivery_facts(journal, work, running=running)
+    except JournalError as error:
+        return DeliveryFacts(error=str(error))
+
+
+def _last(file: JournalReader, run: Run) -> LastDelivery:
+    return LastDelivery(
+        run_id=run.run_id,
+        started_at=_time(run.started_at),
+        status=run.status,
+        counts=count_outcomes(file, run.number),
+    )
+
+
+def _starts(runs: Sequence[Run]) -> list[datetime]:
+    """When the last runs started that a schedule may have started."""
+    starts = [_time(run.started_at) for run in runs if run.kind != "retry"]
+    return starts[: PAUSES_COMPARED + 1]
+
+
+def _pending(backlog: Backlog | None) -> Pending | None:
+    if backlog is None:
+        return None
+    run = backlog.run
+    return Pending(
+        run_id=run.run_id,
+        started_at=_time(run.started_at),
+        status=run.status,
+        users=backlog.pending_users,
+        stop_reason=run.stop_reason,
+    )
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
