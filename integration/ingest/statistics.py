@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integration.core.verdict import Verdict
-    from integration.database.writing import WriteSession
+    from integration.database.reading import ReadSession
     from integration.ingest.runs import Run
     from integration.ingest.sources import Source
 
@@ -74,7 +74,7 @@ class SourceStatistics:
     stale: str | None = None
 
 
-def statistics_of(session: WriteSession, sources: Sequence[Source]) -> list[SourceStatistics]:
+def statistics_of(session: ReadSession, sources: Sequence[Source]) -> list[SourceStatistics]:
     """The statistics of sources; creates no table."""
     if not has_tables(session):
         return [
@@ -83,7 +83,7 @@ def statistics_of(session: WriteSession, sources: Sequence[Source]) -> list[Sour
     return [_of_source(session, source) for source in sources]
 
 
-def _of_source(session: WriteSession, source: Source) -> SourceStatistics:
+def _of_source(session: ReadSession, source: Source) -> SourceStatistics:
     name, now = source.name, utc_now()
     success = latest_with(session, name, ["completed"])
     started = success.started_at if success else None

@@ -18,6 +18,7 @@ from integration.ingest.errors import SourceBusy
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from integration.database.reading import ReadSession
     from integration.database.writing import WriteSession
 
 MIGRATION_LOCK_SECONDS = 60
@@ -190,7 +191,7 @@ def prepare_tables(session: WriteSession) -> TargetTables:
     return tables
 
 
-def has_tables(session: WriteSession) -> bool:
+def has_tables(session: ReadSession) -> bool:
     """Whether the etl_ tables exist and are up to date; creates nothing."""
     return _version(session) == SCHEMA_VERSION
 
@@ -224,7 +225,7 @@ def _read_columns(session: WriteSession, table: str) -> list[Column]:
     return [_KINDS.get(name, Column(name, "text", found[name])) for name in _TARGETS[table]]
 
 
-def _version(session: WriteSession) -> int:
+def _version(session: ReadSession) -> int:
     names = {str(name).lower() for (name,) in session.query(session.dialect.objects)}
     if "etl_schema" not in names:
         return 0
