@@ -3,7 +3,9 @@
     DatabaseError               exit code 69
     ├── DatabaseUnavailable     no connection, or lost while reading; a retry may help
     │   └── DatabaseRefused     login or certificate refused; a retry will not help
-    └── QueryFailed             connected, but the SQL cannot be run
+    ├── QueryFailed             connected, but the SQL cannot be run
+    └── QueryTooSlow            longer than the limit of an interactive statement; a retry may help
+        └── PoolBusy            no connection became free in time
 
 No message contains a password: the driver's messages have none, and none is added here.
 """
@@ -32,6 +34,14 @@ class DatabaseRefused(DatabaseUnavailable):
 
 class QueryFailed(DatabaseError):  # noqa: N818  # named by what to do next
     """The database cannot run the query."""
+
+
+class QueryTooSlow(DatabaseError):  # noqa: N818  # named by what to do next
+    """A statement took longer than its limit."""
+
+
+class PoolBusy(QueryTooSlow):
+    """All connections are in use."""
 
 
 _SIGN_IN = (

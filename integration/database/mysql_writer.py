@@ -223,20 +223,20 @@ class MySQLWriter:
             if held:
                 self._locks.remove(name)
                 with suppress(DatabaseError):
-                    self.query("SELECT RELEASE_LOCK(%s)", (self._lock_name(name),))
+                    self.query("SELECT RELEASE_LOCK(%s)", (lock_name(self._settings.name, name),))
 
     def _get_lock(self, name: str, wait_seconds: float) -> bool:
-        rows = self.query("SELECT GET_LOCK(%s, %s)", (self._lock_name(name), wait_seconds))
+        rows = self.query(
+            "SELECT GET_LOCK(%s, %s)", (lock_name(self._settings.name, name), wait_seconds)
+        )
         return bool(rows[0][0] == 1)
 
     def is_locked(self, name: str) -> bool:
         """Whether any connection of this server holds the lock."""
-        return self.query("SELECT IS_USED_LOCK(%s)", (self._lock_name(name),))[0][0] is not None
-
-    def _lock_name(self, name: str) -> str:
-        # Names are the server's, not the database's, and have at most 64 characters.
-        content = f"{self._settings.name}\0{name}".encode()
-        return f"ingest:{hashlib.blake2b(content, digest_size=16).hexdigest()}"
+        return (
+            self.query("SELECT IS_USED_LOCK(%s)", (lock_name(self._settings.name, name),))[0][0]
+            is not None
+        )
 
     def discard_remains(self) -> None:
         """The server purges deleted rows; its binary logs keep them until they expire."""
@@ -266,3 +266,10 @@ class MySQLWriter:
         if connection is not None:
             with suppress(mysql.connector.Error):
                 connection.close()
+
+
+def lock_name(database: str, name: str) -> str:
+    """The name of a lock on the server, which has one list for all databases."""
+    # At most 64 characters.
+    content = f"{database}\0{name}".encode()
+    return f"ingest:{hashlib.blake2b(content, digest_size=16).hexdigest()}"

@@ -60,7 +60,7 @@ class SQLiteWriter:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._connection: sqlite3.Connection | None = None
-        if not _is_file(file):
+        if not is_database_file(file):
             raise DatabaseRefused(
                 f"There is no SQLite database {file}: check DB_NAME, "
                 f"or create one with python -m sandbox.database {file}"
@@ -159,7 +159,7 @@ class SQLiteWriter:
         return descriptor
 
     def _try_to_lock(self, name: str) -> int | None:
-        path = self._lock_file(name)
+        path = lock_file(self._file, name)
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
         except OSError as error:
@@ -175,14 +175,10 @@ class SQLiteWriter:
 
     def is_locked(self, name: str) -> bool:
         """Whether any process, or another session of this one, holds the lock."""
-        if not os.path.exists(self._lock_file(name)):  # noqa: PTH110  # a name, not a Path
+        if not os.path.exists(lock_file(self._file, name)):  # noqa: PTH110  # a name, not a Path
             return False
         with self.try_lock(name) as is_free:
             return not is_free
-
-    def _lock_file(self, name: str) -> str:
-        # The same file by another name is locked, too.
-        return f"{os.path.realpath(self._file)}.{quote(name, safe='')}.lock"
 
     def discard_remains(self) -> None:
         """Rewrite the file, and empty its write-ahead log."""
@@ -206,7 +202,17 @@ class SQLiteWriter:
             connection.close()
 
 
-def _is_file(path: Path) -> bool:
+def lock_file(file: Path, name: str) -> str:
+    """The file that is locked; the same for all names of the database."""
+    return f"{os.path.realpath(file)}.{quote(name, safe='')}.lock"
+
+
+def is_database_file(path: Path) -> bool:
+    """Whether there is a file.
+
+    Raises:
+        DatabaseRefused: it cannot be reached.
+    """
     try:
         return is_there(path) and path.is_file()
     except FileError as error:

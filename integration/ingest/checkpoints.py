@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from integration.database.reading import ReadSession
     from integration.database.writing import WriteSession
 
 
@@ -38,7 +39,7 @@ class Checkpoint(NamedTuple):
     updated_at: datetime | None = None
 
 
-def read_checkpoint(session: WriteSession, source: str) -> Checkpoint:
+def read_checkpoint(session: ReadSession, source: str) -> Checkpoint:
     """The checkpoint of a source."""
     rows = session.query(
         "SELECT position, version, run_id, updated_at FROM etl_checkpoint WHERE source = %s",

@@ -15,6 +15,7 @@ from integration.ingest.errors import SourceBusy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from integration.database.reading import ReadSession
     from integration.database.writing import WriteSession
 
 
@@ -34,7 +35,7 @@ def source_lock(session: WriteSession, source: str) -> Iterator[None]:
         yield
 
 
-def is_running(session: WriteSession, source: str) -> bool:
+def is_running(session: ReadSession, source: str) -> bool:
     """Whether a run holds the lock of this source now."""
     return session.is_locked(_name(source))
 

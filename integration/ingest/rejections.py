@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from integration.database.reading import ReadSession
     from integration.database.writing import WriteSession
     from integration.ingest.models import Code, Entity, Rejection
 
@@ -59,7 +60,7 @@ def _key(source_key: str | None) -> str | None:
 
 
 def open_pages(
-    session: WriteSession, *, source: str | None = None, code: Code | None = None
+    session: ReadSession, *, source: str | None = None, code: Code | None = None
 ) -> list[OpenPage]:
     """The pages with open rejections, oldest first.
 
@@ -127,7 +128,7 @@ def supersede(
         resolve(session, OpenPage(source, old_run, page, ()), [position], run_id)
 
 
-def states_of(session: WriteSession, run_id: int, page: int) -> dict[int, bool]:
+def states_of(session: ReadSession, run_id: int, page: int) -> dict[int, bool]:
     """The records of a page that were ever rejected, by position: whether they still are."""
     rows = session.query(
         "SELECT position, resolved_run FROM etl_rejected WHERE run_id = %s AND page = %s",
@@ -159,7 +160,7 @@ class RejectedRecord(NamedTuple):
     origin: str | None
 
 
-def open_records(session: WriteSession, source: str | None = None) -> list[RejectedRecord]:
+def open_records(session: ReadSession, source: str | None = None) -> list[RejectedRecord]:
     """The records that are still rejected, oldest first."""
     rows = session.query(
         "SELECT r.source, x.run_id, x.page, x.position, x.source_key, x.code, x.field,"
@@ -173,7 +174,7 @@ def open_records(session: WriteSession, source: str | None = None) -> list[Rejec
     return [RejectedRecord(*row)._replace(created_at=to_time(row[7])) for row in rows]
 
 
-def count_open(session: WriteSession, source: str) -> int:
+def count_open(session: ReadSession, source: str) -> int:
     """How many records of a source are still rejected."""
     rows = session.query(
         "SELECT COUNT(*) FROM etl_rejected x JOIN etl_runs r ON r.run_id = x.run_id"

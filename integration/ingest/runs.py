@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from integration.database.reading import ReadSession
     from integration.database.writing import WriteSession
     from integration.ingest.errors import IngestError
 
@@ -188,7 +189,7 @@ def end_run(
     )
 
 
-def last_runs(session: WriteSession, source: str, limit: int) -> list[Run]:
+def last_runs(session: ReadSession, source: str, limit: int) -> list[Run]:
     """The latest runs of a source, newest first; one that was killed has the status `crashed`."""
     rows = session.query(
         f"SELECT {_COLUMNS} FROM etl_runs WHERE source = %s ORDER BY run_id DESC LIMIT %s",
@@ -207,7 +208,7 @@ def earlier_runs(session: WriteSession, source: str, before: int, limit: int) ->
     return [_run(row) for row in rows]
 
 
-def latest_with(session: WriteSession, source: str, statuses: Sequence[str]) -> Run | None:
+def latest_with(session: ReadSession, source: str, statuses: Sequence[str]) -> Run | None:
     """The latest run of a source that ended with one of these statuses."""
     marks = ", ".join(["%s"] * len(statuses))
     rows = session.query(
@@ -218,7 +219,7 @@ def latest_with(session: WriteSession, source: str, statuses: Sequence[str]) -> 
     return _run(rows[0]) if rows else None
 
 
-def find_run(session: WriteSession, run_id: int) -> Run | None:
+def find_run(session: ReadSession, run_id: int) -> Run | None:
     """The run with this number."""
     rows = session.query(f"SELECT {_COLUMNS} FROM etl_runs WHERE run_id = %s", (run_id,))
     return _with_crash(session, _run(rows[0])) if rows else None
@@ -228,7 +229,7 @@ def _run(row: Sequence[object]) -> Run:
     return Run(*row[:4], *(to_time(value) for value in row[4:8]), *row[8:])  # type: ignore[arg-type]
 
 
-def _with_crash(session: WriteSession, run: Run) -> Run:
+def _with_crash(session: ReadSession, run: Run) -> Run:
     """A run that is `running` without its lock was killed."""
     if run.status != "running":
         return run

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integration.core.verdict import Verdict
-    from integration.database.writing import WriteSession
+    from integration.database.reading import ReadSession
     from integration.ingest.runs import Run
     from integration.ingest.sources import Source
 
@@ -81,7 +81,7 @@ class SourceStatistics:
     stale: str | None = None
 
 
-def statistics_of(session: WriteSession, sources: Sequence[Source]) -> list[SourceStatistics]:
+def statistics_of(session: ReadSession, sources: Sequence[Source]) -> list[SourceStatistics]:
     """The statistics of sources; creates no table."""
     if not has_tables(session):
         return [_of_new_source(source) for source in sources]
@@ -93,7 +93,7 @@ def _of_new_source(source: Source) -> SourceStatistics:
     return SourceStatistics(source=source.name, entity=source.entity, kind=source.kind, stale=text)
 
 
-def _of_source(session: WriteSession, source: Source) -> SourceStatistics:
+def _of_source(session: ReadSession, source: Source) -> SourceStatistics:
     name, now = source.name, utc_now()
     success = latest_with(session, name, ["completed"])
     started = success.started_at if success else None

@@ -20,6 +20,7 @@ from integration.ingest.table_check import check_storage
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from integration.database.reading import ReadSession
     from integration.database.writing import WriteSession
 
 MIGRATION_LOCK_SECONDS = 60
@@ -202,7 +203,7 @@ def prepare_tables(session: WriteSession) -> TargetTables:
     return tables
 
 
-def has_tables(session: WriteSession) -> bool:
+def has_tables(session: ReadSession) -> bool:
     """Whether the etl_ tables exist; creates nothing.
 
     Raises:
@@ -247,7 +248,7 @@ def _read_columns(session: WriteSession, table: str) -> list[Column]:
     return [_KINDS.get(name, Column(name, "text", found[name])) for name in _TARGETS[table]]
 
 
-def _version(session: WriteSession) -> int:
+def _version(session: ReadSession) -> int:
     names = {str(name).lower() for (name,) in session.query(session.dialect.objects)}
     if "etl_schema" not in names:
         return 0
