@@ -198,6 +198,15 @@ def last_runs(session: ReadSession, source: str, limit: int) -> list[Run]:
     return [_with_crash(session, _run(row)) for row in rows]
 
 
+def runs_before(session: ReadSession, before: int, limit: int) -> list[Run]:
+    """The latest runs of all sources before the run `before`, newest first."""
+    rows = session.query(
+        f"SELECT {_COLUMNS} FROM etl_runs WHERE run_id < %s ORDER BY run_id DESC LIMIT %s",
+        (before, limit),
+    )
+    return [_with_crash(session, _run(row)) for row in rows]
+
+
 def earlier_runs(session: WriteSession, source: str, before: int, limit: int) -> list[Run]:
     """The latest completed runs of a source before the run `before`, newest first."""
     rows = session.query(

@@ -92,16 +92,24 @@ def _delivery(file: JournalReader, run: int, position: int) -> Delivery:
         (run, position),
     )
     (profile, profile_text, event, event_text) = calls
-    results = dict(zip(CALLS, map(_result, (profile_text, event_text)), strict=True))
+    results = dict(zip(CALLS, map(read_result, (profile_text, event_text)), strict=True))
     row = _row(file, run, position)
     return Delivery(read_run(file, run), position, row, outcome_of(profile, event), at, results)
 
 
-def _result(text: str | None) -> CallResult:
+def read_result(text: str | None) -> CallResult:
+    """The result of a call as the journal has it."""
     return CallResult(**orjson.loads(text)) if text else NOT_ATTEMPTED
 
 
 def _row(file: JournalReader, run: int, position: int) -> Any:  # noqa: ANN401  decoded JSON
+    first, last, content = read_pack(file, run, position)
+    # Decoding this one takes a fraction of decoding all.
+    return orjson.loads(file.unpacked(unpack, content, last - first + 1)[position - first])
+
+
+def read_pack(file: JournalReader, run: int, position: int) -> tuple[int, int, bytes]:
+    """The pack with the row of a user: its first and last position, and its content."""
     pack = file.one(
         "SELECT first, last, content FROM packed_rows WHERE run = ? AND first <= ?"
         " ORDER BY first DESC LIMIT 1",
@@ -109,5 +117,4 @@ def _row(file: JournalReader, run: int, position: int) -> Any:  # noqa: ANN401  
     )
     file.check(pack is not None, "rows are missing")
     first, last, content = pack
-    # Decoding this one takes a fraction of decoding all.
-    return orjson.loads(file.unpacked(unpack, content, last - first + 1)[position - first])
+    return first, last, content

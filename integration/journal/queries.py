@@ -56,6 +56,18 @@ def recent_runs(file: JournalReader, limit: int) -> list[Run]:
     return [_run(row) for row in file.all(f"{_RUNS} ORDER BY run DESC LIMIT ?", (limit,))]
 
 
+def runs_before(file: JournalReader, before: int, limit: int) -> list[Run]:
+    """The newest runs before the run `before`, newest first."""
+    rows = file.all(f"{_RUNS} WHERE run < ? ORDER BY run DESC LIMIT ?", (before, limit))
+    return [_run(row) for row in rows]
+
+
+def find_run(file: JournalReader, number: int) -> Run | None:
+    """The run with this number, if the journal still has it."""
+    row = file.one(f"{_RUNS} WHERE run = ?", (number,))
+    return _run(row) if row else None
+
+
 def newest_loaded_run(file: JournalReader) -> Run | None:
     """The newest run whose users were stored."""
     row = file.one(f"{_RUNS} WHERE status != 'loading' ORDER BY run DESC LIMIT 1")
