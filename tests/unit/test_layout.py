@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
-PACKAGES = ["core", "config", "database", "iterable", "journal", "delivery", "ingest"]
+PACKAGES = ["core", "config", "database", "iterable", "journal", "delivery", "ingest", "service"]
 # What each module of the root may import of the project, by name or by package.
 ROOT_MODULES = {
     "main": {"db_connection", "iterable_client", "logger_config", "sandbox.demo", *PACKAGES},
@@ -91,6 +91,8 @@ def test_allowed_imports_break_no_contract(skeleton: Path) -> None:
                 ("iterable", "integration.delivery"),
                 ("ingest", "integration.delivery"),
                 ("database", "integration.ingest"),
+                ("service", "integration.ingest"),
+                ("service", "integration.delivery"),
             ],
         ),
         (NO_ROOT, [("delivery", "db_connection"), ("core", "main"), ("journal", "logger_config")]),

@@ -1,0 +1,1 @@
+"""The window: what happened, for people and programs."""
