@@ -81,8 +81,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     stop = Stop()
     signals = SignalWatch(stop)
     try:
-        if options.status:
-            return show_status(options)
+        if options.status or options.explain:
+            return show_past(options)
         if options.verify is not None:
             return verify_delivered(options, stop, signals)
         return run_integration(options, stop, signals)
@@ -197,8 +197,8 @@ def deliver(
         client.close()
 
 
-def show_status(options: "Options") -> ExitCode:
-    """`--status`: the last runs, pending users and the next step; starts and creates nothing."""
+def show_past(options: "Options") -> ExitCode:
+    """`--status` and `--explain`: read what is there; they start, create and change nothing."""
     working_dir = current_folder()
     if options.demo:
         from sandbox.demo import demo_files  # noqa: PLC0415  only the demo needs it
@@ -207,6 +207,8 @@ def show_status(options: "Options") -> ExitCode:
     else:
         env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
         variables = read_variables(os.environ, env_file)
+    if options.explain:
+        return explain_person(options.explain, variables, working_dir)
     settings = load_status(variables, working_dir)
     path = settings.journal_file
     journal = ReadOnlyJournal.open(path)
@@ -214,9 +216,18 @@ def show_status(options: "Options") -> ExitCode:
         print_answer(no_journal_lines(display_path(path), utc_now()))
         return ExitCode.OK
     with journal:
-        running = is_locked(path)
-        print_answer(status_lines(journal, settings.project, utc_now(), running=running))
+        print_answer(status_lines(journal, settings.project, utc_now(), running=is_locked(path)))
     return ExitCode.OK
+
+
+def explain_person(email: str, variables: "dict[str, str]", working_dir: Path) -> ExitCode:
+    """`--explain`: one person, from the source to Iterable's answers."""
+    from integration.ingest.origins import find_source_records  # noqa: PLC0415  only --explain
+    from integration.service.explain import explain  # noqa: PLC0415  only --explain
+
+    lines, code = explain(email, variables, working_dir, find_source_records)
+    print_answer(lines)
+    return code
 
 
 def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:

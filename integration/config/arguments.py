@@ -27,9 +27,11 @@ examples:
   python main.py --retry-failed          retry the users that the last run failed to deliver
   python main.py --status                show recent runs, pending users and the next step
   python main.py --verify 500            read back 500 delivered users and compare
+  python main.py --explain ada@shop.com  show why a person was sent or not, and the outcome
 
 exit codes:
-  0 all delivered, or nothing to deliver   1 some users failed   2 wrong command line
+  0 all delivered, or nothing to deliver   2 wrong command line
+  1 some users failed, or the person that --explain names is unknown
   69 database or Iterable unavailable      75 another run holds the lock
   77 Iterable refused the key              78 configuration or file error
   130, 143 interrupted
@@ -47,6 +49,7 @@ class Options:
     incremental: bool
     status: bool
     verify: int | Literal["all"] | None
+    explain: str | None
     limit: int | None
     mode: str | None
     workers: int | Literal["auto"] | None
@@ -58,7 +61,8 @@ class Options:
     @property
     def uses_earlier_run(self) -> bool:
         """Whether the request is about an earlier run, without reading the database."""
-        return self.resume or self.retry_failed or self.status or self.verify is not None
+        named = self.verify is not None or self.explain is not None
+        return self.resume or self.retry_failed or self.status or named
 
     @property
     def console_level(self) -> str | None:
@@ -108,6 +112,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         metavar="N",
         help=f"read back N delivered users, or all (default {USERS_VERIFIED})",
     )
+    add_one_of(
+        "--explain",
+        type=_email,
+        metavar="EMAIL",
+        help="show what is known of one person, and why they were sent or not",
+    )
     add("--limit", type=_users, metavar="N", help="process only the first N users")
     add("--mode", choices=("auto", "single", "bulk"), help="single or bulk calls (DELIVERY_MODE)")
     add(
@@ -149,6 +159,12 @@ _workers = _whole_number(MAX_WORKERS)
 
 def _users_or_all(text: str) -> int | Literal["all"]:
     return "all" if text == "all" else _users(text)
+
+
+def _email(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an email is missing")
+    return text.strip()
 
 
 def _workers_or_auto(text: str) -> int | Literal["auto"]:

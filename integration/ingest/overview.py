@@ -97,11 +97,11 @@ def _totals(session: ReadSession) -> dict[str, _Totals]:
         " SUM(unchanged), SUM(rejected) FROM etl_runs GROUP BY source, status"
         " ORDER BY source, status"
     )
-    found: defaultdict[str, _Totals] = defaultdict(_Totals)
+    found: dict[str, _Totals] = {}
     for source, status, runs, *sums in rows:
-        *before, by_status = found[source]
-        numbers = [int(one) + int(more) for one, more in zip(before, sums, strict=True)]  # type: ignore[call-overload]
-        found[source] = _Totals(*numbers, (*by_status, (status, runs)))  # type: ignore[arg-type]
+        *before, by_status = found.get(source, _Totals())
+        numbers = [int(one) + int(more) for one, more in zip(before, sums, strict=True)]
+        found[source] = _Totals._make([*numbers, (*by_status, (status, runs))])
     return found
 
 
@@ -159,7 +159,7 @@ def rejected_of_run(
         " ORDER BY x.page, x.position LIMIT %s",
         (run_id, page, page, position, limit),
     )
-    return [Rejected(*row[:5], row[5] is None, row[6]) for row in rows]
+    return [Rejected._make([*row[:5], row[5] is None, row[6]]) for row in rows]
 
 
 def rejections_of_run(session: ReadSession, run_id: int) -> list[tuple[str, str | None, int]]:
