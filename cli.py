@@ -6,7 +6,7 @@ This file must parse on Python 3.6, so that an older Python prints which version
 import gc
 import signal
 
-from integration.core.system_check import exit_if_unfit
+from integration.core.system_check import SERVICE_PACKAGES, exit_if_unfit
 
 if __name__ == "__main__":
     # Ctrl-C during the imports below ends the program without a traceback.
@@ -31,6 +31,7 @@ from integration.config.cli_options import (
     ReplayOptions,
     ResetOptions,
     RunOptions,
+    ServeOptions,
     StatsOptions,
 )
 from integration.config.ingest_settings import load_ingest_settings
@@ -61,15 +62,16 @@ from integration.ingest.run import Workplace
 from integration.ingest.run_all import Ingest
 from integration.ingest.run_rules import RunRequest
 from integration.ingest.runs import find_run
-from integration.ingest.source_file import find_sources_file, load_sources
+from integration.ingest.source_file import describe_sources, find_sources_file, load_sources
 from integration.ingest.statistics import as_json, as_lines, source_facts, statistics_of
-from integration.ingest.tables import prepare_tables
+from integration.ingest.tables import has_tables, prepare_tables
 from integration.iterable.pause import Pause
 from integration.journal.facts import read_delivery_facts
 from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from collections.abc import Set as AbstractSet
 
     from integration.config.cli_options import CliOptions
     from integration.config.ingest_settings import IngestSettings
@@ -112,6 +114,8 @@ def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
     """Run one of the commands."""
     if isinstance(options, DemoOptions):
         return run_demo(options, stop, signals)
+    if isinstance(options, ServeOptions):
+        return serve(options, stop, signals)
     configuration = configure(options)
     if isinstance(options, RunOptions):
         return run_sources(options, configuration, stop, signals)
@@ -139,20 +143,30 @@ def work_on_stored(
 
 def configure(options: "CliOptions") -> Configuration:
     """Read and check the settings and the sources, and open the log."""
-    working_dir = current_folder()
-    env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
-    variables = {**read_all_variables(os.environ, env_file), **options.overrides()}
+    working_dir, variables = read_everything(options)
     settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
     file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
     sources = load_sources(file, variables, working_dir)
-    mask = SecretMask({*settings.secrets(), *sources.secrets.values(), *proxy_secrets(os.environ)})
+    open_log(settings, {*settings.secrets(), *sources.secrets.values()})
+    return Configuration(settings, sources)
+
+
+def read_everything(options: "CliOptions") -> "tuple[Path, dict[str, str]]":
+    """The working directory, and all variables that are set."""
+    working_dir = current_folder()
+    env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
+    return working_dir, {**read_all_variables(os.environ, env_file), **options.overrides()}
+
+
+def open_log(settings: "IngestSettings", secrets: "AbstractSet[str]") -> None:
+    """Log to the console and the file, without these secrets."""
+    mask = SecretMask({*secrets, *proxy_secrets(os.environ)})
     log_to_console(settings.log_level, mask)
     check_log_and_journal(
         settings.log_file, rotated_files(settings.log_file), settings.journal_file
     )
     log_to_file(settings.log_file, mask)
     logger.debug("Log file: %s", display_path(settings.log_file))
-    return Configuration(settings, sources)
 
 
 def writer_settings(settings: "IngestSettings") -> DatabaseSettings:
@@ -276,7 +290,8 @@ def replay_run(
 
 def log_interruption(ingest: Ingest, next_step: str) -> None:
     """Say that a signal ended the command, and what to do."""
-    if reason := ingest.workplace.stop.reason:
+    reason = ingest.workplace.stop.reason
+    if reason:
         logger.warning("%s; %s", reason.text, next_step)
 
 
@@ -308,9 +323,41 @@ def forget_person(
     return stop.reason.exit_code if stop.reason else ExitCode.OK
 
 
+def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
+    """`serve`: the window, until a signal arrives; only reads."""
+    exit_if_unfit(SERVICE_PACKAGES)
+    # Only this needs them.
+    from integration.config.service_settings import load_service_settings  # noqa: PLC0415
+    from integration.ingest import origins, overview  # noqa: PLC0415
+    from integration.service.bootstrap import IngestParts, serve_window  # noqa: PLC0415
+
+    working_dir, variables = read_everything(options)
+    service = load_service_settings(variables)
+    settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
+    file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
+    sources = describe_sources(file, variables, working_dir)
+    open_log(settings, {*settings.secrets(), service.service_token or ""})
+    ingest = IngestParts(
+        has_tables=has_tables,
+        overviews=partial(overview.source_overviews, sources=sources),
+        rejected_groups=overview.rejected_groups,
+        runs=overview.ingest_runs,
+        run=overview.ingest_run,
+        run_before=overview.run_before,
+        rejected_of_run=overview.rejected_of_run,
+        rejections_of_run=overview.rejections_of_run,
+        find_source_records=origins.find_source_records,
+    )
+    signals.let_calls_finish()
+    # Its account sees the etl_ tables; the sessions only read.
+    database = writer_settings(settings)
+    serve_window(service, database, settings.journal_file, ingest, stop)
+    return stop.reason.exit_code if stop.reason else ExitCode.OK
+
+
 def run_demo(options: DemoOptions, stop: Stop, signals: SignalWatch) -> int:
-    """`demo`: the whole way with bundled parts, and what to look at next."""
-    from sandbox.demo_steps import next_steps, run_steps  # noqa: PLC0415  only the demo needs it
+    """`demo`: the whole way with bundled parts; then the window, until Ctrl-C."""
+    from sandbox.demo_steps import next_steps, open_window, run_steps  # noqa: PLC0415  only the demo needs it
     from sandbox.ingest_demo import IngestDemo, bundled_sources  # noqa: PLC0415
 
     demo = IngestDemo()
@@ -321,6 +368,9 @@ def run_demo(options: DemoOptions, stop: Stop, signals: SignalWatch) -> int:
             return stop.reason.exit_code
         if code == ExitCode.OK:
             print_answer(next_steps(demo))
+            if not options.once:
+                # Its exit code is the signal's, and the demo is complete.
+                open_window(demo, options.volume, stop, print_answer)
         # The servers run until here.
         return code
 

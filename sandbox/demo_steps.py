@@ -43,6 +43,11 @@ def run_steps(demo: IngestDemo, volume: Sequence[str], stop: Stop, show: Show) -
     return _run_step(demo.main(*volume), stop, show)
 
 
+def open_window(demo: IngestDemo, volume: Sequence[str], stop: Stop, show: Show) -> None:
+    """Serve the window on a free port until `stop`."""
+    _run_step(demo.cli("serve", "--port", "0", *volume), stop, show)
+
+
 def _run_step(command: Sequence[str], stop: Stop, show: Show) -> int:
     show(["", f"$ {as_typed(command)}"])
     unset = set(foreign_settings(os.environ))
@@ -68,6 +73,7 @@ def next_steps(demo: IngestDemo) -> list[str]:
         demo.settings: "the settings of both programs",
     }
     commands = {
+        "everything, in a browser (Ctrl-C ends it)": demo.cli("serve"),
         "records, runs and checkpoints of each source": demo.cli("stats"),
         "rejected records and why": demo.cli("rejected"),
         "runs of the delivery and pending users": demo.main("--status"),

@@ -15,6 +15,7 @@ from integration.config.cli_options import (
     ReplayOptions,
     ResetOptions,
     RunOptions,
+    ServeOptions,
     StatsOptions,
 )
 from integration.config.ingest_settings import MAX_INTERVAL_SECONDS
@@ -42,6 +43,7 @@ examples:
   python cli.py reset --source crm --yes       delete it
   python cli.py forget ada@example.com         show where a person's data is
   python cli.py forget ada@example.com --yes   erase it
+  python cli.py serve                          show everything in a browser, on this machine
   python cli.py demo                           run everything with bundled parts, nothing to set up
 
 exit codes:
@@ -77,7 +79,9 @@ def parse_cli_arguments(arguments: Sequence[str] | None) -> CliOptions:
     values = vars(parser.parse_args(arguments))
     _check(parser, values)
     # What was not given has its default in the class.
-    given = {name: value for name, value in values.items() if value not in (None, False)}
+    given = {
+        name: value for name, value in values.items() if value is not None and value is not False
+    }
     options: CliOptions = _COMMANDS[given.pop("command")][0](**given)
     return options
 
@@ -148,8 +152,14 @@ def _add_forget(parser: argparse.ArgumentParser) -> None:
     _add_yes(parser)
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--host", metavar="HOST", help="the address to listen on (default SERVICE_HOST)")
+    add("--port", type=_port, metavar="PORT", help="0 is any free one (default SERVICE_PORT)")
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="end after the run")
+    parser.add_argument("--once", action="store_true", help="end after the run, without the window")
 
 
 def _add_yes(parser: argparse.ArgumentParser) -> None:
@@ -167,6 +177,7 @@ _COMMANDS: dict[str, tuple[type[Any], Callable[[argparse.ArgumentParser], None],
         "forget a source's checkpoint, runs and raw pages, but no customer and no page view",
     ),
     "forget": (ForgetOptions, _add_forget, "erase a person's data wherever it is kept"),
+    "serve": (ServeOptions, _add_serve, "show everything in a browser and to programs, read-only"),
     "demo": (DemoOptions, _add_demo, "run everything with bundled parts, from an API to Iterable"),
 }
 
@@ -204,6 +215,13 @@ def _number(text: str) -> int:
     return number
 
 
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 65535")
+    return number
+
+
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not 0 < seconds <= MAX_INTERVAL_SECONDS:
@@ -220,5 +238,6 @@ def _email(text: str) -> str:
 # Shown in argparse's messages.
 _time.__name__ = "ISO 8601 time"
 _number.__name__ = "whole number"
+_port.__name__ = "whole number"
 _seconds.__name__ = "number of seconds"
 _email.__name__ = "email address"

@@ -95,6 +95,26 @@ class ForgetOptions(CommonOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions(CommonOptions):
+    """`serve`: the window.
+
+    Attributes:
+        host: instead of SERVICE_HOST.
+        port: instead of SERVICE_PORT; 0 is any free one.
+    """
+
+    host: str | None = None
+    port: int | None = None
+
+    def overrides(self) -> dict[str, str]:
+        """The settings' variables that the command line sets."""
+        given = {"SERVICE_HOST": self.host, "SERVICE_PORT": self.port}
+        texts = {name: str(value) for name, value in given.items() if value is not None}
+        # Without super(): slots make another class of this one.
+        return {**CommonOptions.overrides(self), **texts}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions(CommonOptions):
     """`demo`: the whole way with bundled parts, which have settings and sources of their own."""
 
@@ -108,5 +128,6 @@ CliOptions = (
     | ReplayOptions
     | ResetOptions
     | ForgetOptions
+    | ServeOptions
     | DemoOptions
 )

@@ -6,6 +6,10 @@ This module runs on Python 3.6, so that an older Python prints a message instead
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MIN_PYTHON = (3, 11)
 EXIT_CONFIGURATION = 78
@@ -22,18 +26,20 @@ PACKAGES = {
     "sqlglot": "sqlglot",
     "httptools": "httptools",
 }
+# What only `cli.py serve` needs.
+SERVICE_PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "jinja2": "Jinja2"}
 SYSTEM_MODULES = ("fcntl", "resource")
 
 
-def exit_if_unfit() -> None:
+def exit_if_unfit(packages: "Mapping[str, str]" = PACKAGES) -> None:
     """Exit with a one-line message if the program cannot run here."""
-    line = problem(Path(__file__).resolve().parents[2])
+    line = problem(Path(__file__).resolve().parents[2], packages)
     if line is not None:
         sys.stderr.write(f"{line}\n")
         sys.exit(EXIT_CONFIGURATION)
 
 
-def problem(folder: Path) -> "str | None":
+def problem(folder: Path, packages: "Mapping[str, str]" = PACKAGES) -> "str | None":
     """Why the program cannot run, in one line, or None; `folder` is the program's."""
     if sys.version_info < MIN_PYTHON:
         version = ".".join(str(part) for part in sys.version_info[:3])
@@ -44,7 +50,7 @@ def problem(folder: Path) -> "str | None":
         )
     if not all(_is_installed(module) for module in SYSTEM_MODULES):
         return f"This program runs on Linux and macOS, not on {sys.platform}"
-    missing = [package for module, package in PACKAGES.items() if not _is_installed(module)]
+    missing = [package for module, package in packages.items() if not _is_installed(module)]
     if missing:
         return f"Not installed for {sys.executable}: {', '.join(missing)}; {_advice(folder)}"
     return None

@@ -98,6 +98,21 @@ def load_sources(file: Path | None, variables: Mapping[str, str], working_dir: P
     return Sources(tuple(_with_absolute_paths(source, working_dir) for source in ordered), secrets)
 
 
+def describe_sources(
+    file: Path | None, variables: Mapping[str, str], working_dir: Path
+) -> tuple[Source, ...]:
+    """The sources, without the secrets that reading them would need; there may be none.
+
+    Raises:
+        ConfigurationError: mistakes, all in one line.
+    """
+    if file is None and not _short_form_tables(variables):
+        return ()
+    sources = _short_form_sources(variables) if file is None else _sources_of_file(file)
+    ordered = sorted(sources, key=lambda source: source.entity != "customers")
+    return tuple(_with_absolute_paths(source, working_dir) for source in ordered)
+
+
 def parse_sources(tables: Mapping[str, Table]) -> tuple[list[Source], list[Mistake]]:
     """The sources of checked tables, and all mistakes; sources are of use if there are none."""
     mistakes = list(rule_mistakes(tables))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # What identifies a person in the answers.
-PERSONAL = frozenset({"email", "first_name", "last_name"})
+PERSONAL = frozenset({"email", "first_name", "last_name", "candidate"})
 _HIDDEN = "…"
 
 
@@ -21,6 +22,20 @@ def mask_email(email: str) -> str:
 def mask_name(name: str) -> str:
     """The first character."""
     return f"{name[:1]}{_HIDDEN}" if name else name
+
+
+def mask_key(key: object) -> object:
+    """A source's key; hidden if it is an email."""
+    return mask_email(key) if isinstance(key, str) and "@" in key else key
+
+
+def mask_text(text: str, personal: Sequence[str]) -> str:
+    """A text in which these values are hidden, in any case."""
+    longest_first = sorted(filter(None, personal), key=len, reverse=True)
+    if not longest_first:
+        return text
+    pattern = "|".join(map(re.escape, longest_first))
+    return re.sub(pattern, lambda found: mask_email(found[0]), text, flags=re.IGNORECASE)
 
 
 def masked(item: Mapping[str, object]) -> dict[str, object]:

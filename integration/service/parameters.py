@@ -87,3 +87,26 @@ class ExportParameters(DataFilter):
     """`/data/export`."""
 
     format: Annotated[Literal["csv", "ndjson"], Field(description="of the file")] = "csv"
+
+
+class RunsParameters(ListParameters):
+    """`/runs`."""
+
+
+class UsersParameters(ListParameters):
+    """`/runs/{id}/users`."""
+
+    outcome: Annotated[OutcomeName | None, Field(description="only users with this outcome")] = None
+
+
+class CompareParameters(Parameters):
+    """`/compare-runs`."""
+
+    run1: Annotated[Text, Field(description="the id of a run", examples=["delivery-6"])]
+    run2: Annotated[Text, Field(description="the id of a later one", examples=["delivery-7"])]
+
+
+class FindParameters(Parameters):
+    """The page's search."""
+
+    email: Annotated[Text, Field(max_length=320, description="an email, or how a name begins")]

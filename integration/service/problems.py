@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from integration.database.errors import DatabaseError
-from integration.journal.file import JournalError
+from integration.journal.reading import JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fastapi import FastAPI
     from starlette.requests import Request
@@ -79,6 +79,35 @@ def problem_response(
     )
 
 
+# Errors on these paths are shown as pages.
+_PAGES = ("/page/", "/find")
+
+
+def show_problems_with(app: FastAPI, render: Callable[[int, str], Response]) -> None:
+    """Answer the errors of pages with a page.
+
+    Args:
+        app: the service.
+        render: makes a page of a status and a sentence.
+    """
+    app.state.render_problem = render
+
+
+def _respond(
+    request: Request,
+    status: int,
+    detail: str,
+    errors: Sequence[tuple[str, str]] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    path = request.scope["path"]
+    if path == "/" or path.startswith(_PAGES):
+        response: Response = request.app.state.render_problem(status, detail)
+        response.headers.update(headers or {})
+        return response
+    return problem_response(request.scope["state"], status, detail, errors, headers)
+
+
 def add_problem_handlers(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
     app.add_exception_handler(Problem, _on_problem)
@@ -91,14 +120,14 @@ def add_problem_handlers(app: FastAPI) -> None:
 
 def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return problem_response(request.scope["state"], error.status, error.detail, error.errors)
+    return _respond(request, error.status, error.detail, error.errors)
 
 
 def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [(str(one["loc"][-1]), _reason(one)) for one in error.errors()]
     detail = "; ".join(f"{name}: {reason}" for name, reason in errors)
-    return problem_response(request.scope["state"], 422, detail, errors)
+    return _respond(request, 422, detail, errors)
 
 
 def _reason(error: Mapping[str, Any]) -> str:
@@ -111,13 +140,13 @@ def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     texts = {404: "No such path; /docs lists them all", 405: "This service only reads: use GET"}
     text = texts.get(error.status_code, error.detail)
-    return problem_response(request.scope["state"], error.status_code, text, headers=error.headers)
+    return _respond(request, error.status_code, text, headers=error.headers)
 
 
 def _on_unavailable(request: Request, error: Exception) -> Response:
-    return problem_response(request.scope["state"], 503, str(error), headers={"Retry-After": "5"})
+    return _respond(request, 503, str(error), headers={"Retry-After": "5"})
 
 
 def _on_bug(request: Request, _error: Exception) -> Response:
     text = "Unexpected error; the log has it under this request id"
-    return problem_response(request.scope["state"], 500, text)
+    return _respond(request, 500, text)

@@ -61,12 +61,14 @@ def test_a_demo_goes_the_whole_way_and_its_commands_can_be_copied(
     ]
     (results,) = results_of(tmp_path)
     assert (results["total_users"], results["successful"]) == (8, 8)
-    stats, rejected, status = (copied(tmp_path, real, line) for line in commands_of(first))
+    serve, *others = commands_of(first)
+    assert " serve " in serve
+    stats, rejected, status = (copied(tmp_path, real, line) for line in others)
     assert "crm (http, customers)\n  stored        114, still rejected 6" in stats
     assert "2 malformed: the record cannot be decoded" in rejected
     assert "No users are pending." in status
 
-    second = run_cli(tmp_path, real, "demo")
+    second = run_cli(tmp_path, real, "demo", "--once")
 
     assert (second.exit_code, second.stderr) == (ExitCode.OK, "")
     assert "expected" not in second.stdout

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from integration.config.ingest_settings import INGEST_FIELDS, INGEST_VARIABLES
+from integration.config.service_settings import SERVICE_FIELDS
 from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
 from integration.core.exit_codes import ExitCode
 from integration.delivery.start_run import QUERY_FILE
@@ -64,6 +65,16 @@ def test_the_settings_of_the_ingest_are_documented() -> None:
     assert {name.strip("`"): default for name, default, _ in rows} == {
         name: str(INGEST_FIELDS[name].default or "–").replace("None", "–")
         for name in INGEST_VARIABLES
+    }
+
+
+def test_the_settings_of_the_window_are_documented() -> None:
+    """All variables with their defaults, and no others."""
+    rows = table_rows(section_of(CONFIGURATION, "Window"))
+
+    assert {name.strip("`"): default for name, default, _ in rows} == {
+        name: str(field.default).replace("None", "–").replace("False", "false")
+        for name, field in SERVICE_FIELDS.items()
     }
 
 

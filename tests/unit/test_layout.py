@@ -18,7 +18,7 @@ ROOT_MODULES = {
     "main": {"db_connection", "iterable_client", "logger_config", "sandbox.demo", *PACKAGES},
     "cli": {
         *("logger_config", "sandbox.demo_steps", "sandbox.ingest_demo"),
-        *("core", "config", "database", "iterable", "ingest", "journal"),
+        *("core", "config", "database", "iterable", "ingest", "journal", "service"),
     },
     "db_connection": {"core", "config", "database"},
     "iterable_client": {"core", "config", "iterable"},

@@ -18,12 +18,13 @@ from integration.config.cli_options import (
     ReplayOptions,
     ResetOptions,
     RunOptions,
+    ServeOptions,
     StatsOptions,
 )
 from integration.core.exit_codes import ExitCode
 
 ROOT = Path(__file__).resolve().parents[3]
-COMMANDS = ["run", "stats", "rejected", "replay", "reset", "forget", "demo"]
+COMMANDS = ["run", "stats", "rejected", "replay", "reset", "forget", "serve", "demo"]
 NOVEMBER = datetime(2026, 11, 1, tzinfo=UTC)
 
 
@@ -69,6 +70,8 @@ def shown(
         (["reset", "--source", "crm", "--yes"], ResetOptions(source="crm", yes=True)),
         (["forget", "a@example.com"], ForgetOptions(email="a@example.com")),
         (["forget", "a@example.com", "--yes"], ForgetOptions(email="a@example.com", yes=True)),
+        (["serve"], ServeOptions()),
+        (["serve", "--host", "::1", "--port", "0"], ServeOptions(host="::1", port=0)),
         (["demo"], DemoOptions()),
         (["demo", "--once", "--quiet"], DemoOptions(once=True, quiet=True)),
     ],
@@ -140,6 +143,7 @@ def test_options_override_settings(arguments: list[str], overrides: dict[str, st
         (["forget", "a@x.com b@x.com"], "argument EMAIL: invalid email address value: 'a@x.com b"),
         (["stats", "--verbose", "--quiet"], "--quiet: not allowed with argument --verbose"),
         (["--verbose", "stats", "--quiet"], "--quiet: not allowed with argument --verbose"),
+        (["serve", "--port", "65536"], "--port: 65536 is not a whole number from 0 to 65535"),
         (["stats", "--once"], "unrecognized arguments: --once"),
         (["demo", "--sources", "a.toml"], "unrecognized arguments: --sources"),
         (["--sources", "a.toml", "demo"], "demo has settings and sources of its own"),

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 from integration.config.database_url import DATABASE_URL
 from integration.config.ingest_settings import INGEST_VARIABLES
 from integration.config.loading import find_env_file, read_variables
+from integration.config.service_settings import SERVICE_VARIABLES
 from integration.config.settings import (
     FIELDS,
     SECRET_VARIABLES,
@@ -437,7 +438,7 @@ class TestEnvExample:
 
     def test_it_lists_exactly_the_settings(self) -> None:
         """Both have the same variables."""
-        variables = [*VARIABLES, *INGEST_VARIABLES, DATABASE_URL]
+        variables = [*VARIABLES, *INGEST_VARIABLES, *SERVICE_VARIABLES, DATABASE_URL]
         assert sorted(dotenv_values(EXAMPLE)) == sorted(variables)
 
     def test_each_variable_has_a_comment(self) -> None:

@@ -1,0 +1,46 @@
+"""What the service is given: the database, the journal, and functions of the ingest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from integration.core.ingest_facts import IngestRun, Rejected, RejectedGroup, SourceOverview
+    from integration.database.reading import ReadPool, ReadSession
+    from integration.service.access import Access
+    from integration.service.person import FindSourceRecords
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestParts:
+    """Functions of `ingest.overview` and `ingest.origins`; each takes a reading session first."""
+
+    has_tables: Callable[[ReadSession], bool]
+    overviews: Callable[[ReadSession], Sequence[SourceOverview]]
+    rejected_groups: Callable[[ReadSession], Sequence[RejectedGroup]]
+    runs: Callable[[ReadSession, int, int], Sequence[IngestRun]]
+    run: Callable[[ReadSession, int], IngestRun | None]
+    run_before: Callable[[ReadSession, IngestRun], IngestRun | None]
+    rejected_of_run: Callable[[ReadSession, int, tuple[int, int], int], Sequence[Rejected]]
+    rejections_of_run: Callable[[ReadSession, int], Sequence[tuple[str, str | None, int]]]
+    find_source_records: FindSourceRecords
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that the service reads.
+
+    Attributes:
+        journal: the file, which may be missing.
+        is_masked: whether names and emails are hidden from all.
+    """
+
+    pool: ReadPool
+    journal: Path
+    access: Access
+    ingest: IngestParts
+    is_masked: bool = False
