@@ -3,7 +3,7 @@
 AppError
 ├── ConfigurationError    78  config.settings: the message names the variable
 ├── FileError             78  core.files: a file or folder cannot be used
-├── JournalError          78  journal.file: the journal cannot be used
+├── JournalError          78  journal.reading: the journal cannot be used
 ├── LockedError           75  journal.lock: another run holds the lock
 ├── DatabaseError         69  database.errors: no connection, or the query cannot be run
 ├── RecordError           69  delivery.new_users: a row cannot be sent

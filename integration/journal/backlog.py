@@ -12,6 +12,7 @@ from integration.journal.newer_runs import (
     DELIVERED_BY_NEWER_RUN,
     IN_ANOTHER_NEWER_RUN,
     IN_NEWER_RUN,
+    are_few_in_newer_runs,
 )
 from integration.journal.outcomes import add_ranges, add_rows, packed_rows, update_outcomes
 from integration.journal.packing import unpack
@@ -184,10 +185,8 @@ def _copy_rows(file: JournalFile, run: int, target: int) -> None:
 
 
 def _add_copied(file: JournalFile, target: int, first: int, lines: Sequence[bytes]) -> None:
-    keys = file.all(
-        "SELECT email_key FROM users WHERE run = ? AND position BETWEEN ? AND ? ORDER BY position",
-        (target, first, first + len(lines) - 1),
-    )
+    query = "SELECT email_key FROM users WHERE run = ? AND position >= ? ORDER BY position LIMIT ?"
+    keys = file.all(query, (target, first, len(lines)))
     add_rows(file, target, first, lines, (key for (key,) in keys))
 
 
@@ -271,8 +270,8 @@ def _own_projects(file: JournalReader, run: Run) -> str:
 
 
 def _backlog(file: JournalReader, run: Run, projects: str) -> Backlog:
-    count = 0
-    if count_outcomes(file, run.number).undelivered:
+    count, counts = 0, count_outcomes(file, run.number)
+    if counts.undelivered and not are_few_in_newer_runs(file, run.number, projects):
         query = f"SELECT COUNT(*) FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
         (count,) = file.one(query, {"run": run.number, "projects": projects})
     return Backlog(run, projects, count)

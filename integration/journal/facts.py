@@ -10,7 +10,7 @@ from integration.core.verdict import PAUSES_COMPARED
 from integration.journal.backlog import of_another_project, undelivered, unfinished, unsendable
 from integration.journal.lock import is_locked
 from integration.journal.queries import count_outcomes, recent_runs
-from integration.journal.read_only import ReadOnlyJournal
+from integration.journal.read_only import ReadOnlyJournal, files_of
 from integration.journal.reading import JournalError
 
 if TYPE_CHECKING:
@@ -76,6 +76,29 @@ def read_delivery_facts(path: Path) -> DeliveryFacts:
             return delivery_facts(journal, work, running=running)
     except JournalError as error:
         return DeliveryFacts(error=str(error))
+
+
+class DeliveryFactsReader:
+    """Reads the facts for those who ask often: only if the journal has changed since.
+
+    Args:
+        path: the journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: tuple[object, DeliveryFacts] | None = None
+
+    def read(self) -> DeliveryFacts:
+        """What `read_delivery_facts` returns."""
+        try:
+            state = files_of(self._path), is_locked(self._path)
+        except (JournalError, OSError):
+            return read_delivery_facts(self._path)
+        known = self._known
+        if known is None or known[0] != state:
+            known = self._known = (state, read_delivery_facts(self._path))
+        return known[1]
 
 
 def _last(file: JournalReader, run: Run) -> LastDelivery:

@@ -12,19 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 
 from integration.core.models import CALLS, NOT_ATTEMPTED, CallResult
+from integration.journal.newer_runs import positions_of
 from integration.journal.packing import unpack
 from integration.journal.queries import read_run
-from integration.journal.schema import (
-    EMAIL_DIGEST_BYTES,
-    UserOutcome,
-    email_digests,
-    email_key,
-    outcome_of,
-)
+from integration.journal.schema import UserOutcome, email_key, outcome_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from integration.core.models import Call, Run
     from integration.journal.reading import JournalReader
 
@@ -54,35 +47,7 @@ def deliveries_to(file: JournalReader, email: str, limit: int | None = None) -> 
     key = email_key(email)
     if key is None:
         return []
-    return [_delivery(file, *place) for place in _positions(file, key)[:limit]]
-
-
-def _positions(file: JournalReader, key: bytes) -> list[tuple[int, int]]:
-    """Run and position of the users with this key, newest run first."""
-    digest = email_digests([key])
-    packs = file.all(
-        "SELECT run, first, digests FROM email_digests WHERE instr(digests, ?)", (digest,)
-    )
-    places = [
-        (run, position)
-        for run, first, digests in packs
-        for position in _places(digests, digest, first)
-    ]
-    return file.all(
-        "SELECT u.run, u.position FROM json_each(?) p CROSS JOIN users u"
-        " ON u.run = json_extract(p.value, '$[0]') AND u.position = json_extract(p.value, '$[1]')"
-        " WHERE u.email_key = ? ORDER BY u.run DESC, u.position",
-        (orjson.dumps(places).decode(), key),
-    )
-
-
-def _places(digests: bytes, digest: bytes, first: int) -> Iterator[int]:
-    """The positions that have this digest; the first digest is that of position `first`."""
-    place = digests.find(digest)
-    while place >= 0:
-        if place % EMAIL_DIGEST_BYTES == 0:
-            yield first + place // EMAIL_DIGEST_BYTES
-        place = digests.find(digest, place + 1)
+    return [_delivery(file, *place) for place in positions_of(file, key)[:limit]]
 
 
 def _delivery(file: JournalReader, run: int, position: int) -> Delivery:

@@ -167,9 +167,8 @@ class ReadOnlyJournal(JournalReader):
 
     def _choose(self, opened: ExitStack) -> tuple[Path, str]:
         """The file to read, and SQLite's options for that."""
-        # SQLite's files are beside the file that a link leads to.
+        self._files = files_of(self._path)
         path = Path(os.path.realpath(self._path))
-        self._files = _files_of(path)
         if not _is_in_wal_mode(path):
             return path, "mode=ro"
         if not self._files.has_wal:
@@ -203,13 +202,16 @@ class ReadOnlyJournal(JournalReader):
 
     def _is_current(self) -> bool:
         """Whether what was read is the journal's: nothing has changed it unseen."""
-        files = _files_of(Path(os.path.realpath(self._path)))
+        files = files_of(self._path)
         if self._files.has_wal and self._files.shm:  # SQLite's locks show what is complete
             return files.identities == self._files.identities
         return files == self._files
 
 
-def _files_of(path: Path) -> Files:
+def files_of(path: Path) -> Files:
+    """The journal's files as they are now; if they are the same later, so is what they hold."""
+    # SQLite's files are beside the file that a link leads to.
+    path = Path(os.path.realpath(path))
     return Files(*(_state_of(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")))
 
 

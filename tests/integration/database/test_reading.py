@@ -166,10 +166,12 @@ def test_a_pool_hides_the_password(mysql_server: MySQLServer) -> None:
 
 
 def test_a_server_that_is_restarted_is_reconnected_to(empty_database: DatabaseSettings) -> None:
-    """As after an idle night: the server has closed the connections of the pool."""
+    """A connection is kept, until the server has closed it, as after an idle night."""
     with closing(ReadPool(empty_database)) as pool:
         with pool.session() as session:
             ((number,),) = session.query("SELECT CONNECTION_ID()")
+        with pool.session() as session:
+            assert session.query("SELECT CONNECTION_ID()") == [(number,)]
         with closing(open_writer(empty_database)) as other:
             other.execute(f"KILL {number}")
         with pool.session() as session:

@@ -139,7 +139,7 @@ def test_a_record_of_an_api_is_found_by_its_page_and_position(
     assert records_of(pool, "bad@example.com") == [
         SourceRecord("crm", "k2", 1, "http", None, f"{url}, record 2", "not_allowed", "plan_type")
     ]
-    assert records_of(pool, "nobody@example.com") == []
+    assert records_of(pool, "unknown@example.com") == []
 
 
 def test_a_record_whose_raw_page_was_deleted_is_still_known(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from integration.core.models import Retries
+from integration.core.models import CALLS, Retries
 from integration.journal.backlog import (
     defer_to_newer_runs,
     of_another_project,
@@ -17,6 +17,7 @@ from integration.journal.backlog import (
     unsendable,
 )
 from integration.journal.queries import count_outcomes, read_run
+from integration.journal.reading import JournalReader
 from integration.journal.store import Journal
 from tests.support.journals import (
     AT,
@@ -368,3 +369,28 @@ class TestProjects:
         journal.flush(run, Retries())
         journal.finish(run, "stopped", "Iterable refused the API key", AT)
         assert seen(unfinished(journal, OURS)) == (run, 3)
+
+
+def test_users_that_failed_weeks_ago_cost_no_look_at_all_users(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few are looked up by their emails; only if one is not found, the users are collected."""
+    views = [page_view(number) for number in range(1, 6)]
+    collected: list[str] = []
+    one = JournalReader.one
+
+    def watch(self: JournalReader, sql: str, *parameters: Any) -> Any:
+        collected.extend([sql] if "NOT (customer_id IN" in sql else [])
+        return one(self, sql, *parameters)
+
+    monkeypatch.setattr(JournalReader, "one", watch)
+    completed_run(journal, views, failed=[(1, CALLS[0]), (2, CALLS[1])])
+    completed_run(journal, [views[0]])
+    completed_run(journal, views[1:])
+    assert undelivered(journal, OURS) is None
+    assert collected == []
+
+    run = completed_run(journal, views, failed=[(1, CALLS[0]), (2, CALLS[1])])
+    completed_run(journal, views[1:])
+    assert seen(found(undelivered(journal, OURS))) == (run, 1)
+    assert len(collected) == 1

@@ -161,3 +161,13 @@ def test_the_lock_file_can_be_read_by_its_owner_only(tmp_path: Path) -> None:
     ):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_others_who_look_are_not_taken_for_a_run(tmp_path: Path) -> None:
+    """The page, `--status` and `stats` may look at the same moment."""
+    path = tmp_path / "journal.db"
+    with open_journal(path, dry_run=False):
+        pass
+    with Path(f"{path}.lock").open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert not is_locked(path)

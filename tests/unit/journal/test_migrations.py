@@ -255,3 +255,20 @@ def test_the_users_of_an_old_journal_are_found_by_their_emails(
     with Journal(path) as journal:
         found = deliveries_to(journal, "USER2502@example.com")
         assert [(one.run.number, one.position) for one in found] == [(2, 1), (1, 2502)]
+
+
+def test_all_pairs_of_statuses_are_counted_as_they_are_now(tmp_path: Path) -> None:
+    """The step's SQL and `count_outcomes` agree."""
+    statuses = (None, 0, 1, 2, 3, 4)
+    outcomes: list[Outcome] = [
+        (profile, "{}", event, "{}") for profile in statuses for event in statuses
+    ]
+    path = tmp_path / "journal.db"
+    users = [old_user(n, page_view(n), outcome) for n, outcome in enumerate(outcomes, start=1)]
+    for run, outcome_users in enumerate([users, *([user] for user in users)], start=1):
+        old_journal(path, 5, outcome_users, run=run)
+
+    with Journal(path) as journal:
+        stored = [count_outcomes(journal, run) for run in range(1, len(users) + 2)]
+        journal.execute("UPDATE runs SET successful = NULL")
+        assert stored == [count_outcomes(journal, run) for run in range(1, len(users) + 2)]
