@@ -155,7 +155,12 @@ def _add_forget(parser: argparse.ArgumentParser) -> None:
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", metavar="HOST", help="the address to listen on (default SERVICE_HOST)")
-    add("--port", type=_port, metavar="PORT", help="0 is any free one (default SERVICE_PORT)")
+    add(
+        "--port",
+        type=_port,
+        metavar="PORT",
+        help="the port; 0 is any free one (default SERVICE_PORT)",
+    )
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

@@ -49,4 +49,4 @@ def test_the_token_is_never_shown() -> None:
 )
 def test_a_wrong_value_names_its_variable(name: str, value: str) -> None:
     """With what was expected."""
-    assert refused({name: value}).startswith(f"{name} is {value}")
+    assert refused({name: value}).startswith(f"{name} is '{value}'")
