@@ -20,7 +20,12 @@ _QUERIES = {
 
 
 def docs_context(
-    document: dict[str, Any], base: str, deliveries: Sequence[str], *, needs_token: bool
+    document: dict[str, Any],
+    base: str,
+    deliveries: Sequence[str],
+    person: str,
+    *,
+    needs_token: bool,
 ) -> dict[str, Any]:
     """The paths.
 
@@ -28,6 +33,7 @@ def docs_context(
         document: the OpenAPI document.
         base: the address of this service, with a slash at the end.
         deliveries: the ids of the last delivery runs, newest first; the examples name them.
+        person: an email for the examples.
         needs_token: whether a client has to send one.
     """
     return {
@@ -39,7 +45,7 @@ def docs_context(
                 "id": path.strip("/").replace("/", "-").replace("{", "").replace("}", ""),
                 "summary": methods["get"]["description"].replace("`", ""),
                 "parameters": [_parameter(one) for one in methods["get"].get("parameters", ())],
-                "command": _command(path, base, deliveries, needs_token=needs_token),
+                "command": _command(path, base, deliveries, person, needs_token=needs_token),
                 "example": _example(document, methods["get"]),
                 "statuses": [
                     (status, response["description"])
@@ -66,12 +72,14 @@ def _parameter(one: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _command(path: str, base: str, deliveries: Sequence[str], *, needs_token: bool) -> str:
+def _command(
+    path: str, base: str, deliveries: Sequence[str], person: str, *, needs_token: bool
+) -> str:
     """A curl command that works as it is, if there has been a delivery."""
     newest = deliveries[0] if deliveries else "delivery-1"
     before = deliveries[1] if len(deliveries) > 1 else newest
     queries = {**_QUERIES, "/compare-runs": f"run1={before}&run2={newest}"}
-    filled = path.replace("{run_id}", newest).replace("{email}", quote("ada@example.com"))
+    filled = path.replace("{run_id}", newest).replace("{email}", quote(person, safe="@"))
     url = f"{base.rstrip('/')}{filled}"
     if path in queries:
         url = f"{url}?{queries[path]}"

@@ -57,7 +57,7 @@ ASSETS = {
     "icon.svg": "image/svg+xml",
 }
 MATCHES_SHOWN = 20
-USERS_SHOWN = 50
+EXAMPLE = "ada@example.com"
 
 
 class HtmlPaths:
@@ -239,9 +239,23 @@ class HtmlPaths:
         runs = [f"delivery-{one.run.number}" for one in overview.deliveries]
         base = str(request.base_url)
         context = docs_context(
-            self._openapi(), base, runs, needs_token=self._parts.access.token is not None
+            self._openapi(),
+            base,
+            runs,
+            self._example_person(parameters),
+            needs_token=self._parts.access.token is not None,
         )
         return self._render("docs.html", parameters, **context)
+
+    def _example_person(self, parameters: Parameters) -> str:
+        """The first customer, so that the example works."""
+        if self._is_masked(parameters):
+            return EXAMPLE
+        try:
+            found = row_page(self._parts, DataFilter(), after=0, skip=0, limit=1, total=0)
+        except DatabaseError:
+            return EXAMPLE
+        return str(found.items[0]["email"]) if found.items else EXAMPLE
 
     def openapi(self) -> Response:
         """The OpenAPI document."""
