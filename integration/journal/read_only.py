@@ -167,8 +167,8 @@ class ReadOnlyJournal(JournalReader):
 
     def _choose(self, opened: ExitStack) -> tuple[Path, str]:
         """The file to read, and SQLite's options for that."""
-        self._files = files_of(self._path)
-        path = Path(os.path.realpath(self._path))
+        path = self._real_path = _real_path(self._path)
+        self._files = _files_of(path)
         if not _is_in_wal_mode(path):
             return path, "mode=ro"
         if not self._files.has_wal:
@@ -202,7 +202,7 @@ class ReadOnlyJournal(JournalReader):
 
     def _is_current(self) -> bool:
         """Whether what was read is the journal's: nothing has changed it unseen."""
-        files = files_of(self._path)
+        files = _files_of(self._real_path)
         if self._files.has_wal and self._files.shm:  # SQLite's locks show what is complete
             return files.identities == self._files.identities
         return files == self._files
@@ -210,14 +210,21 @@ class ReadOnlyJournal(JournalReader):
 
 def files_of(path: Path) -> Files:
     """The journal's files as they are now; if they are the same later, so is what they hold."""
+    return _files_of(_real_path(path))
+
+
+def _real_path(path: Path) -> Path:
     # SQLite's files are beside the file that a link leads to.
-    path = Path(os.path.realpath(path))
+    return Path(os.path.realpath(path))
+
+
+def _files_of(path: Path) -> Files:
     return Files(*(_state_of(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")))
 
 
 def _state_of(path: str) -> FileState | None:
     with suppress(FileNotFoundError, NotADirectoryError):
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116  a fourth of the time of Path.stat
         return FileState(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
     return None
 

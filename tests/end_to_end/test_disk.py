@@ -26,6 +26,7 @@ from tests.support.fault_matrix import (
     violations,
     wanted_of,
 )
+from tests.support.journal_writer import JournalWriter
 from tests.support.old_journals import OldUser, old_journal, old_user
 from tests.support.runs import (
     ROOT,
@@ -233,6 +234,30 @@ def test_a_read_only_folder_is_one_line_that_names_the_setting(
     assert "Read-only file system" in line
     assert f"check {variable}" in line
     assert sandbox.calls() == []
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_journal_on_a_read_only_disk_can_be_read(
+    tmp_path: Path, sandbox: SandboxProcess, *, is_killed: bool
+) -> None:
+    """By --status and --explain; with and without what a killed run has left."""
+    with mounted(tmp_path / "disk", "8m") as disk:
+        variables = environment(tmp_path, sandbox) | {"JOURNAL_FILE": str(disk / JOURNAL)}
+        assert run(tmp_path, variables).exit_code == 0
+        if is_killed:
+            with JournalWriter(disk / JOURNAL) as writer:
+                writer.do("begin(2)")
+                writer.kill()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+
+        status = run(tmp_path, variables, "--status")
+        story = run(tmp_path, variables, "--explain", "user1@example.com")
+
+        assert (status.exit_code, status.stderr) == (0, "")
+        assert (" crashed " in status.stdout) == is_killed
+        assert " completed " in status.stdout
+        assert (story.exit_code, story.stderr) == (0, "")
+        assert "delivered" in story.stdout
 
 
 def test_a_folder_that_becomes_read_only_stops_the_run_until_it_is_resumed(
