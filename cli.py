@@ -329,7 +329,11 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     # Only this needs them.
     from integration.config.service_settings import load_service_settings  # noqa: PLC0415
     from integration.ingest import origins, overview  # noqa: PLC0415
-    from integration.service.bootstrap import IngestParts, serve_window  # noqa: PLC0415
+    from integration.service.bootstrap import (  # noqa: PLC0415
+        IngestParts,
+        Remembered,
+        serve_window,
+    )
 
     working_dir, variables = read_everything(options)
     service = load_service_settings(variables)
@@ -338,7 +342,7 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     sources = describe_sources(file, variables, working_dir)
     open_log(settings, {*settings.secrets(), service.service_token or ""})
     ingest = IngestParts(
-        has_tables=has_tables,
+        has_tables=Remembered(has_tables),
         overviews=partial(overview.source_overviews, sources=sources),
         rejected_groups=overview.rejected_groups,
         runs=overview.ingest_runs,

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OPEN_PATH = "/live"
-CHALLENGE = 'Bearer realm="window", Basic realm="window", charset="UTF-8"'
+# Each in a header of its own: Chromium reads the first one of a header only.
+CHALLENGES = ('Bearer realm="window"', 'Basic realm="window", charset="UTF-8"')
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d+)?")
 

@@ -10,7 +10,7 @@ from integration.core.hosts import address_text
 from integration.database.reading import ReadPool
 from integration.service.access import Access
 from integration.service.app import create_app
-from integration.service.parts import IngestParts, Parts
+from integration.service.parts import IngestParts, Parts, Remembered
 from integration.service.server import listening, serve
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from integration.core.shutdown import Stop
     from integration.database.settings import DatabaseSettings
 
-__all__ = ["IngestParts", "serve_window"]
+__all__ = ["IngestParts", "Remembered", "serve_window"]
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.datastructures import MutableHeaders
 
-from integration.service.access import CHALLENGE, request_id
+from integration.service.access import CHALLENGES, request_id
 from integration.service.problems import problem_response
 
 if TYPE_CHECKING:
@@ -108,9 +108,10 @@ class Gate:
             return problem_response(scope["state"], 421, text)
         if not self._access.allows(scope["path"], headers.get("authorization")):
             text = "Send the token of SERVICE_TOKEN as Bearer token, or as password in a browser"
-            return problem_response(
-                scope["state"], 401, text, headers={"WWW-Authenticate": CHALLENGE}
-            )
+            response = problem_response(scope["state"], 401, text)
+            for challenge in CHALLENGES:
+                response.headers.append("WWW-Authenticate", challenge)
+            return response
         return None
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:

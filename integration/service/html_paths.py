@@ -212,10 +212,8 @@ class HtmlPaths:
         if len(emails) == 1 or text.lower() in [email.lower() for email in emails]:
             text = emails[0] if len(emails) == 1 else text
             return RedirectResponse(f"{person_href(text)}{suffix}", status_code=303)
-        if not emails:
-            if "@" in text:  # a delivery or a rejected record may have the address
-                return RedirectResponse(f"{person_href(text)}{suffix}", status_code=303)
-            raise Problem(404, "There is no customer whose email or name begins so")
+        if not emails and "@" in text:  # a delivery or a rejected record may have the address
+            return RedirectResponse(f"{person_href(text)}{suffix}", status_code=303)
         return self._render(
             "matches.html",
             parameters,

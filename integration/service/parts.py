@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,30 @@ if TYPE_CHECKING:
     from integration.database.reading import ReadPool, ReadSession
     from integration.service.access import Access
     from integration.service.person import FindSourceRecords
+
+
+# Asking for the tables costs as much as reading a page of rows.
+SECONDS_REMEMBERED = 5.0
+
+
+class Remembered:
+    """Whether there are tables, asked again after a few seconds.
+
+    Args:
+        ask: `ingest.tables.has_tables`.
+    """
+
+    def __init__(self, ask: Callable[[ReadSession], bool]) -> None:
+        self._ask = ask
+        self._latest = (0.0, False)
+
+    def __call__(self, session: ReadSession) -> bool:
+        """The answer; only `True` is remembered, so that a first run shows at once."""
+        until, answer = self._latest
+        if not answer or time.monotonic() > until:
+            answer = self._ask(session)
+            self._latest = time.monotonic() + SECONDS_REMEMBERED, answer
+        return answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,13 @@ import sqlite3
 import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from integration.core.exit_codes import ExitCode
+from integration.service.json_paths import PATHS
 from tests.support.cli_runs import run_cli, start_cli
-from tests.support.runs import RunResult, environment_for, finish, wait_until
+from tests.support.runs import ROOT, RunResult, environment_for, finish, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +82,30 @@ def test_a_demo_goes_the_whole_way_and_its_commands_can_be_copied(
     assert [one["successful"] for one in results_of(tmp_path)] == [8, 8]
     assert sandbox.calls() == []
     assert not list(tmp_path.glob("real*"))
+
+
+def test_a_demo_ends_in_the_window(tmp_path: Path) -> None:
+    """Until Ctrl-C, which is no failure; the commands of docs/window.md work on it."""
+    demo = start_cli(tmp_path, {}, "demo")
+    log = tmp_path / "demo_output" / "iterable_integration.log"
+    address = re.compile(r"The window is at (http://127\.0\.0\.1:\d+/)")
+    wait_until(demo, lambda: log.exists() and bool(address.search(log.read_text(encoding="utf-8"))))
+    (url,) = address.findall(log.read_text(encoding="utf-8"))
+    with urlopen(url) as page:
+        assert b"Delivery 1" in page.read()
+    documented = (ROOT / "docs" / "window.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^curl -sS '(.*)'$", documented, flags=re.MULTILINE)
+    for command in commands:
+        with urlopen(command.replace("http://127.0.0.1:8000/", url)) as answer:
+            assert answer.status == 200, command
+    paths = {urlsplit(command).path for command in commands}
+    assert len(paths) == len(PATHS)
+
+    demo.send_signal(signal.SIGINT)
+
+    ended = finish(tmp_path, demo)
+    assert ended.exit_code == ExitCode.OK
+    assert "Traceback" not in ended.stderr
 
 
 def copied(folder: Path, environment: dict[str, str], line: str) -> str:
