@@ -1,6 +1,5 @@
 """The paths that answer programs."""
 
-from dataclasses import asdict
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -11,7 +10,7 @@ from integration.service import cursors, documents
 from integration.service.comparison import compare
 from integration.service.deliveries import ALL, DeliveryRun
 from integration.service.metrics import MEDIA_TYPE, Durations, metrics_text
-from integration.service.overview import Overview, Overviews
+from integration.service.overview import Overviews
 from integration.service.parameters import (
     MAX_ROWS_BY_PAGE,
     CompareParameters,
@@ -29,7 +28,6 @@ from integration.service.problems import answer, wrong_parameter
 from integration.service.row_queries import COUNT_LIMIT
 from integration.service.rows import export, row_page
 from integration.service.run_documents import (
-    counts_document,
     delivery_document,
     ingest_document,
     parse_run_id,
@@ -41,6 +39,7 @@ from integration.service.run_lists import (
     run_page,
     users_page,
 )
+from integration.service.state_documents import health_document, stats_document
 
 RunIdText = Annotated[
     str, Path(description="`ingest-12` or `delivery-7`", examples=["delivery-7"], max_length=64)
@@ -74,7 +73,7 @@ class JsonPaths:
     def health(self, request: Request, _: Annotated[Parameters, Query()]) -> Response:
         """Is it well, and what is there to do? 503 if the answer is `unhealthy`."""
         overview = self._overviews.current()
-        response = answer(request, _health(overview))
+        response = answer(request, health_document(overview))
         response.status_code = 503 if overview.verdict.status == "unhealthy" else 200
         return response
 
@@ -126,7 +125,7 @@ class JsonPaths:
 
     def stats(self, request: Request, _: Annotated[Parameters, Query()]) -> Response:
         """Records, runs and durations of each source, and all deliveries together."""
-        return answer(request, _stats(self._overviews.current()))
+        return answer(request, stats_document(self._overviews.current()))
 
     def runs(self, request: Request, parameters: Annotated[RunsParameters, Query()]) -> Response:
         """Runs of sources and deliveries, newest first; one that was killed is `crashed`."""
@@ -188,67 +187,6 @@ class JsonPaths:
         """Prometheus metrics."""
         text = metrics_text(self._overviews.current(), self._durations)
         return Response(text, media_type=MEDIA_TYPE)
-
-
-def _health(overview: Overview) -> dict[str, object]:
-    successes = [one.last_success.finished_at for one in overview.sources if one.last_success]
-    runs = [run for source in overview.sources for run in source.runs[:1]]
-    newest = max(runs, key=lambda run: run.run_id, default=None)
-    last = next(iter(overview.deliveries), None)
-    verdict = overview.verdict
-    return {
-        "status": verdict.status,
-        "sentence": verdict.sentence,
-        "db_connected": overview.database_error is None,
-        "etl": {
-            "last_run": ingest_document(newest) if newest else None,
-            "last_success": max(filter(None, successes), default=None),
-            "stale_sources": [one.name for one in overview.sources if one.facts.stale],
-        },
-        "delivery": {
-            "last_run": delivery_document(last) if last else None,
-            "pending_users": overview.pending_users,
-        },
-        "advice": verdict.advice,
-        "problems": [asdict(problem) for problem in verdict.problems],
-        "unavailable": overview.unavailable,
-    }
-
-
-def _stats(overview: Overview) -> dict[str, object]:
-    is_known = overview.database_error is None
-    sources = overview.sources
-    totals = overview.totals
-    return {
-        "total_records_processed": sum(one.records for one in sources) if is_known else None,
-        "run_count": sum(number for one in sources for _, number in one.runs_by_status)
-        if is_known
-        else None,
-        "sources": [
-            {
-                "source": one.name,
-                "kind": one.kind,
-                "entity": one.entity,
-                "records": one.records,
-                "runs": dict(one.runs_by_status),
-                "rejected_open": one.facts.open_rejections,
-                "stale": one.facts.stale,
-                "lag_seconds": one.lag_seconds,
-                "checkpoint": one.checkpoint,
-                "last_success": ingest_document(one.last_success) if one.last_success else None,
-                "last_failure": ingest_document(one.last_failure) if one.last_failure else None,
-                "durations": [round(run.seconds, 3) for run in one.runs],
-            }
-            for one in sources
-        ],
-        "deliveries": {
-            "runs": totals.runs if totals else 0,
-            "users": totals.counts.total_users if totals else 0,
-            "outcomes": counts_document(totals.counts) if totals else {},
-            "retries": totals.retries if totals else 0,
-        },
-        "unavailable": overview.unavailable,
-    }
 
 
 def run_document(run: AnyRun) -> dict[str, object]:
