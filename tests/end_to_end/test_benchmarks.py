@@ -121,6 +121,7 @@ def test_the_ingest_is_measured_and_its_rows_are_checked(
         "views-first": 500,
         "views-again": 0,
         "views-memory": 500,
+        "http-ruler": 300,
         "http": 300,
     }
     assert all(run["peak_bytes"] > 10_000_000 for name, run in runs.items() if "ruler" not in name)
