@@ -13,7 +13,7 @@ from pathlib import Path
 REQUIREMENTS = Path(__file__).with_name("peer-requirements.txt")
 FOLDER = "peer-drt-core-1.2.1"
 INSTALL_SECONDS = 600
-# Written last: a folder without it, or with another list in it, is made anew.
+# Written last: a folder without it, or with another list in it, is recreated.
 _INSTALLED = "installed.txt"
 
 
