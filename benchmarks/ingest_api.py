@@ -1,12 +1,18 @@
 """Customers from the mock source: how close the ingest comes to one page per latency.
 
 The next page can be asked for only after the one before has come, since that names its cursor. So
-the ceiling is a page per latency; whatever the ingest does between two requests comes on top.
+the ceiling is a page per latency; whatever is done between two requests comes on top. The ruler is
+a loop that only decodes the pages.
 """
 
 from __future__ import annotations
 
+from http.client import HTTPConnection
+from time import perf_counter
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import orjson
 
 from benchmarks.ingest_figures import Cost, Line, Target
 from benchmarks.ingest_runs import API, Counts, run_ingest
@@ -23,16 +29,46 @@ MIN_SHARE = 0.95
 _PREFETCHED = Target(f">= {MIN_SHARE} of a page per latency", lambda line: line.ratio >= MIN_SHARE)
 
 
-def measure_api(place: Place, records: int, rounds: int, *, judged: bool) -> Line:
-    """Load all records, a thousand to a page, this many times."""
-    costs, shares = [], []
+def measure_api(place: Place, records: int, rounds: int, *, judged: bool) -> list[Line]:
+    """Load all records, a thousand to a page, this many times; with a ruler each time."""
+    costs, shares, rulers, ruler_shares = [], [], [], []
     for number in range(1, rounds + 1):
         place.show([f"http, {records:,} records, round {number} of {rounds} ..."])
+        ruler, share = _measure_ruler(records)
+        rulers.append(ruler)
+        ruler_shares.append(share)
         cost, share = _measure(place, records)
         costs.append(cost)
         shares.append(share)
     title = f"customers from an API, {PAGE_SIZE:,} to a page, {LATENCY_SECONDS * 1000:g} ms"
-    return Line("http", title, costs, shares, _PREFETCHED, judged)
+    return [
+        Line("http-ruler", "the same pages, read in a loop and not stored", rulers, ruler_shares),
+        Line("http", title, costs, shares, _PREFETCHED, judged),
+    ]
+
+
+def _measure_ruler(records: int) -> tuple[Cost, float]:
+    with SourceProcess(SourceOptions(customers=records, latency=LATENCY_SECONDS)) as source:
+        started = perf_counter()
+        found = read_pages(source.url)
+        problems = () if found == records else (f"{found:,} records instead of {records:,}",)
+        cost = Cost(records, perf_counter() - started, problems=problems)
+        return cost, share_of_latency(source.requests(), LATENCY_SECONDS)
+
+
+def read_pages(url: str) -> int:
+    """Read all pages of customers, one after the other, and count their records."""
+    address = urlsplit(url)
+    connection = HTTPConnection(str(address.hostname), address.port)
+    path, found = f"/cursor/customers?limit={PAGE_SIZE}", 0
+    cursor = ""
+    while cursor is not None:
+        connection.request("GET", f"{path}&cursor={quote(cursor)}" if cursor else path)
+        page = orjson.loads(connection.getresponse().read())
+        found += len(page["data"])
+        cursor = page.get("paging", {}).get("next")
+    connection.close()
+    return found
 
 
 def _measure(place: Place, records: int) -> tuple[Cost, float]:
