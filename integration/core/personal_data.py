@@ -59,10 +59,6 @@ class Person:
         """Whether a value is one of the ids, as a number or as text."""
         return value in self.ids or str(value).strip() in map(str, self.ids)
 
-    def has_key(self, source: str | None, value: object) -> bool:
-        """Whether a value is the key of the customer in this source."""
-        return (source, str(value).strip()) in self.keys
-
 
 def mask_of(size: int) -> str:
     """What replaces so many bytes."""

@@ -15,9 +15,7 @@ from tests.support.users import page_view
 if TYPE_CHECKING:
     from pathlib import Path
 
-PERSON = Person(
-    frozenset({"user2@example.com"}), frozenset({("Grace", "Hopper")}), frozenset({2})
-)
+PERSON = Person(frozenset({"user2@example.com"}), frozenset({("Grace", "Hopper")}), frozenset({2}))
 ROWS = [
     list(page_view(1)),
     list(page_view(2)._replace(first_name='Gr"a\r\nce', location="a,b")),
