@@ -189,15 +189,19 @@ class Erasure:
         person |= Person(
             frozenset(), frozenset(one.name for one in owners), frozenset(one.id for one in owners)
         )
+        person |= self._keys_of(person)
         for _ in range(MAX_ROUNDS):
             known = person
-            if self._pages:
-                person |= Person(frozenset(), keys=keys_of(self._session, person.ids))
             person |= self._own(person, reduce(or_, self._known_of(person), Person(frozenset())))
+            person |= self._keys_of(person)
             # Names find nothing in the journal and the raw pages.
             if replace(person, names=known.names) == known:
                 break
         return person
+
+    def _keys_of(self, person: Person) -> Person:
+        keys = keys_of(self._session, person.ids) if self._pages else frozenset()
+        return Person(frozenset(), keys=keys)
 
     def _known_of(self, person: Person) -> Iterator[Person]:
         if self._journal:
