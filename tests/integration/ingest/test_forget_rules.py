@@ -15,6 +15,7 @@ from integration.database.writing import open_writer
 from integration.ingest import forget as steps
 from integration.ingest.errors import SourceBusy
 from integration.ingest.forget import Places, forget
+from integration.ingest.forget_pages import RawPages
 from integration.ingest.kinds.readers import open_reader
 from integration.ingest.locks import source_lock
 from integration.ingest.models import Rejection
@@ -281,7 +282,7 @@ def test_so_is_one_that_was_killed_in_the_database(
     full: Home, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """After the rows were deleted, or between two raw pages."""
-    target: Any = steps.RawPages if method == "store" else type(full.session)
+    target: Any = RawPages if method == "store" else type(full.session)
     store: Callable[..., None] = getattr(target, method)
 
     def kill_after(*arguments: object) -> None:
