@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.ingest.errors import SchemaError
-from integration.ingest.sources import REFERENCE_FIELDS
+from integration.ingest.sources import REFERENCE_FIELDS, CsvSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,8 +95,9 @@ def compare_fields(
         known: the paths of earlier pages; empty for a first page, where nothing counts as new.
 
     Raises:
-        SchemaError: no record has a required field, or one has a new field and the source's
-            schema is "freeze".
+        SchemaError: no record has a required field (in a small page of JSON: a field that is new
+            to the source or seems to be renamed), or one has a new field and the source's schema
+            is "freeze".
     """
     found = field_paths(records)
     if not found:
@@ -104,7 +105,8 @@ def compare_fields(
     new = found - known if known else frozenset()
     mapped = {*source.paths.values(), source.key}
     candidates = (new or found) - mapped
-    if missing := _absent_from(required_paths(source), found):
+    missing = _absent_from(required_paths(source), found)
+    if missing and not _may_be_by_chance(source, records, missing.values(), known, candidates):
         raise SchemaError(f"{source.name}: {_missing_text(source, missing, candidates)}")
     outermost = tuple(sorted(path for path in new if path.rpartition(".")[0] not in new))
     if outermost and source.drift == "freeze":
@@ -120,6 +122,24 @@ def compare_fields(
         for name, path in gone.items()
     ]
     return FieldChanges(outermost, tuple(warnings))
+
+
+def _may_be_by_chance(
+    source: BaseSource,
+    records: Sequence[RawRecord],
+    missing: Iterable[str],
+    known: AbstractSet[str],
+    candidates: Iterable[str],
+) -> bool:
+    """Whether the few records of a page may lack fields that the source still has.
+
+    A CSV file has a header, which says what it has.
+    """
+    return (
+        not isinstance(source, CsvSource)
+        and len(records) < MIN_RECORDS_TO_MISS
+        and all(path in known and not _likely_rename(path, candidates) for path in missing)
+    )
 
 
 def _absent_from(paths: dict[str, str], found: AbstractSet[str]) -> dict[str, str]:
