@@ -6,6 +6,7 @@ CSV file may have a dot in its name), else the key "email" in the object "contac
 
 from __future__ import annotations
 
+import json
 import re
 from difflib import get_close_matches
 from itertools import chain
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # A field that is gone from a smaller page may be empty in its few records.
 MIN_RECORDS_TO_MISS = 20
+# Between the cells of CSV files.
+_DELIMITERS = ";\t|,"
 KEY_FIELD = "key"
 ABSENT = object()
 
@@ -148,6 +151,11 @@ def _absent_from(paths: dict[str, str], found: AbstractSet[str]) -> dict[str, st
 
 def _missing_text(source: BaseSource, missing: dict[str, str], candidates: Iterable[str]) -> str:
     """Which fields are gone, what they may be called now, and what to set then."""
+    candidates = frozenset(candidates)
+    if delimiter := _likely_delimiter(source, candidates):
+        absent = "; ".join(f"{path} is missing" for path in missing.values())
+        setting = f"delimiter = {json.dumps(delimiter)} in [sources.{source.name}]"
+        return f"{absent}; the file has one column: set {setting}"
     renamed = {name: _likely_rename(path, candidates) for name, path in missing.items()}
     gone = [
         f"{path} is missing" + (f", {renamed[name]} is new" if renamed[name] else "")
@@ -157,6 +165,15 @@ def _missing_text(source: BaseSource, missing: dict[str, str], candidates: Itera
     fallback = f"correct the source or [sources.{source.name}.fields]"
     advice = f"set {' and '.join(settings)}" if settings else fallback
     return f"{'; '.join(gone)}: {advice}"
+
+
+def _likely_delimiter(source: BaseSource, candidates: AbstractSet[str]) -> str | None:
+    """What separates the names in the header of a CSV file that seems to have one column."""
+    if not isinstance(source, CsvSource) or len(candidates) != 1:
+        return None
+    (header,) = candidates
+    likely = max(_DELIMITERS, key=header.count)
+    return likely if header.count(likely) > 1 else None
 
 
 def _setting(source: BaseSource, name: str, path: str) -> str:
