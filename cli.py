@@ -147,6 +147,7 @@ def writer_settings(settings: "IngestSettings") -> DatabaseSettings:
         password=password,
         name=settings.db_name,
         ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+        prefix="INGEST_" if settings.ingest_db_user else "",
     )
 
 
