@@ -59,7 +59,7 @@ from integration.ingest.run_rules import RunRequest
 from integration.ingest.runs import find_run
 from integration.ingest.source_file import find_sources_file, load_sources
 from integration.ingest.statistics import as_json, as_lines, statistics_of
-from integration.ingest.tables import prepare_tables
+from integration.ingest.tables import has_tables, prepare_tables
 from integration.iterable.pause import Pause
 from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
@@ -110,9 +110,11 @@ def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
         return run_sources(options, configuration, stop, signals)
     if isinstance(options, StatsOptions):
         return show_statistics(options, configuration)
+    if isinstance(options, RejectedOptions) and not options.retry:
+        return show_rejected(options, configuration)
     with open_ingest(configuration, stop) as ingest:
         if isinstance(options, RejectedOptions):
-            return show_or_retry_rejected(options, configuration, ingest, signals)
+            return retry_rejected(options, configuration, ingest, signals)
         if isinstance(options, ReplayOptions):
             return replay_run(options, configuration, ingest, signals)
         return reset(options, ingest)
@@ -236,17 +238,28 @@ def show_statistics(options: StatsOptions, configuration: Configuration) -> Exit
     return ExitCode.OK
 
 
-def show_or_retry_rejected(
+def chosen_sources(options: RejectedOptions, configuration: Configuration) -> "Sequence[Source]":
+    """The source that is named, or all."""
+    return configuration.sources.named((options.source,) if options.source else ())
+
+
+def show_rejected(options: RejectedOptions, configuration: Configuration) -> ExitCode:
+    """`rejected`: list the records that are still rejected; creates nothing."""
+    settings, _ = configuration
+    chosen_sources(options, configuration)
+    with closing(open_writer(writer_settings(settings))) as session:
+        records = open_records(session, options.source) if has_tables(session) else []
+    print_answer(rejected_lines(records))
+    return ExitCode.OK
+
+
+def retry_rejected(
     options: RejectedOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
 ) -> ExitCode:
-    """`rejected`: list the records that are still rejected, or store them after all."""
-    names = (options.source,) if options.source else ()
-    chosen = configuration.sources.named(names)
-    if options.retry:
-        signals.let_calls_finish()
-        return ingest.retry_rejected(chosen)
-    print_answer(rejected_lines(open_records(ingest.workplace.session, options.source)))
-    return ExitCode.OK
+    """`rejected --retry`: store rejected records after all."""
+    chosen = chosen_sources(options, configuration)
+    signals.let_calls_finish()
+    return ingest.retry_rejected(chosen)
 
 
 def replay_run(
