@@ -60,7 +60,7 @@ from integration.ingest.run_rules import RunRequest
 from integration.ingest.runs import find_run
 from integration.ingest.source_file import find_sources_file, load_sources
 from integration.ingest.statistics import as_json, as_lines, statistics_of
-from integration.ingest.tables import prepare_tables
+from integration.ingest.tables import has_tables, prepare_tables
 from integration.iterable.pause import Pause
 from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
@@ -115,6 +115,8 @@ def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
         return show_statistics(options, configuration)
     if isinstance(options, ForgetOptions):
         return forget_person(options, configuration, stop, signals)
+    if isinstance(options, RejectedOptions) and not options.retry:
+        return show_rejected(options, configuration)
     return work_on_stored(options, configuration, stop, signals)
 
 
@@ -127,7 +129,7 @@ def work_on_stored(
     """Run one of the commands that work on what earlier runs have stored."""
     with open_ingest(configuration, stop) as ingest:
         if isinstance(options, RejectedOptions):
-            return show_or_retry_rejected(options, configuration, ingest, signals)
+            return retry_rejected(options, configuration, ingest, signals)
         if isinstance(options, ReplayOptions):
             return replay_run(options, configuration, ingest, signals)
         return reset(options, ingest)
@@ -162,6 +164,7 @@ def writer_settings(settings: "IngestSettings") -> DatabaseSettings:
         password=password,
         name=settings.db_name,
         ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+        prefix="INGEST_" if settings.ingest_db_user else "",
     )
 
 
@@ -238,19 +241,30 @@ def show_statistics(options: StatsOptions, configuration: Configuration) -> Exit
     return ExitCode.OK
 
 
-def show_or_retry_rejected(
+def chosen_sources(options: RejectedOptions, configuration: Configuration) -> "Sequence[Source]":
+    """The source that is named, or all."""
+    return configuration.sources.named((options.source,) if options.source else ())
+
+
+def show_rejected(options: RejectedOptions, configuration: Configuration) -> ExitCode:
+    """`rejected`: list the records that are still rejected; creates nothing."""
+    settings, _ = configuration
+    chosen_sources(options, configuration)
+    with closing(open_writer(writer_settings(settings))) as session:
+        records = open_records(session, options.source) if has_tables(session) else []
+    print_answer(rejected_lines(records))
+    return ExitCode.OK
+
+
+def retry_rejected(
     options: RejectedOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
 ) -> ExitCode:
-    """`rejected`: list the records that are still rejected, or store them after all."""
-    names = (options.source,) if options.source else ()
-    chosen = configuration.sources.named(names)
-    if options.retry:
-        signals.let_calls_finish()
-        code = ingest.retry_rejected(chosen)
-        log_interruption(ingest, "the other records stay rejected until the next --retry")
-        return code
-    print_answer(rejected_lines(open_records(ingest.workplace.session, options.source)))
-    return ExitCode.OK
+    """`rejected --retry`: store rejected records after all."""
+    chosen = chosen_sources(options, configuration)
+    signals.let_calls_finish()
+    code = ingest.retry_rejected(chosen)
+    log_interruption(ingest, "the other records stay rejected until the next --retry")
+    return code
 
 
 def replay_run(

@@ -106,7 +106,7 @@ class MySQLWriter:
         arguments = connect_arguments(self._settings, host, timeout_seconds)
         self._driver = CallThread(f"writing to {host}")
         try:
-            with self._translated(connect_error):
+            with self._translated(partial(connect_error, prefix=self._settings.prefix)):
                 self._open(arguments | {"read_timeout": READ_TIMEOUT_SECONDS}, timeout_seconds)
             self._is_open = True
             self._check_server()

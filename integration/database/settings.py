@@ -20,6 +20,7 @@ class DatabaseSettings:
         password: May be empty.
         name: The database; for SQLite the file.
         ssl_ca: PEM file; if set, TLS is required, and certificate and host name are verified.
+        prefix: What precedes DB_USER in the name of the setting that has the user.
     """
 
     engine: Engine
@@ -29,3 +30,4 @@ class DatabaseSettings:
     password: str = field(repr=False)
     name: str
     ssl_ca: str | None = None
+    prefix: str = ""

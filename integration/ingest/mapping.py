@@ -6,13 +6,14 @@ CSV file may have a dot in its name), else the key "email" in the object "contac
 
 from __future__ import annotations
 
+import json
 import re
 from difflib import get_close_matches
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.ingest.errors import SchemaError
-from integration.ingest.sources import REFERENCE_FIELDS
+from integration.ingest.sources import REFERENCE_FIELDS, CsvSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # A field that is gone from a smaller page may be empty in its few records.
 MIN_RECORDS_TO_MISS = 20
+# Between the cells of CSV files.
+_DELIMITERS = ";\t|,"
 KEY_FIELD = "key"
 ABSENT = object()
 
@@ -99,8 +102,9 @@ def compare_fields(
         columns: the fields that a header names, also for a page without records.
 
     Raises:
-        SchemaError: no record has a required field, or one has a new field and the source's
-            schema is "freeze".
+        SchemaError: no record has a required field (in a small page of JSON: a field that is new
+            to the source or seems to be renamed), or one has a new field and the source's schema
+            is "freeze".
     """
     found = field_paths(records).union(columns)
     if not found:
@@ -108,7 +112,8 @@ def compare_fields(
     new = found - known if known else frozenset()
     mapped = {*source.paths.values(), source.key}
     candidates = (new or found) - mapped
-    if missing := _absent_from(required_paths(source), found):
+    missing = _absent_from(required_paths(source), found)
+    if missing and not _may_be_by_chance(source, records, missing.values(), known, candidates):
         raise SchemaError(f"{source.name}: {_missing_text(source, missing, candidates)}")
     outermost = tuple(sorted(path for path in new if path.rpartition(".")[0] not in new))
     if outermost and source.drift == "freeze":
@@ -126,12 +131,35 @@ def compare_fields(
     return FieldChanges(outermost, tuple(warnings))
 
 
+def _may_be_by_chance(
+    source: BaseSource,
+    records: Sequence[RawRecord],
+    missing: Iterable[str],
+    known: AbstractSet[str],
+    candidates: Iterable[str],
+) -> bool:
+    """Whether the few records of a page may lack fields that the source still has.
+
+    A CSV file has a header, which says what it has.
+    """
+    return (
+        not isinstance(source, CsvSource)
+        and len(records) < MIN_RECORDS_TO_MISS
+        and all(path in known and not _likely_rename(path, candidates) for path in missing)
+    )
+
+
 def _absent_from(paths: dict[str, str], found: AbstractSet[str]) -> dict[str, str]:
     return {name: path for name, path in paths.items() if path not in found}
 
 
 def _missing_text(source: BaseSource, missing: dict[str, str], candidates: Iterable[str]) -> str:
     """Which fields are gone, what they may be called now, and what to set then."""
+    candidates = frozenset(candidates)
+    if delimiter := _likely_delimiter(source, candidates):
+        absent = "; ".join(f"{path} is missing" for path in missing.values())
+        setting = f"delimiter = {json.dumps(delimiter)} in [sources.{source.name}]"
+        return f"{absent}; the file has one column: set {setting}"
     renamed = {name: _likely_rename(path, candidates) for name, path in missing.items()}
     gone = [
         f"{path} is missing" + (f", {renamed[name]} is new" if renamed[name] else "")
@@ -141,6 +169,15 @@ def _missing_text(source: BaseSource, missing: dict[str, str], candidates: Itera
     fallback = f"correct the source or [sources.{source.name}.fields]"
     advice = f"set {' and '.join(settings)}" if settings else fallback
     return f"{'; '.join(gone)}: {advice}"
+
+
+def _likely_delimiter(source: BaseSource, candidates: AbstractSet[str]) -> str | None:
+    """What separates the names in the header of a CSV file that seems to have one column."""
+    if not isinstance(source, CsvSource) or len(candidates) != 1:
+        return None
+    (header,) = candidates
+    likely = max(_DELIMITERS, key=header.count)
+    return likely if header.count(likely) > 1 else None
 
 
 def _setting(source: BaseSource, name: str, path: str) -> str:

@@ -8,6 +8,7 @@ repeats the page.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from integration.ingest.rejections import (
     store_rejections,
     supersede,
 )
+from integration.ingest.run_rules import reasons_text
 from integration.ingest.runs import add_counts
 from integration.ingest.transactions import repeat
 
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from integration.ingest.outcome import Destination
     from integration.ingest.raw_pages import PackedPage
     from integration.ingest.tables import TargetTables
+
+# Of fewer records, a single one may be a large share.
+MIN_RECORDS_TO_JUDGE = 20
 
 
 class Undo(Exception):  # noqa: N818  # not an error
@@ -143,7 +148,7 @@ class Target:
         writer = Writer(session, self._tables, self._source, run_id, split)
         write = write_customers if self._source.entity == "customers" else write_page_views
         outcome = write(writer, rows) + Outcome(rejections=tuple(rejections))
-        refuse_too_many(self._source, outcome.counts)
+        refuse_too_many(self._source, outcome, self.counts)
         self._store_rejections(page.number, rows, outcome.rejections)
         add_counts(
             session,
@@ -185,18 +190,26 @@ class Target:
         return None
 
 
-def refuse_too_many(source: Destination, counts: Counts) -> None:
-    """Check a page against `max_rejected_percent`.
+def refuse_too_many(source: Destination, outcome: Outcome, earlier: Counts) -> None:
+    """Check a page against `max_rejected_percent`; a small one together with the run so far.
+
+    Otherwise one bad record among the few that have changed would stop a source for good. With
+    0 percent, the operator wants just that.
 
     Raises:
         TooManyRejected: it has more.
     """
-    allowed = source.max_rejected_percent
-    if counts.rejected * 100 > counts.records * allowed:
+    allowed, page = source.max_rejected_percent, outcome.counts
+    judged = page if page.records >= MIN_RECORDS_TO_JUDGE else earlier + page
+    if allowed and judged.records < MIN_RECORDS_TO_JUDGE:
+        return
+    if page.rejected and judged.rejected * 100 > judged.records * allowed:
+        reasons = Counter((one.code, one.field) for one in outcome.rejections)
         raise TooManyRejected(
-            f"{counts.rejected} of {counts.records} records of a page of the source {source.name} "
-            f"were rejected, more than {allowed:g} %: nothing of the page was stored; compare the "
-            "source's fields with its records, or raise max_rejected_percent"
+            f"{page.rejected} of {page.records} records of a page of the source {source.name} "
+            f"were rejected ({reasons_text(reasons.most_common())}), more than {allowed:g} %: "
+            "nothing of the page was stored; compare the source's fields with its records, or "
+            "raise max_rejected_percent"
         )
 
 

@@ -68,6 +68,10 @@ def items_of(decoded: object, path: str) -> list[object]:
     items = value_at(decoded, path) if path else decoded
     if isinstance(items, list):
         return items
+    if path and items is not None:
+        raise PageError(
+            f"has no list at records = {json.dumps(path)}: it is a {type(items).__name__}"
+        )
     names = ", ".join(list(decoded)[:_MAX_NAMES]) if isinstance(decoded, dict) else ""
     there = f"the answer has {names}" if names else f"the answer is a {type(decoded).__name__}"
     raise PageError(f"has no list at records = {json.dumps(path)}: {there}")

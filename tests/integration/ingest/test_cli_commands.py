@@ -9,6 +9,7 @@ import pytest
 
 from integration.core.exit_codes import ExitCode
 from integration.database.writing import WriteSession, open_writer
+from integration.ingest.tables import has_tables
 from tests.support.cli_runs import environment_of, run_cli
 
 if TYPE_CHECKING:
@@ -172,6 +173,15 @@ def test_reset_forgets_a_source_and_keeps_its_customers(ran: Program) -> None:
     counts = ran.query("SELECT records, inserted, unchanged, rejected FROM etl_runs")
     assert counts == [(2, 0, 1, 1)]
     assert ran("reset", "--source", "erp").exit_code == ExitCode.CONFIGURATION
+
+
+def test_rejected_creates_nothing(program: Program) -> None:
+    """Like `stats`, it needs no more than the right to read."""
+    listed = program("rejected")
+    assert (listed.exit_code, listed.stdout) == (ExitCode.OK, "No rejected records.\n")
+    session = open_writer(program.database)
+    assert not has_tables(session)
+    session.close()
 
 
 def test_old_raw_pages_are_deleted_unless_a_record_of_them_is_rejected(ran: Program) -> None:

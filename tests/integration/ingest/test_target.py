@@ -72,14 +72,38 @@ def test_a_second_rejection_of_a_record_does_not_count(session: WriteSession) ->
     assert counts(outcome) == (1, 0, 0, 1)
 
 
+def bad(*places: int) -> list[Rejection]:
+    """Rejections of the records at these places."""
+    return [BAD._replace(index=place) for place in places]
+
+
 def test_a_page_with_too_many_rejections_is_not_stored(session: WriteSession) -> None:
     """Nothing of it is left; exactly the allowed share is accepted."""
     run = Ingest(session, Source(max_rejected_percent=50))
+    good = [customer(str(number), f"{number}@x.com") for number in range(10)]
     before = snapshot(session)
-    with pytest.raises(TooManyRejected, match="2 of 3 records of a page of the source crm"):
-        run.write(customer("1", "a@x.com"), rejections=[BAD, BAD._replace(index=2)])
+    with pytest.raises(TooManyRejected, match=r"11 of 21 .* \(11 missing email\), more than"):
+        run.write(*good, rejections=bad(*range(10, 21)))
     assert snapshot(session) == before
-    assert counts(run.write(customer("1", "a@x.com"), rejections=[BAD])) == (1, 0, 0, 1)
+    assert counts(run.write(*good, rejections=bad(*range(10, 20)))) == (10, 0, 0, 10)
+
+
+def test_a_bad_record_among_a_few_does_not_stop_a_source(session: WriteSession) -> None:
+    """Small pages are judged together, as soon as they have twenty records."""
+    run = Ingest(session, Source(max_rejected_percent=10))
+    for _ in range(6):
+        run.write(customer("1", "a@x.com"), customer("2", "b@x.com"), rejections=bad(2))
+    with pytest.raises(TooManyRejected, match="1 of 3 records of a page"):
+        run.write(customer("1", "a@x.com"), customer("2", "b@x.com"), rejections=bad(2))
+    run.write(customer("1", "a@x.com"))
+
+
+def test_with_0_percent_a_single_bad_record_stops_the_run(session: WriteSession) -> None:
+    """The operator wants just that."""
+    run = Ingest(session, Source(max_rejected_percent=0))
+    run.write(customer("1", "a@x.com"))
+    with pytest.raises(TooManyRejected, match="1 of 1 records"):
+        run.write(rejections=bad(0))
 
 
 def test_the_slower_of_two_writers_stops(session: WriteSession) -> None:

@@ -216,3 +216,14 @@ def test_times_are_text_in_utc_and_come_back() -> None:
     assert moment.tzinfo is not None
     assert to_text(moment) == "2026-03-01 12:00:00.000005"
     assert to_time(None) is None
+
+
+def test_a_refused_login_names_the_setting_that_has_the_account(
+    seeded_database: DatabaseSettings,
+) -> None:
+    """INGEST_DB_USER where that one is used."""
+    wrong = dataclasses.replace(seeded_database, password="wrong", prefix="INGEST_")
+    with pytest.raises(DatabaseRefused, match="check INGEST_DB_USER and INGEST_DB_PASSWORD"):
+        open_writer(wrong)
+    with pytest.raises(DatabaseRefused, match="check DB_USER and DB_PASSWORD"):
+        open_writer(dataclasses.replace(wrong, prefix=""))

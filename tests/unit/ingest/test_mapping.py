@@ -211,6 +211,38 @@ class TestMissingFields:
             compare_fields(customers(key="id"), [record, record], known)
         assert str(caught.value) == f"crm: {message}"
 
+    @pytest.mark.parametrize(("delimiter", "text"), [(";", '";"'), ("\t", r'"\t"')])
+    def test_a_header_that_is_one_column_has_another_delimiter(
+        self, delimiter: str, text: str
+    ) -> None:
+        """Its names are no new fields."""
+        record: dict[str, object] = {
+            delimiter.join(CUSTOMER): delimiter.join(map(str, CUSTOMER.values()))
+        }
+        with pytest.raises(SchemaError) as caught:
+            compare_fields(customers(), [record], frozenset())
+        assert str(caught.value) == (
+            "crm: email is missing; plan_type is missing; the file has one column:"
+            f" set delimiter = {text} in [sources.crm]"
+        )
+
+    @pytest.mark.parametrize(("records", "stops"), [(1, False), (19, False), (20, True)])
+    def test_a_few_records_without_a_field_that_is_known_are_rejected_one_by_one(
+        self, records: int, stops: bool
+    ) -> None:
+        """Otherwise a bad record that comes alone would stop the source in each run."""
+        source = source_of("http", "customers")
+        page: list[RawRecord] = [without("plan_type")] * records
+        if stops:
+            with pytest.raises(SchemaError, match="plan_type is missing"):
+                compare_fields(source, page, KNOWN)
+        else:
+            assert compare_fields(source, page, KNOWN) == FieldChanges((), ())
+        with pytest.raises(SchemaError, match="plan_type is missing"):
+            compare_fields(source, page, KNOWN - {"plan_type"})
+        with pytest.raises(SchemaError, match="planType is new"):
+            compare_fields(source, [without("plan_type", planType="x")], KNOWN)
+
     def test_the_path_is_named_and_not_our_field(self) -> None:
         """The operator knows the source's names."""
         source = source_of("http", "customers", fields={"email": "contact.email"})

@@ -375,7 +375,7 @@ def test_an_address_with_the_secret_is_not_stored(source: SourceProcess) -> None
         ({"kind": "status", "status": 404}, "answered with status 404"),
         ({"kind": "status", "status": 200, "body": {"items": []}}, "the answer has items"),
         ({"kind": "status", "status": 200, "body": []}, 'no list at records = "data"'),
-        ({"kind": "status", "status": 200, "body": {"data": {}}}, "the answer has data"),
+        ({"kind": "status", "status": 200, "body": {"data": {}}}, "it is a dict"),
         ({"kind": "too_large", "count": 3}, "the response is longer than 2 MB"),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
