@@ -111,7 +111,9 @@ class Play:
             self._update()
             self._killed_run(self._kill_kinds()[0], ())
         if self._combination.ending:
-            self._update()
+            # A killed run may have left enough to read.
+            if self._random.random() < 0.6:
+                self._update()
             self._ending_run(self._combination.ending)
         self._update()
         self._runs_until_complete()
