@@ -136,7 +136,8 @@ class Play:
         hangs = kind == "request" and "hang" not in faults
         with self._blocked(kind) as blocker, self._faults(faults, attempts=4):
             if hangs:
-                self._source.faults({"kind": "hang", "skip": self._random.randint(0, 2)})
+                skip = 0 if self._style == "none" else self._random.randint(0, 2)
+                self._source.faults({"kind": "hang", "skip": skip})
             before = self._injected("hang")
             extra = {"REQUEST_TIMEOUT": str(PATIENT_SECONDS)} if kind == "request" else {}
             process = self._start(**extra)
