@@ -64,7 +64,8 @@ class SourceApplication:
         refused = not self._is_authorized(request)
         fault = None if refused else self.faults.next_for(request.path)
         if fault is not None and fault.kind == "change":
-            self.data.touch(request.path.rpartition("/")[2], fault.count, datetime.now(UTC))
+            entity = request.path.rpartition("/")[2].partition(".")[0]
+            self.data.touch(entity, fault.count, datetime.now(UTC))
         answer = _UNAUTHORIZED if refused else self._answer(request, fault)
         self._record(request, answer, fault)
         delay = max(0.0, self.options.latency - (time.perf_counter() - started))

@@ -183,6 +183,12 @@ def test_an_answer_can_be_missing(source: SourceProcess, kind: str) -> None:
     assert source.stats()["faults"] == {kind: 1}
 
 
+def test_records_of_a_file_can_change_before_it_is_sent(source: SourceProcess) -> None:
+    """The file that follows has them at its end."""
+    source.faults({"kind": "change", "count": 3})
+    assert get(source, "/files/customers.csv").text.splitlines()[-1].startswith("3,")
+
+
 def test_faults_still_to_come_can_be_cleared(source: SourceProcess) -> None:
     """The changes stay."""
     source.touch("customers", 1)

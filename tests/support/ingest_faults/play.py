@@ -111,7 +111,9 @@ class Play:
             self._update()
             self._killed_run(self._kill_kinds()[0], ())
         if self._combination.ending:
-            self._update()
+            # A killed run may have left enough to read.
+            if self._random.random() < 0.6:
+                self._update()
             self._ending_run(self._combination.ending)
         self._update()
         self._runs_until_complete()
@@ -134,7 +136,8 @@ class Play:
         hangs = kind == "request" and "hang" not in faults
         with self._blocked(kind) as blocker, self._faults(faults, attempts=4):
             if hangs:
-                self._source.faults({"kind": "hang", "skip": self._random.randint(0, 2)})
+                skip = 0 if self._style == "none" else self._random.randint(0, 2)
+                self._source.faults({"kind": "hang", "skip": skip})
             before = self._injected("hang")
             extra = {"REQUEST_TIMEOUT": str(PATIENT_SECONDS)} if kind == "request" else {}
             process = self._start(**extra)
