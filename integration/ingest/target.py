@@ -193,15 +193,16 @@ class Target:
 def refuse_too_many(source: Destination, outcome: Outcome, earlier: Counts) -> None:
     """Check a page against `max_rejected_percent`; a small one together with the run so far.
 
-    Otherwise one bad record among the few that have changed would stop a source for good. With
-    0 percent, the operator wants just that.
+    Otherwise one bad record among the few that have changed would stop a source for good. If the
+    operator has set the percentage, it holds for every page.
 
     Raises:
         TooManyRejected: it has more.
     """
     allowed, page = source.max_rejected_percent, outcome.counts
-    judged = page if page.records >= MIN_RECORDS_TO_JUDGE else earlier + page
-    if allowed and judged.records < MIN_RECORDS_TO_JUDGE:
+    is_enough = source.limits_every_page or page.records >= MIN_RECORDS_TO_JUDGE
+    judged = page if is_enough else earlier + page
+    if not is_enough and judged.records < MIN_RECORDS_TO_JUDGE:
         return
     if page.rejected and judged.rejected * 100 > judged.records * allowed:
         reasons = Counter((one.code, one.field) for one in outcome.rejections)

@@ -98,10 +98,10 @@ def test_a_bad_record_among_a_few_does_not_stop_a_source(session: WriteSession) 
     run.write(customer("1", "a@x.com"))
 
 
-def test_with_0_percent_a_single_bad_record_stops_the_run(session: WriteSession) -> None:
-    """The operator wants just that."""
-    run = Ingest(session, Source(max_rejected_percent=0))
-    run.write(customer("1", "a@x.com"))
+def test_a_percentage_that_was_set_holds_for_every_page(session: WriteSession) -> None:
+    """However few records it has."""
+    run = Ingest(session, Source(max_rejected_percent=50, limits_every_page=True))
+    run.write(customer("1", "a@x.com"), rejections=bad(1))
     with pytest.raises(TooManyRejected, match="1 of 1 records"):
         run.write(rejections=bad(0))
 
