@@ -55,7 +55,7 @@ def test_a_mention_is_found_and_masked_at_its_length(text: str) -> None:
     ],
 )
 def test_other_peoples_data_stays(text: str) -> None:
-    """A longer address is another one; a first name alone is nobody's."""
+    """A longer address is another one; a first name alone may be anyone's."""
     assert DATA.mask_line(text) == text
 
 
