@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from integration.ingest.models import Code, Entity, Rejection
 
 MAX_KEY_CHARACTERS = 255
+# A record that is rejected for its key has none that tells it from others.
+_KEY_FIELDS = ("id", "key")
 
 
 class OpenPage(NamedTuple):
@@ -52,6 +54,11 @@ def store_rejections(
             for one in rejections
         ],
     )
+
+
+def key_of(rejection: Rejection) -> str | None:
+    """The key of the record, unless that is what it was rejected for."""
+    return None if rejection.field in _KEY_FIELDS else rejection.source_key
 
 
 def _key(source_key: str | None) -> str | None:
@@ -120,8 +127,8 @@ def supersede(
         f"SELECT x.run_id, x.page, x.position FROM {dialect.rows((KEY,))}"
         f" {dialect.join} etl_rejected x ON x.entity = %s AND x.source_key = p.source_key"
         f" {dialect.join} etl_runs r ON r.run_id = x.run_id AND r.source = %s"
-        " WHERE x.resolved_run IS NULL",
-        (as_json([(key,) for key in keys]), entity, source),
+        " WHERE x.resolved_run IS NULL AND COALESCE(x.field, '') NOT IN (%s, %s)",
+        (as_json([(key,) for key in keys]), entity, source, *_KEY_FIELDS),
     )
     for old_run, page, position in found:
         resolve(session, OpenPage(source, old_run, page, ()), [position], run_id)

@@ -24,6 +24,7 @@ from integration.ingest.rejections import (
     MAX_KEY_CHARACTERS,
     OpenPage,
     has_open_keys,
+    key_of,
     resolve,
     store_rejections,
     supersede,
@@ -166,7 +167,7 @@ class Target:
         """Store them; those of older records with the same keys are settled."""
         session, name, entity = self._session, self._source.name, self._source.entity
         keys = {row.source_key for row in rows if row.source_key}
-        keys |= {one.source_key for one in rejections if one.source_key}
+        keys |= {key for one in rejections if (key := key_of(one))}
         if keys and self._has_open_keys():
             supersede(session, name, entity, keys, self._run_id)
         store_rejections(session, self._run_id, page, entity, rejections)
@@ -216,12 +217,12 @@ def refuse_too_many(source: Destination, outcome: Outcome, earlier: Counts) -> N
 
 def _superseded(rows: Sequence[ValidRow], rejections: Sequence[Rejection]) -> list[int]:
     """The rejections that have a valid record with the same key after them in the page."""
-    keys = {one.source_key for one in rejections if one.source_key}
+    keys = {one.index: key for one in rejections if (key := key_of(one))}
     if not keys:
         return []
     rejected = {one.index for one in rejections}
     last = {row.source_key: row.index for row in rows if row.index not in rejected}
-    return [one.index for one in rejections if last.get(one.source_key, -1) > one.index]
+    return [index for index, key in keys.items() if last.get(key, -1) > index]
 
 
 def _checked(
