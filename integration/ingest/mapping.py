@@ -85,7 +85,11 @@ def _paths(objects: Sequence[dict[str, object]]) -> set[str]:
 
 
 def compare_fields(
-    source: BaseSource, records: Sequence[RawRecord], known: AbstractSet[str]
+    source: BaseSource,
+    records: Sequence[RawRecord],
+    known: AbstractSet[str],
+    *,
+    found: frozenset[str] | None = None,
 ) -> FieldChanges:
     """Compare the fields of a page with those of all earlier pages.
 
@@ -93,12 +97,13 @@ def compare_fields(
         source: with its paths, and its policy for new fields.
         records: those of the page; without a decoded one there are no changes.
         known: the paths of earlier pages; empty for a first page, where nothing counts as new.
+        found: the `field_paths` of these records, if the caller has them already.
 
     Raises:
         SchemaError: no record has a required field, or one has a new field and the source's
             schema is "freeze".
     """
-    found = field_paths(records)
+    found = field_paths(records) if found is None else found
     if not found:
         return FieldChanges((), ())
     new = found - known if known else frozenset()

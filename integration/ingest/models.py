@@ -54,6 +54,7 @@ class RawPage:
         is_last: whether the source has nothing after this page.
         retries: the requests that were repeated for this page.
         seconds_waited: the time spent waiting before its requests.
+        fields: the names that all its records have, where the reader knows them; else None.
         error: on the last page, why what follows cannot be read; this page counts all the same.
     """
 
@@ -65,6 +66,7 @@ class RawPage:
     is_last: bool
     retries: int = 0
     seconds_waited: float = 0.0
+    fields: frozenset[str] | None = None
     error: SourceError | None = None
 
 

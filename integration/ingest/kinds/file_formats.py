@@ -16,6 +16,7 @@ class Taken(NamedTuple):
     Attributes:
         used: the bytes that they take.
         kept: the part of these that the next run need not read again.
+        fields: the names that all records have, if that is known.
         cut_off: what is wrong with the record after them, which the file's end cuts off.
     """
 
@@ -23,6 +24,7 @@ class Taken(NamedTuple):
     used: int
     kept: int
     cut_off: str = ""
+    fields: frozenset[str] | None = None
 
 
 class Layout(Protocol):

@@ -225,6 +225,7 @@ class _Progress:
             records=taken.records,
             position=_as_json(self.known),
             is_last=False,
+            fields=taken.fields,
         )
 
 
