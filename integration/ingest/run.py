@@ -27,6 +27,7 @@ from integration.ingest.run_rules import (
     cursor_text,
     final_status,
     known_fields,
+    reads_over_network,
     reasons_text,
     records_text,
     with_fields,
@@ -165,6 +166,9 @@ class SourceRun:
 
     def _pages(self) -> Generator[PreparedPage, None, None]:
         pages = self._reader.pages(self._position, self._request.window(self._started_at))
+        if reads_over_network(self._source):
+            # Validating a page must not delay the next request.
+            pages = prefetched(pages, lambda: None)
         return prefetched(prepared(pages, self._validation), self._beat)
 
     def _beat(self) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from integration.ingest.kinds.high_water import from_json
 from integration.ingest.models import Window
+from integration.ingest.sources import HttpSource, is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from integration.ingest.counts import Counts
     from integration.ingest.runs import Status
+    from integration.ingest.sources import Source
 
 # In the position of a checkpoint, beside what the reader keeps there.
 _FIELDS = "fields"
@@ -69,6 +71,11 @@ def cursor_text(position: Mapping[str, Any] | None) -> str | None:
     name, where = next(reversed(files.items()))
     others = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return f"{name}:{where.get('offset', 0) if isinstance(where, dict) else 0}{others}"
+
+
+def reads_over_network(source: Source) -> bool:
+    """Whether the next page is worth fetching while the last one is validated."""
+    return isinstance(source, HttpSource) or any(map(is_url, source.path))
 
 
 def final_status(

@@ -16,9 +16,11 @@ from integration.ingest.run_rules import (
     cursor_text,
     final_status,
     known_fields,
+    reads_over_network,
     reasons_text,
     with_fields,
 )
+from integration.ingest.source_file import parse_sources
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 TEN = Counts(10, 10)
@@ -80,6 +82,23 @@ def test_the_fields_that_were_seen_are_part_of_the_position() -> None:
 def test_the_cursor_is_shown_to_people(position: dict[str, Any] | None, text: str | None) -> None:
     """For files, the last one and the offset in it."""
     assert cursor_text(position) == text
+
+
+@pytest.mark.parametrize(
+    ("table", "network"),
+    [
+        ({"kind": "csv", "path": "a.csv"}, False),
+        ({"kind": "jsonl", "path": ["a.jsonl", "https://example.com/b.jsonl"]}, True),
+        ({"kind": "http", "url": "https://example.com/views"}, True),
+    ],
+)
+def test_pages_are_fetched_while_others_are_validated_over_the_network_only(
+    table: dict[str, Any], network: bool
+) -> None:
+    """A local file is no slower than the validation."""
+    (source,), mistakes = parse_sources({"web": {"entity": "page_views", **table}})
+    assert not mistakes
+    assert reads_over_network(source) is network
 
 
 def test_texts_have_all_numbers() -> None:
