@@ -91,7 +91,8 @@ def compare_fields(
     source: BaseSource,
     records: Sequence[RawRecord],
     known: AbstractSet[str],
-    columns: Iterable[str] = (),
+    *,
+    found: frozenset[str] | None = None,
 ) -> FieldChanges:
     """Compare the fields of a page with those of all earlier pages.
 
@@ -99,14 +100,15 @@ def compare_fields(
         source: with its paths, and its policy for new fields.
         records: those of the page; without a decoded one there are no changes.
         known: the paths of earlier pages; empty for a first page, where nothing counts as new.
-        columns: the fields that a header names, also for a page without records.
+        found: the paths of the fields of these records, if the caller has them already, also of a
+            header without records.
 
     Raises:
         SchemaError: no record has a required field (in a small page of JSON: a field that is new
             to the source or seems to be renamed), or one has a new field and the source's schema
             is "freeze".
     """
-    found = field_paths(records).union(columns)
+    found = field_paths(records) if found is None else found
     if not found:
         return FieldChanges((), ())
     new = found - known if known else frozenset()

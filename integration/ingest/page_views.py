@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from integration.database.dialects import Column
 from integration.ingest.customer_rules import unkeyed
@@ -42,36 +42,44 @@ def write_page_views(to: Writer, rows: Sequence[ValidRow]) -> Outcome:
     Raises:
         RowRefused: the database refuses a row, and `split` is false.
     """
-    owners = _owners(to, rows)
-    views, unknown = [], []
-    for row in rows:
-        owner = owners.get(_reference(to, row))
-        if owner is None:
-            unknown.append(_unknown(to, row))
-        else:
-            views.append(View(row, None, values_of(owner, row)))
+    references = _references(to, rows)
+    owners = _owners(to, references)
+    named = [(owners.get(one), row) for one, row in zip(references, rows, strict=True)]
+    views = [View(row, None, values_of(owner, row)) for owner, row in named if owner is not None]
+    unknown = tuple(_unknown(to, row) for owner, row in named if owner is None)
     last = last_of_each(views)
-    outcome = Outcome(unchanged=len(views) - len(last), rejections=tuple(unknown))
+    # In the order of the index; the views of a customer stay in the order of the page.
+    last.sort(key=_owner_of)
+    outcome = Outcome(unchanged=len(views) - len(last), rejections=unknown)
     for some in chunks(last):
         outcome += _write(to, some)
     return outcome
 
 
+def _owner_of(view: View) -> int:
+    return cast("int", view.values[0])
+
+
 def with_customer(to: Writer, rows: Sequence[ValidRow]) -> list[ValidRow]:
     """The views whose customer is in the table."""
-    owners = _owners(to, rows)
-    return [row for row in rows if _reference(to, row) in owners]
+    references = _references(to, rows)
+    owners = _owners(to, references)
+    return [row for one, row in zip(references, rows, strict=True) if one in owners]
 
 
-def _reference(to: Writer, row: ValidRow) -> str:
-    value = str(row.values[_REFERENCES[to.source.customer]])
-    return value.lower() if to.source.customer == "email" and to.tables.ignores_case else value
+def _references(to: Writer, rows: Sequence[ValidRow]) -> list[str]:
+    """What each view names its customer."""
+    name = _REFERENCES[to.source.customer]
+    if to.source.customer == "email" and to.tables.ignores_case:
+        return [str(row.values[name]).lower() for row in rows]
+    return [str(row.values[name]) for row in rows]
 
 
-def _owners(to: Writer, rows: Sequence[ValidRow]) -> dict[str, int]:
+def _owners(to: Writer, references: Sequence[str]) -> dict[str, int]:
     """The ids of the customers that the views name, by what they are named."""
     owners: dict[str, int] = {}
-    for some in chunks(list({_reference(to, row) for row in rows})):
+    # In the order of the index.
+    for some in chunks(sorted(set(references))):
         owners.update(_find_owners(to, some))
     return owners
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.clock import utc_now
+from integration.database.dialects import Column
 from integration.database.writing import to_text, to_time
 from integration.ingest.links import KEY
-from integration.ingest.row_sets import as_json
+from integration.ingest.row_sets import as_json, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 MAX_KEY_CHARACTERS = 255
 # A record that is rejected for its key has none that tells it from others.
 _KEY_FIELDS = ("id", "key")
+_COLUMNS = (Column("position", "integer"), KEY, Column("code"), Column("field"))
 
 
 class OpenPage(NamedTuple):
@@ -46,14 +48,14 @@ def store_rejections(
 ) -> None:
     """Store the rejected records of a page, in its transaction: no values, one row per record."""
     now = to_text(utc_now())
-    session.execute_many(
-        "INSERT INTO etl_rejected (run_id, page, position, entity, source_key, code, field,"
-        " created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        [
-            (run_id, page, one.index, entity, _key(one.source_key), one.code, one.field, now)
-            for one in rejections
-        ],
-    )
+    rows = [(one.index, _key(one.source_key), one.code, one.field) for one in rejections]
+    for some in chunks(rows):
+        session.execute(
+            "INSERT INTO etl_rejected (run_id, page, position, entity, source_key, code, field,"
+            " created_at) SELECT %s, %s, p.position, %s, p.source_key, p.code, p.field, %s"
+            f" FROM {session.dialect.rows(_COLUMNS)}",
+            (run_id, page, entity, now, as_json(some)),
+        )
 
 
 def key_of(rejection: Rejection) -> str | None:

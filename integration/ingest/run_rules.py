@@ -74,7 +74,7 @@ def cursor_text(position: Mapping[str, Any] | None) -> str | None:
 
 
 def reads_over_network(source: Source) -> bool:
-    """Whether the next page is worth fetching while the last one is written."""
+    """Whether the next page is worth fetching while the last one is validated."""
     return isinstance(source, HttpSource) or any(map(is_url, source.path))
 
 

@@ -86,7 +86,11 @@ class Target:
         self.counts = Counts()
 
     def write_page(
-        self, page: RawPage, rows: Sequence[ValidRow], rejections: Sequence[Rejection]
+        self,
+        page: RawPage,
+        rows: Sequence[ValidRow],
+        rejections: Sequence[Rejection],
+        packed: PackedPage | None = None,
     ) -> Outcome:
         """Store a page and move the checkpoint to its position.
 
@@ -94,6 +98,7 @@ class Target:
             page: as it was received.
             rows: its valid records, in the page's order.
             rejections: its other records; of several for one record, the first counts.
+            packed: its content, if the caller has compressed it already.
 
         Returns:
             The outcome of all its records; the rejections are complete.
@@ -104,11 +109,11 @@ class Target:
             DatabaseUnavailable: no connection, or the page was repeated three times in vain.
             WriteFailed: the database cannot store the page.
         """
-        packed = pack(page.content)
+        compressed = packed or pack(page.content)
         rows, rejections = _checked(rows, rejections)
         outcome = repeat(
             self._session,
-            lambda split: self._attempt(page, packed, rows, rejections, split=split),
+            lambda split: self._attempt(page, compressed, rows, rejections, split=split),
             committed=self._committed,
             sleep=self._sleep,
         )
@@ -232,11 +237,10 @@ def _checked(
     by_index: dict[int, Rejection] = {}
     for one in rejections:
         by_index.setdefault(one.index, one)
-    short = []
-    for row in rows:
-        if row.source_key is not None and len(row.source_key) > MAX_KEY_CHARACTERS:
-            detail = f"at most {MAX_KEY_CHARACTERS} characters"
-            by_index[row.index] = Rejection(row.index, row.source_key, "too_long", "key", detail)
-        else:
-            short.append(row)
+    short = [row for row in rows if len(row.source_key or "") <= MAX_KEY_CHARACTERS]
+    if len(short) < len(rows):
+        detail = f"at most {MAX_KEY_CHARACTERS} characters"
+        for index, key, _ in rows:
+            if len(key or "") > MAX_KEY_CHARACTERS:
+                by_index[index] = Rejection(index, key, "too_long", "key", detail)
     return short, list(by_index.values())

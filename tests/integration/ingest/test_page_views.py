@@ -52,6 +52,20 @@ def test_a_view_is_stored_for_its_customer(session: WriteSession, web: Ingest) -
     assert stored(session) == [(7, "pricing", "2026-03-01 12:00:00", "mobile", "Ünï", None)]
 
 
+def test_the_views_of_a_customer_are_stored_in_the_order_of_the_page(
+    session: WriteSession, web: Ingest
+) -> None:
+    """Of two in the same second, the later one has the higher id."""
+    Ingest(session, Source(owns_ids=True)).write(customer("3", "c@x.com"))
+    pages = ("settings", "features", "pricing", "home", "blog")
+    views = [view(email, page=page) for page in pages for email in ("a@x.com", "c@x.com")]
+
+    assert counts(web.write(*views)) == (10, 0, 0, 0)
+
+    found = session.query("SELECT page FROM page_views WHERE user_id = 7 ORDER BY id")
+    assert tuple(page for (page,) in found) == pages
+
+
 def test_a_view_without_key_is_its_customer_page_and_time(
     session: WriteSession, web: Ingest
 ) -> None:

@@ -89,6 +89,15 @@ def test_rows_passed_as_json_keep_every_value(session: WriteSession) -> None:
     assert [(n, t, None if m is None else str(m)) for n, t, m in found] == rows
 
 
+@pytest.mark.parametrize("value", ["delimiter 'x", "Delimiter ' # y -- z", "/* delimiter ; ' */"])
+def test_a_value_never_becomes_part_of_a_statement(session: WriteSession, value: str) -> None:
+    """MySQL's driver obeys DELIMITER, a word of its command-line client, wherever it reads it."""
+    rows = session.dialect.rows((Column("t"),))
+    assert session.query(f"SELECT %s, p.t FROM {rows}", (value, as_json([(value,)]))) == [
+        (value, value)
+    ]
+
+
 def test_many_rows_are_updated_by_id(session: WriteSession) -> None:
     """Only those that are named; matched rows are counted."""
     for number, email in ((1, "a@x.com"), (2, "b@x.com"), (3, "c@x.com")):

@@ -270,7 +270,9 @@ class TestMissingFields:
     def test_a_header_is_enough_to_notice_it(self) -> None:
         """Also without records: an HTML page is no CSV file."""
         with pytest.raises(SchemaError, match="email is missing; plan_type is missing"):
-            compare_fields(customers(), [], frozenset(), ["<html><body>Maintenance"])
+            compare_fields(
+                customers(), [], frozenset(), found=frozenset(["<html><body>Maintenance"])
+            )
 
     def test_an_optional_one_that_was_renamed_is_a_warning(self) -> None:
         """In a page of any size."""
