@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from integration.ingest.row_schema import requirements
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -24,13 +26,15 @@ REASONS: Mapping[Code, str] = {
 
 
 def rejected_lines(records: Sequence[RejectedRecord]) -> list[str]:
-    """A line for each record, then how many there are of each code."""
+    """A line for each record, how many there are of each code, and what values must be."""
     if not records:
         return ["No rejected records."]
     lines = [_line(one) for one in records]
     texts = {str(code): text for code, text in REASONS.items()}
     totals = Counter(one.code for one in records).most_common()
-    return [*lines, "", *(f"{number:,} {code}: {texts.get(code, '')}" for code, number in totals)]
+    counted = [f"{number:,} {code}: {texts.get(code, '')}" for code, number in totals]
+    expected = requirements((one.code, one.field) for one in records)
+    return [*lines, "", *counted, *(["", *expected] if expected else [])]
 
 
 def _line(one: RejectedRecord) -> str:

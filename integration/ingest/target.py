@@ -29,6 +29,7 @@ from integration.ingest.rejections import (
     store_rejections,
     supersede,
 )
+from integration.ingest.row_schema import requirements
 from integration.ingest.run_rules import reasons_text
 from integration.ingest.runs import add_counts
 from integration.ingest.transactions import repeat
@@ -212,11 +213,13 @@ def refuse_too_many(source: Destination, outcome: Outcome, earlier: Counts) -> N
         return
     if page.rejected and judged.rejected * 100 > judged.records * allowed:
         reasons = Counter((one.code, one.field) for one in outcome.rejections)
+        frequent = reasons.most_common()
+        expected = "".join(f"{text}; " for text in requirements(reason for reason, _ in frequent))
         raise TooManyRejected(
             f"{page.rejected} of {page.records} records of a page of the source {source.name} "
-            f"were rejected ({reasons_text(reasons.most_common())}), more than {allowed:g} %: "
-            "nothing of the page was stored; compare the source's fields with its records, or "
-            "raise max_rejected_percent"
+            f"were rejected ({reasons_text(frequent)}), more than {allowed:g} %: "
+            f"nothing of the page was stored; {expected}compare the source's fields with its "
+            "records, or raise max_rejected_percent"
         )
 
 

@@ -96,12 +96,13 @@ def test_stats_shows_each_source_and_creates_nothing(program: Program) -> None:
 
 
 def test_rejected_shows_the_reason_and_the_origin(ran: Program) -> None:
-    """Without a value of the record."""
+    """Without a value of the record, but with the values that are accepted."""
     result = ran("rejected")
 
     assert result.exit_code == ExitCode.OK
     assert "crm run 1 page 1 record 1 key 2: not_allowed plan_type" in result.stdout
     assert "customers.csv:" in result.stdout
+    assert "plan_type must be one of free, basic, pro, enterprise" in result.stdout
     assert "example.com" not in result.stdout
     assert ran("rejected", "--source", "erp").exit_code == ExitCode.CONFIGURATION
 

@@ -88,6 +88,19 @@ def test_a_page_with_too_many_rejections_is_not_stored(session: WriteSession) ->
     assert counts(run.write(*good, rejections=bad(*range(10, 20)))) == (10, 0, 0, 10)
 
 
+def test_the_error_names_the_values_that_are_accepted(session: WriteSession) -> None:
+    """For each field once, whatever is wrong with it; not for fields that are missing."""
+    rejections = [
+        BAD._replace(index=0, code="not_allowed", field="device"),
+        *bad(1),
+        BAD._replace(index=2, code="type", field="device"),
+    ]
+    run = Ingest(session, Source(max_rejected_percent=50, limits_every_page=True))
+    with pytest.raises(TooManyRejected) as caught:
+        run.write(rejections=rejections)
+    assert "stored; device must be one of mobile, desktop, tablet; compare" in str(caught.value)
+
+
 def test_a_bad_record_among_a_few_does_not_stop_a_source(session: WriteSession) -> None:
     """Small pages are judged together, as soon as they have twenty records."""
     run = Ingest(session, Source(max_rejected_percent=10))
