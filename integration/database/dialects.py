@@ -41,6 +41,8 @@ class MySQLDialect:
         join: an inner join that reads the table to its left first, the few rows `p`.
         unkeyed: what stands for the key of the row `v` when its record has none.
         objects: statement for the names of all tables, views and indexes.
+        unique_index_on: statement with markers for a table and a column: the unique indexes that
+            have this column and no other.
     """
 
     engine: Engine
@@ -60,6 +62,11 @@ class MySQLDialect:
         "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
         " UNION SELECT index_name FROM information_schema.statistics"
         " WHERE table_schema = DATABASE()"
+    )
+    unique_index_on: str = (
+        "SELECT index_name FROM information_schema.statistics"
+        " WHERE table_schema = DATABASE() AND table_name = %s AND non_unique = 0"
+        " GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = %s"
     )
 
     def rows(self, columns: Sequence[Column]) -> str:
@@ -114,6 +121,11 @@ class SQLiteDialect:
         " FROM (SELECT %s AS name) AS a, pragma_table_info(a.name) AS t"
     )
     objects: str = "SELECT name FROM sqlite_master"
+    unique_index_on: str = (
+        "SELECT l.name FROM pragma_index_list(%s) AS l, pragma_index_info(l.name) AS i"
+        ' WHERE l."unique" = 1 AND l.partial = 0'
+        " GROUP BY l.name HAVING COUNT(*) = 1 AND LOWER(MAX(i.name)) = %s"
+    )
 
     def rows(self, columns: Sequence[Column]) -> str:
         """json_each."""

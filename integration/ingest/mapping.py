@@ -35,7 +35,8 @@ class FieldChanges(NamedTuple):
 
     Attributes:
         new: paths that no earlier record had.
-        warnings: a line for each optional field that seems to have been renamed or dropped.
+        warnings: a line for each optional field that seems to have been renamed or dropped, or that
+            a first page does not have where the source says that it is.
     """
 
     new: tuple[str, ...]
@@ -123,14 +124,29 @@ def compare_fields(
             f"{source.name}: new fields {', '.join(outermost)}: correct the source, or set"
             ' schema = "evolve" to ignore new fields'
         )
-    gone = {name: path for name, path in _absent_from(source.paths, found).items() if path in known}
-    if len(records) < MIN_RECORDS_TO_MISS:
-        gone = {name: path for name, path in gone.items() if _likely_rename(path, new - mapped)}
+    unused = (new if known else found) - mapped
     warnings = [
-        f"{source.name}: {_missing_text(source, {name: path}, new - mapped)}"
-        for name, path in gone.items()
+        f"{source.name}: {_missing_text(source, {name: path}, unused)}"
+        for name, path in _gone(source, records, known, found, unused).items()
     ]
     return FieldChanges(outermost, tuple(warnings))
+
+
+def _gone(
+    source: BaseSource,
+    records: Sequence[RawRecord],
+    known: AbstractSet[str],
+    found: AbstractSet[str],
+    unused: Iterable[str],
+) -> dict[str, str]:
+    """Optional fields that a page should have; in a first page, those that the source names."""
+    absent = _absent_from(source.paths, found)
+    if not known:
+        return {name: path for name, path in absent.items() if name in source.fields}
+    gone = {name: path for name, path in absent.items() if path in known}
+    if len(records) >= MIN_RECORDS_TO_MISS:
+        return gone
+    return {name: path for name, path in gone.items() if _likely_rename(path, unused)}
 
 
 def _may_be_by_chance(

@@ -113,11 +113,7 @@ class SourceFiles:
         self._clients: dict[str, SourceClient] = {}
 
     def names(self) -> list[str]:
-        """What there is to read, in order, each once.
-
-        Raises:
-            SourceUnavailable: no file matches one of the paths.
-        """
+        """What there is to read, in order, each once."""
         found: list[str] = []
         for location in self._locations:
             found += [location] if is_url(location) else matching_paths([location])

@@ -110,6 +110,8 @@ def test_any_rejection_can_be_retried(session: WriteSession, code: str | None) -
     counts = Retry(session, run.tables, shop, decode).run(code)  # type: ignore[arg-type]
 
     assert counts.inserted == 1
+    # Links name the run that has the raw page, and not the retry.
+    assert set(session.query("SELECT run_id FROM etl_records")) == {(run.run_id,)}
     assert counts.rejected == (1 if code is None else 0)
     found = session.query("SELECT position, code FROM etl_rejected WHERE resolved_run IS NULL")
     assert found == [(1, "missing" if code is None else "type")]

@@ -296,3 +296,16 @@ class TestMissingFields:
         """A source need not have all fields."""
         record = without("candidate")
         assert compare_fields(customers(), [record] * 50, frozenset(record)).warnings == ()
+
+    @pytest.mark.parametrize("records", [1, 50])
+    def test_one_that_is_mapped_wrongly_is_a_warning_in_a_first_page(self, records: int) -> None:
+        """With what it is likely to be called; a field that the source does not name is not."""
+        source = customers(fields={"first_name": "name.frst", "last_name": "family"})
+        record = without("first_name", "last_name", "candidate", name={"first": "x"})
+        assert compare_fields(source, [record] * records, frozenset()).warnings == (
+            (
+                "crm: name.frst is missing, name.first is new:"
+                ' set first_name = "name.first" in [sources.crm.fields]'
+            ),
+            "crm: family is missing: correct the source or [sources.crm.fields]",
+        )
