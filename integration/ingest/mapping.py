@@ -36,7 +36,7 @@ class FieldChanges(NamedTuple):
     Attributes:
         new: paths that no earlier record had.
         warnings: a line for each optional field that seems to have been renamed or dropped, or that
-            a first page does not have where the source says that it is.
+            page does not have where the source says that it is.
     """
 
     new: tuple[str, ...]
@@ -139,14 +139,26 @@ def _gone(
     found: AbstractSet[str],
     unused: Iterable[str],
 ) -> dict[str, str]:
-    """Optional fields that a page should have; in a first page, those that the source names."""
+    """Optional fields that a page should have: known ones, and those that the source names.
+
+    A first page should also have what its fields are called but for capitals. A few records say
+    little, except those of a first page and of a file with a header.
+    """
     absent = _absent_from(source.paths, found)
-    if not known:
-        return {name: path for name, path in absent.items() if name in source.fields}
-    gone = {name: path for name, path in absent.items() if path in known}
-    if len(records) >= MIN_RECORDS_TO_MISS:
+    capitals = {path.casefold() for path in unused} if not known else set()
+    gone = {
+        name: path
+        for name, path in absent.items()
+        if path in known or name in source.fields or path.casefold() in capitals
+    }
+    if not known or len(records) >= MIN_RECORDS_TO_MISS:
         return gone
-    return {name: path for name, path in gone.items() if _likely_rename(path, unused)}
+    named = {*source.fields} if isinstance(source, CsvSource) else set()
+    return {
+        name: path
+        for name, path in gone.items()
+        if _likely_rename(path, unused) or (name in named and path not in known)
+    }
 
 
 def _may_be_by_chance(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import secrets
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +16,7 @@ from integration.database.writing import open_writer
 from integration.ingest import tables
 from integration.ingest.tables import has_tables, prepare_tables
 from sandbox.database import create_database
-from tests.conftest import ROOT, load_seed
+from tests.conftest import load_seed
 from tests.support.ingest import Ingest, Source, codes, counts, customer
 
 if TYPE_CHECKING:
@@ -194,26 +193,6 @@ def test_a_missing_right_is_one_line_that_names_the_grant(
         mysql_server.run(f"{grant} TO '{user}'@'%'")
         session.reconnect()
         Ingest(session).write(customer("1", "new@x.com"))
-        assert session.query("SELECT COUNT(*) FROM normalized_data") == [(1,)]
-    finally:
-        session.close()
-        mysql_server.run(f"DROP USER '{user}'@'%'")
-
-
-def test_the_account_of_the_tutorial_may_create_and_write_everything(
-    mysql_server: MySQLServer, seeded_database: DatabaseSettings
-) -> None:
-    """Copied from docs/sources.md, the statements are sufficient for a first run."""
-    name, user = seeded_database.name, f"ingest_{secrets.token_hex(4)}"
-    text = (ROOT / "docs" / "sources.md").read_text(encoding="utf-8")
-    (sql,) = re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL)
-    sql = sql.replace("iterable_challenge", name).replace("iterable_ingest", user)
-    mysql_server.client(sql, name).check_returncode()
-    account = dataclasses.replace(seeded_database, user=user, password="choose-a-password")
-    session = open_writer(account)
-    try:
-        assert session.query("SELECT COUNT(*) FROM customers") == [(0,)]
-        assert counts(Ingest(session).write(customer("1", "new@x.com"))) == (1, 0, 0, 0)
         assert session.query("SELECT COUNT(*) FROM normalized_data") == [(1,)]
     finally:
         session.close()

@@ -309,3 +309,26 @@ class TestMissingFields:
             ),
             "crm: family is missing: correct the source or [sources.crm.fields]",
         )
+
+    def test_one_that_is_mapped_wrongly_is_a_warning_after_the_first_page(self) -> None:
+        """Of a file with a header whenever; of JSON in a page of some size."""
+        fields, text = {"candidate": "applicant"}, "crm: applicant is missing: correct the source"
+        record = without("candidate")
+        (warning,) = compare_fields(customers(fields=fields), [record], KNOWN).warnings
+        assert warning.startswith(text)
+        source = source_of("jsonl", "customers", fields=fields)
+        assert compare_fields(source, [record] * 19, KNOWN).warnings == ()
+        (warning,) = compare_fields(source, [record] * 20, KNOWN).warnings
+        assert warning.startswith(text)
+
+    def test_one_that_is_spelt_with_capitals_is_a_warning_in_a_first_page(self) -> None:
+        """It is not read, unless another field is."""
+        record = without("candidate", Candidate="yes")
+        assert compare_fields(customers(), [record], frozenset()).warnings == (
+            (
+                "crm: candidate is missing, Candidate is new:"
+                ' set candidate = "Candidate" in [sources.crm.fields]'
+            ),
+        )
+        source = customers(fields={"first_name": "Candidate"})
+        assert compare_fields(source, [record], frozenset()).warnings == ()
