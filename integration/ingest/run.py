@@ -232,7 +232,7 @@ class SourceRun:
         if changes.new and known_fields(self._checkpoint.position):
             new = ", ".join(changes.new)
             self._warn(f"{self._source.name}: new fields, which are not stored: {new}")
-        for warning in changes.warnings:
+        for warning in (*ready.page.warnings, *changes.warnings):
             self._warn(warning)
         self._known |= ready.fields
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
 from integration.ingest.errors import SourceError
 from integration.ingest.kinds.high_water import peak_of
 from integration.ingest.kinds.http_client import StatusError, StoppedReading, path_and_query
+from integration.ingest.kinds.http_hints import first_page_hints
 from integration.ingest.kinds.http_page import (
     PartRead,
     content_with,
@@ -118,6 +120,8 @@ class HttpReader:
         for number in count(1):
             answer = self._fetch(reading, position, window)
             page = self._page(number, answer, reading, window.until)
+            if position is None and number == 1:
+                page = replace(page, warnings=self._hints(answer))
             yield page
             if page.is_last:
                 return
@@ -156,6 +160,11 @@ class HttpReader:
             seconds_waited=answer.seconds_waited,
             error=error,
         )
+
+    def _hints(self, answer: Answer) -> list[str]:
+        """What looks wrong in the first answer of a source."""
+        decoded, items = self._decoded(answer.body, self._client.address(answer.target))
+        return first_page_hints(self._source, decoded, answer.headers, items)
 
     def _following(
         self, reading: _Reading, decoded: object, answer: Answer, size: int

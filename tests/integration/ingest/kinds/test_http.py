@@ -75,6 +75,19 @@ def test_a_killed_run_continues_at_its_page(source: SourceProcess, style: str) -
         )
 
 
+def test_only_the_first_page_of_a_new_source_has_hints(source: SourceProcess) -> None:
+    """A later run may have one page, and records without a cursor."""
+    pagination = {"kind": "cursor", "parameter": "cursor", "next": "paging.following"}
+    reader = http_reader(http_source(source.url, pagination=pagination))
+
+    (page,) = read(reader)
+
+    (hint,) = page.warnings
+    assert "no paging.following, so only one page is read" in hint
+    assert [page.warnings for page in read(reader, page.position)] == [()]
+    assert [list(page.warnings) for page in run(source)] == [[], [], []]
+
+
 def test_the_next_run_asks_for_what_has_changed(source: SourceProcess) -> None:
     """From the highest cursor, less the overlap; inclusive."""
     position = run(source)[-1].position
