@@ -268,13 +268,16 @@ class SourceClient:
         if http.status is not None and retry_of_status(http.status) == "no":
             text = " ".join(http.body.decode("utf-8", "replace").split())[:MAX_BODY_TEXT]
             return StatusError(f"{where} answered with status {http.status}: {text}", http.status)
-        reason = f"status {http.status}" if http.status else http.reason
-        return SourceUnavailable(f"{where}: {reason} ({state.attempts} attempts). Run again later")
+        reason, advice = f"status {http.status}", "Run again later"
+        if http.status is None:
+            reason = str(http.reason)
+            advice = "Check that it is up and that the source's url is right, then run again"
+        return SourceUnavailable(f"{where}: {reason} ({state.attempts} attempts). {advice}")
 
     def _advice(self) -> str:
         if self._credentials is None:
             return "give the source an auth"
-        return f"check {self._credentials.variable}"
+        return f"check {self._credentials.variable}, and header and prefix of the source's auth"
 
 
 def origin_of(url: str) -> str:

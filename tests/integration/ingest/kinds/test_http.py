@@ -332,7 +332,7 @@ def test_a_source_that_is_too_slow_is_unavailable(source: SourceProcess, kind: s
 
 def test_nothing_listens() -> None:
     """The message says what to do, and the exit code is that of an unavailable source."""
-    with pytest.raises(SourceUnavailable, match="Run again later") as caught:
+    with pytest.raises(SourceUnavailable, match="is up and that the source's url is") as caught:
         read(http_reader(http_source("http://127.0.0.1:9")))
     assert caught.value.exit_code == 69
 
@@ -341,7 +341,7 @@ def test_nothing_listens() -> None:
 def test_refused_credentials_end_the_run(source: SourceProcess, status: int) -> None:
     """Exit code 77; the message names the variable and not the secret."""
     source.faults({"kind": "status", "status": status, "body": f"no {SECRET}"})
-    with pytest.raises(SourceRefused, match="check CRM_TOKEN") as caught:
+    with pytest.raises(SourceRefused, match="check CRM_TOKEN, and header and") as caught:
         read(http_reader(http_source(source.url, auth=AUTH)))
     assert caught.value.exit_code == 77
     assert SECRET not in str(caught.value)
