@@ -84,6 +84,10 @@ class MySQLDialect:
             f"UPDATE {self.rows(columns)} STRAIGHT_JOIN {table} AS t ON t.id = p.id SET {changes}"
         )
 
+    def is_same(self, given: str, stored: str) -> str:
+        """Whether a text of `rows` is stored exactly so; collations ignore case or final spaces."""
+        return f"CAST({given} AS BINARY) <=> CAST(CONVERT({stored} USING utf8mb4) AS BINARY)"
+
     def for_update(self, *tables: str) -> str:
         """What locks the rows that a SELECT reads from these aliases.
 
@@ -139,6 +143,10 @@ class SQLiteDialect:
         """UPDATE … FROM."""
         changes = ", ".join(f"{column.name} = p.{column.name}" for column in columns[1:])
         return f"UPDATE {table} AS t SET {changes} FROM {self.rows(columns)} WHERE t.id = p.id"
+
+    def is_same(self, given: str, stored: str) -> str:
+        """Compared as binary."""
+        return f"{stored} COLLATE BINARY IS {given}"
 
     def for_update(self, *tables: str) -> str:  # noqa: ARG002
         """A transaction locks the whole file."""

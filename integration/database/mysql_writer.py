@@ -184,7 +184,7 @@ class MySQLWriter:
         return self._run_statement(sql, parameters).rowcount
 
     def insert(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        """Insert one row and return the number that the database gave it."""
+        """Insert rows and return the number that the database gave to the first of them."""
         return self._run(partial(self._insert, sql, parameters))
 
     def _insert(self, sql: str, parameters: Sequence[object]) -> int:

@@ -26,7 +26,6 @@ from integration.ingest.view_rules import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
 
     from integration.ingest.customers import Writer
     from integration.ingest.models import ValidRow
@@ -120,13 +119,18 @@ def _write(to: Writer, views: Sequence[View]) -> Outcome:
     linked = _linked(to, views)
     same = _same(to, views, linked)
     inserts, updates, unchanged = plan(views, linked, same)
+    numbered: list[tuple[int, Sequence[View]]] = []
     inserted, refused_inserts = write_set(
-        to.session, inserts, lambda some: _insert(to, some), split=to.split
+        to.session,
+        inserts,
+        lambda some: numbered.append((_insert(to, some), some)),
+        split=to.split,
     )
     updated, refused_updates = write_set(
         to.session, updates, lambda some: _update(to, some), split=to.split
     )
-    _link_new(to, inserted, {stored.id for some in same.values() for stored in some})
+    for first, some in numbered:
+        _link_new(to, some, first)
     _link(to, [*updated, *unchanged])
     return Outcome(
         len(inserted), len(updated), len(unchanged), (*refused_inserts, *refused_updates)
@@ -189,11 +193,12 @@ def _as_text(values: Sequence[object]) -> Values:
     return tuple(str(value) if isinstance(value, datetime) else value for value in values)
 
 
-def _insert(to: Writer, views: Sequence[View]) -> None:
+def _insert(to: Writer, views: Sequence[View]) -> int:
+    """Insert views, and return the lowest of their ids."""
     columns = to.tables.page_views[1:]
     names = ", ".join(column.name for column in columns)
     values = ", ".join(f"p.{column.name}" for column in columns)
-    to.session.execute(
+    return to.session.insert(
         f"INSERT INTO page_views ({names}) SELECT {values} FROM {to.session.dialect.rows(columns)}",
         (as_json([view.values for view in views]),),
     )
@@ -206,31 +211,57 @@ def _update(to: Writer, views: Sequence[View]) -> None:
     )
 
 
-def _link_new(to: Writer, views: Sequence[View], old: AbstractSet[int]) -> None:
-    """Connect new views with the ids that the database gave them."""
-    if not views:
-        return
-    if old or len({view.values[:IDENTITY] for view in views}) < len(views):
-        _link(to, _numbered(to, views, old))
-        return
+def _link_new(to: Writer, views: Sequence[View], first: int) -> None:
+    """Connect new views with the ids that the database gave them, from `first` on."""
+    if not any(view.row.source_key for view in views) and _are_all(to, views, first):
+        _link_range(to, first, first + len(views) - 1)
+    elif len({view.values[:IDENTITY] for view in views}) < len(views):
+        _link(to, _numbered(to, views, first))
+    else:
+        _link_by_identity(to, views, first)
+
+
+def _are_all(to: Writer, views: Sequence[View], first: int) -> bool:
+    """Whether the ids from `first` on are those of these views, without a gap.
+
+    A concurrent writer may have stored others after them, or among them: with
+    innodb_autoinc_lock_mode = 2, the ids of a statement need not be consecutive.
+    """
+    ((count, last),) = to.session.query(
+        "SELECT COUNT(*), MAX(id) FROM page_views WHERE id >= %s", (first,)
+    )
+    return bool(count == len(views) == last - first + 1)
+
+
+def _link_range(to: Writer, first: int, last: int) -> None:
+    """Connect records without keys with the rows that have these ids."""
+    to.session.execute(
+        "INSERT INTO etl_records (source, entity, source_key, target_id, run_id)"
+        f" SELECT %s, 'page_views', {to.session.dialect.unkeyed}, v.id, %s"
+        " FROM page_views v WHERE v.id BETWEEN %s AND %s",
+        (to.source.name, to.run_id, first, last),
+    )
+
+
+def _link_by_identity(to: Writer, views: Sequence[View], first: int) -> None:
     rows = [
         (place, *view.values[:IDENTITY], view.row.source_key) for place, view in enumerate(views)
     ]
     to.session.execute(
         "INSERT INTO etl_records (source, entity, source_key, target_id, run_id)"
         f" SELECT %s, 'page_views', COALESCE(p.source_key, {to.session.dialect.unkeyed}), v.id, %s"
-        f" FROM {_identity(to, KEY)}",
-        (to.source.name, to.run_id, as_json(rows)),
+        f" FROM {_identity(to, KEY)} AND v.id >= %s",
+        (to.source.name, to.run_id, as_json(rows), first),
     )
 
 
-def _numbered(to: Writer, inserted: Sequence[View], old: AbstractSet[int]) -> list[View]:
+def _numbered(to: Writer, inserted: Sequence[View], first: int) -> list[View]:
     """The new views with their ids, where several have one customer, page and time."""
     new: dict[Values, list[int]] = defaultdict(list)
-    seen = set(old)
+    seen: set[int] = set()
     for some in _same(to, inserted, {}).values():
         for stored in reversed(some):
-            if stored.id not in seen:
+            if stored.id >= first and stored.id not in seen:
                 seen.add(stored.id)
                 new[stored.values].append(stored.id)
     # A value that the table has changed is not found, nor is its view connected until it returns.

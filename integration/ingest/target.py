@@ -152,7 +152,8 @@ class Target:
     ) -> Outcome:
         session, run_id = self._session, self._run_id
         store_page(session, run_id, page, packed)
-        writer = Writer(session, self._tables, self._source, run_id, split)
+        mostly_unchanged = self.counts.unchanged * 2 > self.counts.records
+        writer = Writer(session, self._tables, self._source, run_id, split, mostly_unchanged)
         write = write_customers if self._source.entity == "customers" else write_page_views
         outcome = write(writer, rows) + Outcome(rejections=tuple(rejections))
         refuse_too_many(self._source, outcome, self.counts)
