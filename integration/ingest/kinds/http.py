@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from integration.ingest.errors import SourceError
 from integration.ingest.kinds.high_water import peak_of
-from integration.ingest.kinds.http_client import StatusError, StoppedReading, path_and_query
+from integration.ingest.kinds.http_addresses import path_and_query
+from integration.ingest.kinds.http_client import StatusError, StoppedReading
 from integration.ingest.kinds.http_page import (
     PartRead,
     content_with,
@@ -104,6 +105,8 @@ class HttpReader:
             yield from self._pages(position, window)
         except StoppedReading:
             return
+        finally:
+            self._client.cancel()
 
     def records_of(self, content: bytes, origin: str) -> Sequence[RawRecord]:
         """The records of a stored answer."""
@@ -132,6 +135,9 @@ class HttpReader:
         if items and items == reading.previous:
             # Where it continues cannot be trusted: pages may have been left out.
             following, error = None, self._loop_error(answer, "sent the same page again")
+        if following is not None and reading.remaining is None:
+            # The source prepares the next page while this one is looked at.
+            self._client.begin(self._target_of(following, reading.state.floor))
         key = self._source.key
         unread = items if reading.part is None else reading.part.unread(items, key)
         kept, taken = narrowed(unread, self._source.cursor, until, reading.remaining)
@@ -196,13 +202,16 @@ class HttpReader:
         return self._client.get(self._page_target(reading))
 
     def _page_target(self, reading: _Reading) -> str:
-        source, floor = self._source, reading.state.floor
+        return self._target_of(reading.place, reading.state.floor)
+
+    def _target_of(self, place: Place, floor: Mark | None) -> str:
+        source = self._source
         parameters: dict[str, str] = {}
         if source.page_size is not None:
             parameters[source.page_size.parameter] = str(source.page_size.value)
         if source.cursor is not None and floor is not None:
             parameters[source.cursor.parameter] = floor.text()
-        return target_of(source.pagination, reading.place, self._target, parameters)
+        return target_of(source.pagination, place, self._target, parameters)
 
     def _peak(self, items: Sequence[object]) -> Mark | None:
         cursor = self._source.cursor
