@@ -14,6 +14,7 @@ from integration.ingest.kinds.http_client import StatusError, StoppedReading
 from integration.ingest.kinds.http_page import (
     PartRead,
     content_with,
+    digest_of,
     items_of,
     narrowed,
     record_of,
@@ -49,6 +50,7 @@ class _Reading:
         part: what an earlier run has read of it.
         remaining: how many records may still be read; None: all.
         previous: what the last page had.
+        last: the digest of the last page, also of an earlier run.
     """
 
     def __init__(self, state: HttpPosition, remaining: int | None) -> None:
@@ -61,11 +63,18 @@ class _Reading:
         self.state = state
         self.place = state.place
         self.part = state.part
+        self.last = state.last
         self._places = {_key(state.place)}
 
     def knows(self, place: Place) -> bool:
         """Whether this place was requested before."""
         return _key(place) in self._places
+
+    def repeats(self, items: list[object]) -> bool:
+        """Whether a page is the same as the one before it."""
+        if self.previous or not items or self.last is None:
+            return bool(items) and items == self.previous
+        return digest_of(items) == self.last
 
     def move(
         self, state: HttpPosition, items: list[object], following: Place | None, size: int
@@ -132,7 +141,7 @@ class HttpReader:
         origin = self._client.address(answer.target)
         decoded, items = self._decoded(answer.body, origin)
         following, error = self._following(reading, decoded, answer, len(items))
-        if items and items == reading.previous:
+        if reading.repeats(items):
             # Where it continues cannot be trusted: pages may have been left out.
             following, error = None, self._loop_error(answer, "sent the same page again")
         if following is not None and reading.remaining is None:
@@ -142,10 +151,12 @@ class HttpReader:
         unread = items if reading.part is None else reading.part.unread(items, key)
         kept, taken = narrowed(unread, self._source.cursor, until, reading.remaining)
         state = reading.state.after_page(self._peak(kept), is_sorted=self._source.sorted)
-        part = None
+        part, last = None, reading.last
         if taken < len(unread):
             following, error = reading.place, None
             part = PartRead.of(items[: len(items) - len(unread) + taken], key)
+        else:
+            last = reading.last = digest_of(items) if following else None
         ended = state.ended(complete=error is None)
         is_last = reading.move(state, items, following, len(kept))
         return RawPage(
@@ -156,7 +167,7 @@ class HttpReader:
             ),
             origin=origin,
             records=[record_of(item) for item in kept],
-            position=ended if following is None else state.under_way(following, part),
+            position=ended if following is None else state.under_way(following, last, part),
             is_last=is_last,
             retries=answer.retries,
             seconds_waited=answer.seconds_waited,

@@ -251,6 +251,28 @@ def test_a_checkpoint_of_another_kind_restarts_the_run(source: SourceProcess, ch
     assert ids(run(source, {**position, "run": change(position["run"])})) == ALL
 
 
+@pytest.mark.parametrize("style", STYLES[1:])
+def test_a_killed_run_continues_with_another_page_size(source: SourceProcess, style: str) -> None:
+    """Where the pages are numbered, at the first page; a token says where the next one begins."""
+    position = read(http_reader(http_source(source.url, style)))[0].position
+    smaller = http_source(source.url, style, page_size={"parameter": "limit", "value": 3})
+    expected = ALL if style in {"page", "offset"} else ALL[4:]
+    assert ids(read(http_reader(smaller), json.loads(json.dumps(position)))) == expected
+
+
+@pytest.mark.parametrize("style", STYLES[1:])
+def test_a_page_that_repeats_the_one_before_a_kill_is_noticed(
+    source: SourceProcess, style: str
+) -> None:
+    """What the first page after the kill had to have would be left out."""
+    reader = http_reader(http_source(source.url, style))
+    position = json.loads(json.dumps(read(reader)[0].position))
+    source.faults({"kind": "endless"})
+    (page,) = read(reader, position)
+    assert "sent the same page again" in str(page.error)
+    assert ids(read(reader, page.position)) == ALL
+
+
 @pytest.mark.parametrize("kind", ["reset_before", "reset_middle", "truncated"])
 @pytest.mark.parametrize("skip", [0, 1])
 def test_a_lost_answer_is_requested_again(source: SourceProcess, kind: str, skip: int) -> None:
@@ -592,3 +614,14 @@ def test_an_answer_that_comes_in_advance_is_retried(source: SourceProcess) -> No
     pages = run(source)
     assert ids(pages) == ALL
     assert sum(page.retries for page in pages) == 2
+
+
+def test_an_answer_may_have_a_byte_order_mark(source: SourceProcess) -> None:
+    """It is no part of the JSON."""
+    body = b'\xef\xbb\xbf{"data": [{"id": 1}, {"id": 12345678901234567890123}]}'
+    source.faults({"kind": "status", "status": 200, "body": body.decode()})
+    reader = http_reader(http_source(source.url))
+    (page,) = read(reader)
+    assert ids([page]) == [1, 12345678901234567890123]
+    assert page.content == body
+    assert reader.records_of(page.content, page.origin) == page.records
