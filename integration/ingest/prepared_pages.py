@@ -11,11 +11,16 @@ from integration.ingest.mapping import field_paths
 from integration.ingest.raw_pages import pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from integration.ingest.models import RawPage
     from integration.ingest.raw_pages import PackedPage
     from integration.ingest.validation import PageValidation, ValidatedPage
+
+
+# How many pages are read before the one is stored that is stored the slowest.
+MAX_PAGES_AHEAD = 8
+MAX_BYTES_AHEAD = 2_000_000
 
 
 class PreparedPage(NamedTuple):
@@ -39,3 +44,9 @@ def prepared(pages: Iterable[RawPage], validation: PageValidation) -> Iterator[P
     for page in pages:
         fields = frozenset(page.columns) or field_paths(page.records)
         yield PreparedPage(page, fields, validation.validate(page.records), pack(page.content))
+
+
+def has_room(waiting: Sequence[RawPage]) -> bool:
+    """Whether to read another page while these wait to be prepared: some small ones, or one."""
+    size = sum(len(page.content) for page in waiting)
+    return not waiting or (len(waiting) < MAX_PAGES_AHEAD and size < MAX_BYTES_AHEAD)

@@ -22,7 +22,7 @@ from integration.ingest.locks import source_lock
 from integration.ingest.mapping import compare_fields
 from integration.ingest.missing import SeenRecords
 from integration.ingest.prefetch import prefetched
-from integration.ingest.prepared_pages import prepared
+from integration.ingest.prepared_pages import has_room, prepared
 from integration.ingest.run_rules import (
     counts_text,
     cursor_text,
@@ -171,8 +171,8 @@ class SourceRun:
     def _pages(self) -> Generator[PreparedPage, None, None]:
         pages = self._reader.pages(self._position, self._request.window(self._started_at))
         if reads_over_network(self._source):
-            # Validating a page must not delay the next request.
-            pages = prefetched(pages, lambda: None)
+            # Neither validating nor storing a page must delay the next request.
+            pages = prefetched(pages, lambda: None, has_room=has_room)
         return prefetched(prepared(pages, self._validation), self._beat)
 
     def _settle_missing(self) -> None:

@@ -153,10 +153,11 @@ def test_page_views_have_a_rate_and_a_time_of_the_second_run(
 
 
 def test_the_share_of_the_latency_is_of_the_time_between_requests() -> None:
-    """Five requests, four times 62.5 ms: a page per latency of 50 ms is 80 %."""
-    requests = [{"unix_time": 1_000 + number * 0.0625} for number in range(5)]
-    assert share_of_latency(requests, 0.05) == pytest.approx(0.8)
-    assert share_of_latency(requests[:1], 0.05) == 0
+    """Five requests, four times 62.5 ms: an answer after 50 ms is 80 %."""
+    starts = [1_000 + number * 0.0625 for number in range(5)]
+    requests = [{"unix_time": time, "answered_unix_time": time + 0.05} for time in starts]
+    assert share_of_latency(requests) == pytest.approx(0.8)
+    assert share_of_latency(requests[:1]) == 0
 
 
 def test_another_size_is_not_judged() -> None:

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
+
 from integration.ingest.kinds.high_water import mark_of, microseconds
 from integration.ingest.kinds.pagination import PageError, value_at
 from integration.ingest.mapping import ABSENT, lookup
@@ -37,14 +39,25 @@ class PartRead(NamedTuple):
     def of(cls, items: Sequence[object], key: str | None) -> PartRead:
         """The part with these items; `key` is the path of the source's own key."""
         names = [_name(item, key) for item in items]
-        text = json.dumps(names, sort_keys=True).encode()
-        return cls(len(items), hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest())
+        return cls(len(items), _digest(json.dumps(names, sort_keys=True).encode()))
 
     def unread(self, items: list[object], key: str | None) -> list[object]:
         """The items of the same page after this part; all if it no longer begins with it."""
         if PartRead.of(items[: self.records], key) != self:
             return items
         return items[self.records :]
+
+
+def digest_of(items: list[object]) -> str:
+    """The digest of the items of a page."""
+    try:
+        return _digest(orjson.dumps(items))
+    except orjson.JSONEncodeError:  # an integer of more than 64 bits
+        return _digest(json.dumps(items).encode())
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def part_from_json(value: object) -> PartRead | None:

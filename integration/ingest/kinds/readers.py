@@ -8,7 +8,8 @@ from integration.ingest.kinds.csv_file import CsvFormat
 from integration.ingest.kinds.file_reader import FileReader
 from integration.ingest.kinds.files import LocalFile, matching_paths
 from integration.ingest.kinds.http import HttpReader
-from integration.ingest.kinds.http_client import Credentials, SourceClient, origin_of
+from integration.ingest.kinds.http_addresses import origin_of
+from integration.ingest.kinds.http_client import Credentials, SourceClient
 from integration.ingest.kinds.jsonl_file import JsonlFormat
 from integration.ingest.kinds.remote_file import RemoteFile
 from integration.ingest.sources import CsvSource, HttpSource, is_url

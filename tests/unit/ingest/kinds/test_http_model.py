@@ -82,6 +82,8 @@ class Upstream:
             sorted=is_sorted,
         )
         client = SimpleNamespace(
+            begin=lambda _: None,
+            cancel=lambda: None,
             get=self._get,
             address=str,
             target_of=lambda location, _: location,
