@@ -19,8 +19,8 @@ REASONS: Mapping[Code, str] = {
     "too_long": "more characters than the column holds",
     "not_allowed": "not one of the values that the column accepts",
     "out_of_range": "a number or time that the column cannot hold",
-    "conflict": "another customer has this email address",
-    "unknown_customer": "the customer of the page view has not arrived",
+    "conflict": "another customer has this email address; once that changes, --retry stores it",
+    "unknown_customer": "the customer has not arrived; stored with the customer",
     "malformed": "the record cannot be decoded",
 }
 
@@ -41,7 +41,9 @@ def _line(one: RejectedRecord) -> str:
     when = f"{one.created_at:%Y-%m-%d %H:%M:%S} UTC" if one.created_at else "?"
     key = f" key {one.source_key}" if one.source_key else ""
     origin = one.origin or "no longer stored"
+    reason = f"{one.code} {one.field}" if one.field else one.code
+    detail = f": {one.detail}" if one.detail else ""
     return (
         f"{when} {one.source} run {one.run_id} page {one.page} record {one.position}{key}: "
-        f"{one.code}{f' {one.field}' if one.field else ''} ({origin})"
+        f"{reason}{detail} ({origin})"
     )

@@ -155,7 +155,7 @@ def reopen(session: WriteSession, page: OpenPage, positions: Iterable[int]) -> N
 
 
 class RejectedRecord(NamedTuple):
-    """A record that is still rejected, and where its page came from."""
+    """A record that is still rejected, where its page came from, and more about the reason."""
 
     source: str
     run_id: int
@@ -166,6 +166,7 @@ class RejectedRecord(NamedTuple):
     field: str | None
     created_at: datetime | None
     origin: str | None
+    detail: str = ""
 
 
 def open_records(session: WriteSession, source: str | None = None) -> list[RejectedRecord]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from integration.config.settings import ConfigurationError
 from integration.ingest.kinds.csv_file import CsvFormat
 from integration.ingest.kinds.file_reader import FileReader
 from integration.ingest.kinds.files import LocalFile, matching_paths
@@ -57,7 +58,7 @@ def open_reader(
         pause: how to wait, and whether the run is to stop.
 
     Raises:
-        ValueError: the environment's proxy or CA bundle cannot be used.
+        ConfigurationError: the environment's proxy or CA bundle cannot be used.
     """
 
     def client(
@@ -76,9 +77,12 @@ def open_reader(
             pause=pause,
         )
 
-    if isinstance(source, HttpSource):
-        return _http_reader(source, secrets, client)
-    return _file_reader(source, client)
+    try:
+        if isinstance(source, HttpSource):
+            return _http_reader(source, secrets, client)
+        return _file_reader(source, client)
+    except ValueError as error:
+        raise ConfigurationError(f"{source.name}: {error}") from error
 
 
 def _http_reader(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,6 +58,11 @@ class Program:
         finally:
             session.close()
 
+    def execute(self, sql: str) -> None:
+        """Run a statement on the target."""
+        with closing(open_writer(self.database)) as session:
+            session.execute(sql)
+
     def plans(self) -> dict[str, str]:
         """The customers' plans by email."""
         return dict(self.query("SELECT email, plan_type FROM customers"))
@@ -100,11 +106,43 @@ def test_rejected_shows_the_reason_and_the_origin(ran: Program) -> None:
     result = ran("rejected")
 
     assert result.exit_code == ExitCode.OK
-    assert "crm run 1 page 1 record 1 key 2: not_allowed plan_type" in result.stdout
+    assert (
+        "crm run 1 page 1 record 1 key 2: not_allowed plan_type: expected one of free, basic, pro,"
+        " enterprise ("
+    ) in result.stdout
     assert "customers.csv:" in result.stdout
     assert "plan_type must be one of free, basic, pro, enterprise" in result.stdout
     assert "example.com" not in result.stdout
     assert ran("rejected", "--source", "erp").exit_code == ExitCode.CONFIGURATION
+
+
+def test_rejected_shows_why_a_record_is_malformed(program: Program) -> None:
+    """Found out again from the raw page; a record that could be stored now is named, too."""
+    rows = "3,c@example.com\n4,d@example.com,A,B,pro,yes,free\n"
+    (program.folder / "customers.csv").write_text(CUSTOMERS + ROWS + rows)
+    program("run")
+    assert ": malformed: 2 cells, expected 7 (" in program("rejected").stdout
+
+    program.correct_mapping()
+
+    assert "not_allowed plan_type: valid as the source is configured now" in (
+        program("rejected").stdout
+    )
+    program.execute("DELETE FROM etl_raw_data")
+    result = program("rejected")
+    assert result.exit_code == ExitCode.OK
+    assert "record 1 key 2: not_allowed plan_type (no longer stored)" in result.stdout
+
+
+def test_a_conflict_is_stored_by_retry_once_its_cause_is_gone(program: Program) -> None:
+    """The list says so."""
+    rows = "1,a@example.com,A,B,pro,yes,free\n2,a@example.com,A,B,pro,no,pro\n"
+    (program.folder / "customers.csv").write_text(CUSTOMERS + rows)
+    program("run")
+    shown = program("rejected").stdout
+    assert "1 conflict: another customer has this email address; once that changes, --retry" in (
+        shown
+    )
 
 
 def test_rejected_records_are_stored_after_the_mapping_was_corrected(ran: Program) -> None:
