@@ -168,7 +168,13 @@ class MySQLWriter:
 
     def _query(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
         cursor = self._run_statement(sql, parameters)
-        return cast("list[tuple[Any, ...]]", cursor.fetchall())
+        try:
+            return cast("list[tuple[Any, ...]]", cursor.fetchall())
+        except mysql.connector.Error:
+            # A deadlock while rows are locked: the driver has freed them, but takes them for
+            # unread, and would refuse the next statement.
+            self._connection._unread_result = False  # type: ignore[union-attr] # noqa: SLF001
+            raise
 
     def _run_statement(self, sql: str, parameters: Sequence[object]) -> MySQLCursorAbstract:
         """Values never become part of the statement, in which the driver searches for DELIMITER."""
