@@ -51,13 +51,14 @@ from integration.core.files import display_path
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
 from integration.core.verdict import judge
-from integration.database.settings import DatabaseSettings
+from integration.database.settings import writer_settings
 from integration.database.writing import open_writer
 from integration.ingest.kinds.readers import open_reader
+from integration.ingest.rejection_details import with_details
 from integration.ingest.rejection_texts import rejected_lines
 from integration.ingest.rejections import open_records
 from integration.ingest.repetition import repeat_runs
-from integration.ingest.reset import find_parts, reset_lines, reset_source
+from integration.ingest.reset import reset
 from integration.ingest.run import Workplace
 from integration.ingest.run_all import Ingest
 from integration.ingest.run_rules import RunRequest
@@ -113,16 +114,28 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
 def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
     """Run one of the commands."""
     if isinstance(options, DemoOptions):
-        return run_demo(options, stop, signals)
+        return demo(options, stop, signals)
     if isinstance(options, ServeOptions):
         return serve(options, stop, signals)
-    configuration = configure(options)
+    return work_on_sources(options, configure(options), stop, signals)
+
+
+def work_on_sources(
+    options: "RunOptions | StatsOptions | ForgetOptions | RejectedOptions | ReplayOptions"
+    " | ResetOptions",
+    configuration: Configuration,
+    stop: Stop,
+    signals: SignalWatch,
+) -> int:
+    """Run one of the commands that need the sources."""
     if isinstance(options, RunOptions):
         return run_sources(options, configuration, stop, signals)
     if isinstance(options, StatsOptions):
         return show_statistics(options, configuration)
     if isinstance(options, ForgetOptions):
         return forget_person(options, configuration, stop, signals)
+    if isinstance(options, RejectedOptions) and not options.retry:
+        return show_rejected(options, configuration, stop)
     return work_on_stored(options, configuration, stop, signals)
 
 
@@ -135,10 +148,10 @@ def work_on_stored(
     """Run one of the commands that work on what earlier runs have stored."""
     with open_ingest(configuration, stop) as ingest:
         if isinstance(options, RejectedOptions):
-            return show_or_retry_rejected(options, configuration, ingest, signals)
+            return retry_rejected(options, configuration, ingest, signals)
         if isinstance(options, ReplayOptions):
             return replay_run(options, configuration, ingest, signals)
-        return reset(options, ingest)
+        return reset_one(options, ingest)
 
 
 def configure(options: "CliOptions") -> Configuration:
@@ -169,20 +182,6 @@ def open_log(settings: "IngestSettings", secrets: "AbstractSet[str]") -> None:
     logger.debug("Log file: %s", display_path(settings.log_file))
 
 
-def writer_settings(settings: "IngestSettings") -> DatabaseSettings:
-    """The database, with the account that writes."""
-    user, password = settings.writer
-    return DatabaseSettings(
-        engine=settings.db_engine,
-        hosts=settings.db_host,
-        port=settings.db_port,
-        user=user,
-        password=password,
-        name=settings.db_name,
-        ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
-    )
-
-
 @contextmanager
 def open_ingest(configuration: Configuration, stop: Stop) -> "Iterator[Ingest]":
     """Connect to the database, and create the tables that the ingest needs."""
@@ -197,16 +196,13 @@ def open_ingest(configuration: Configuration, stop: Stop) -> "Iterator[Ingest]":
 def reader_of(configuration: Configuration, stop: Stop, source: "Source") -> "Reader":
     """The reader of a source, with the settings' timeout and attempts."""
     settings, sources = configuration
-    try:
-        return open_reader(
-            source,
-            sources.secrets,
-            timeout_seconds=settings.request_timeout,
-            max_attempts=settings.max_attempts,
-            pause=Pause(stop.wait, stop.requested, stop.request),
-        )
-    except ValueError as error:
-        raise ConfigurationError(f"{source.name}: {error}") from error
+    return open_reader(
+        source,
+        sources.secrets,
+        timeout_seconds=settings.request_timeout,
+        max_attempts=settings.max_attempts,
+        pause=Pause(stop.wait, stop.requested, stop.request),
+    )
 
 
 def run_sources(
@@ -214,13 +210,7 @@ def run_sources(
 ) -> int:
     """`run`: ingest sources, once or every so many seconds."""
     chosen = configuration.sources.named(options.source)
-    request = RunRequest(
-        full_refresh=options.full_refresh,
-        since=options.since,
-        until=options.until,
-        limit=options.limit,
-        dry_run=options.dry_run,
-    )
+    request = RunRequest.of(options)
     every = configuration.settings.etl_interval if options.every == "setting" else options.every
     run_once = partial(run_once_of, configuration, chosen, request, stop, signals)
     code = run_once() if every is None else repeat_runs(run_once, every, stop)
@@ -259,19 +249,27 @@ def show_statistics(options: StatsOptions, configuration: Configuration) -> Exit
     return ExitCode.OK
 
 
-def show_or_retry_rejected(
+def show_rejected(options: RejectedOptions, configuration: Configuration, stop: Stop) -> ExitCode:
+    """`rejected`: list the records that are still rejected, and why; creates nothing."""
+    settings, sources = configuration
+    sources.named(filter(None, [options.source]))
+    with closing(open_writer(writer_settings(settings))) as session:
+        records = open_records(session, options.source) if has_tables(session) else []
+        reader = partial(reader_of, configuration, stop)
+        records = list(with_details(session, records, sources.sources, reader))
+    print_answer(rejected_lines(records))
+    return ExitCode.OK
+
+
+def retry_rejected(
     options: RejectedOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
 ) -> ExitCode:
-    """`rejected`: list the records that are still rejected, or store them after all."""
-    names = (options.source,) if options.source else ()
-    chosen = configuration.sources.named(names)
-    if options.retry:
-        signals.let_calls_finish()
-        code = ingest.retry_rejected(chosen)
-        log_interruption(ingest, "the other records stay rejected until the next --retry")
-        return code
-    print_answer(rejected_lines(open_records(ingest.workplace.session, options.source)))
-    return ExitCode.OK
+    """`rejected --retry`: store rejected records after all."""
+    chosen = configuration.sources.named(filter(None, [options.source]))
+    signals.let_calls_finish()
+    code = ingest.retry_rejected(chosen)
+    log_interruption(ingest, "the other records stay rejected until the next --retry")
+    return code
 
 
 def replay_run(
@@ -295,15 +293,10 @@ def log_interruption(ingest: Ingest, next_step: str) -> None:
         logger.warning("%s; %s", reason.text, next_step)
 
 
-def reset(options: ResetOptions, ingest: Ingest) -> ExitCode:
+def reset_one(options: ResetOptions, ingest: Ingest) -> ExitCode:
     """`reset`: forget a source, or show what that would delete."""
-    session, name = ingest.workplace.session, options.source
-    parts = find_parts(session, name)
-    if not any(parts.values()) and name not in {one.name for one in ingest.all_sources}:
-        raise ConfigurationError(f"No such source: {name}; nothing of it is stored")
-    if options.yes:
-        parts = reset_source(session, name)
-    print_answer(reset_lines(name, parts, done=options.yes))
+    known = {source.name for source in ingest.all_sources}
+    print_answer(reset(ingest.workplace.session, options.source, known, yes=options.yes))
     return ExitCode.OK
 
 
@@ -359,28 +352,25 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     return stop.reason.exit_code if stop.reason else ExitCode.OK
 
 
-def run_demo(options: DemoOptions, stop: Stop, signals: SignalWatch) -> int:
+def demo(options: DemoOptions, stop: Stop, signals: SignalWatch) -> int:
     """`demo`: the whole way with bundled parts; then the window, until Ctrl-C."""
-    from sandbox.demo_steps import next_steps, open_window, run_steps  # noqa: PLC0415  only the demo needs it
-    from sandbox.ingest_demo import IngestDemo, bundled_sources  # noqa: PLC0415
+    from sandbox.demo_steps import run_demo  # noqa: PLC0415  only the demo needs it
 
-    demo = IngestDemo()
-    with bundled_sources(demo):
-        signals.let_calls_finish()
-        code = run_steps(demo, options.volume, stop, print_answer)
-        if stop.reason:
-            return stop.reason.exit_code
-        if code == ExitCode.OK:
-            print_answer(next_steps(demo))
-            if not options.once:
-                # Its exit code is the signal's, and the demo is complete.
-                open_window(demo, options.volume, stop, print_answer)
-        # The servers run until here.
-        return code
+    # Its window ends with Ctrl-C.
+    return run_demo(
+        options.volume,
+        stop,
+        print_answer,
+        signals.let_calls_finish,
+        ends_in_window=not options.once,
+    )
 
 
 if __name__ == "__main__":
     # What is loaded stays out of all later collections; the one at the exit takes the longest.
     gc.freeze()
     gc.enable()
+    # A thread that the database has answered waits at most so long for one that validates a page;
+    # with Python's 5 ms for each of a dozen statements, two threads would gain nothing.
+    sys.setswitchinterval(0.0005)
     sys.exit(main())

@@ -75,5 +75,5 @@ def measure_ingest(place: Place, names: Sequence[str], sizes: Sizes, runs: int) 
         lines += measure_views(place, few, many, sizes.customers, runs, judged=judged)
     if API in parts:
         judged = sizes.from_api == FULL.from_api
-        lines.append(measure_api(place, sizes.from_api, runs, judged=judged))
+        lines += measure_api(place, sizes.from_api, runs, judged=judged)
     return lines

@@ -84,7 +84,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _column(cells: Sequence[str]) -> list[str]:
     width = max(map(len, cells))
-    numbers = all(cell[:1].isdigit() or cell == "-" for cell in cells[1:])
+    numbers = all(cell.lstrip("<> ")[:1].isdigit() or cell == "-" for cell in cells[1:])
     return [cell.rjust(width) if numbers else cell.ljust(width) for cell in cells]
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from integration.core.exit_codes import ExitCode
 from integration.core.shutdown import wait_in_main_thread
-from sandbox.ingest_demo import as_typed, foreign_settings
+from sandbox.ingest_demo import IngestDemo, as_typed, bundled_sources, foreign_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from integration.core.shutdown import Stop
-    from sandbox.ingest_demo import IngestDemo
 
     Show = Callable[[Iterable[str]], None]
 
@@ -24,6 +23,37 @@ _REJECTED = [
     "The rejected records were expected: some of the demo's records are wrong on purpose.",
     "A run that rejects records ends with exit code 1; the demo goes on and ends with 0.",
 ]
+
+
+def run_demo(
+    volume: Sequence[str],
+    stop: Stop,
+    show: Show,
+    when_ready: Callable[[], object],
+    *,
+    ends_in_window: bool,
+) -> int:
+    """The whole way with bundled parts, and what to look at next; returns the exit code.
+
+    Args:
+        volume: `--verbose` or `--quiet`, or nothing.
+        stop: ends the step in progress when it is requested.
+        show: prints lines.
+        when_ready: called when the servers are running.
+        ends_in_window: whether to serve the window until `stop`, which is then no failure.
+    """
+    demo = IngestDemo()
+    with bundled_sources(demo):
+        when_ready()
+        code = run_steps(demo, volume, stop, show)
+        if stop.reason:
+            return stop.reason.exit_code
+        if code == ExitCode.OK:
+            show(next_steps(demo))
+            if ends_in_window:
+                open_window(demo, volume, stop, show)
+        # The servers run until here.
+        return code
 
 
 def run_steps(demo: IngestDemo, volume: Sequence[str], stop: Stop, show: Show) -> int:

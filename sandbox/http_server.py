@@ -136,6 +136,8 @@ class HttpConnection(asyncio.Protocol):
             return
         if reply.payload:
             transport.write(reply.payload)
+        if reply.on_sent is not None:
+            reply.on_sent()
         if reply.stream is not None:
             self._loop.create_task(self._stream(reply))
         else:

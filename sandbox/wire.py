@@ -14,7 +14,7 @@ import orjson
 from sandbox.answers import Answer, code_for, envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sandbox.faults import Fault
 
@@ -33,7 +33,8 @@ class After(Enum):
 class Reply:
     """Bytes to send, when, and what happens next. Without bytes and KEEP: never an answer.
 
-    `stream` follows `payload`, with `piece_seconds` after each of its pieces.
+    `stream` follows `payload`, with `piece_seconds` after each of its pieces. `on_sent` is called
+    once the payload is on its way.
     """
 
     payload: bytes
@@ -41,6 +42,7 @@ class Reply:
     delay_seconds: float = 0.0
     stream: Iterator[bytes] | None = None
     piece_seconds: float = 0.0
+    on_sent: Callable[[], None] | None = None
 
 
 def reply_with(answer: Answer, *, keep_alive: bool, delay_seconds: float = 0.0) -> Reply:

@@ -59,10 +59,6 @@ class Person:
         """Whether a value is one of the ids, as a number or as text."""
         return value in self.ids or str(value).strip() in map(str, self.ids)
 
-    def has_key(self, source: str | None, value: object) -> bool:
-        """Whether a value is the key of the customer in this source."""
-        return (source, str(value).strip()) in self.keys
-
 
 def mask_of(size: int) -> str:
     """What replaces so many bytes."""
@@ -73,20 +69,25 @@ class PersonalData:
     """Finds a person's addresses and name in texts."""
 
     def __init__(self, person: Person) -> None:
+        names = {name for pair in person.names for name in pair}
+        # A text without any of these has no match. Searching for them is much faster.
+        self._email_marks = _forms(person.emails, 1)
+        self._marks = [*self._email_marks, *_forms(names, MIN_NAME)]
         emails = _alternatives(person.emails, 1)
         self._emails = re.compile(f"{_BEFORE}(?:{emails}){_AFTER}", re.IGNORECASE)
-        names = {name for pair in person.names for name in pair}
         single = _alternatives(names, MIN_NAME)
         self._names = re.compile(rf"(?<!\w)(?:{single})(?!\w)", re.IGNORECASE)
         self._full_names = re.compile(_full_names(person.names), re.IGNORECASE)
 
     def mentions(self, text: str) -> bool:
         """Whether a text has one of the addresses, or the first name close to the last."""
-        return bool(self._emails.search(text) or self._full_names.search(text))
+        return _has_any(text, self._marks) and bool(
+            self._emails.search(text) or self._full_names.search(text)
+        )
 
     def mask_emails(self, text: str) -> str:
         """The text without the addresses."""
-        return self._emails.sub(_mask, text)
+        return self._emails.sub(_mask, text) if _has_any(text, self._email_marks) else text
 
     def mask_full_names(self, text: str) -> str:
         """The text without the names that are close to each other."""
@@ -106,12 +107,21 @@ def _mask(match: re.Match[str]) -> str:
     return mask_of(len(match.group().encode(errors=_SURROGATES)))
 
 
+def _has_any(text: str, marks: Iterable[str]) -> bool:
+    lowered = text.lower()
+    return any(mark in lowered for mark in marks)
+
+
+def _forms(values: Iterable[str], min_length: int) -> list[str]:
+    """All written forms of these values in lower case, longest first."""
+    cased = {case for value in values for case in (value, value.lower(), value.upper())}
+    forms = {form.lower() for value in cased for form in written_forms(value, min_length)}
+    return sorted(forms, key=lambda form: (-len(form), form))
+
+
 def _alternatives(values: Iterable[str], min_length: int) -> str:
     """A pattern of all written forms of these values; of nothing if there are none."""
-    cased = {case for value in values for case in (value, value.lower(), value.upper())}
-    forms = {form for value in cased for form in written_forms(value, min_length)}
-    longest_first = sorted({form.lower() for form in forms}, key=lambda form: (-len(form), form))
-    return "|".join(map(re.escape, longest_first)) or "(?!)"
+    return "|".join(map(re.escape, _forms(values, min_length))) or "(?!)"
 
 
 def _full_names(names: Iterable[tuple[str, str]]) -> str:

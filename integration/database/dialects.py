@@ -41,6 +41,8 @@ class MySQLDialect:
         join: an inner join that reads the table to its left first, the few rows `p`.
         unkeyed: what stands for the key of the row `v` when its record has none.
         objects: statement for the names of all tables, views and indexes.
+        unique_index_on: statement with markers for a table and a column: the unique indexes that
+            have this column and no other.
     """
 
     engine: Engine
@@ -61,6 +63,11 @@ class MySQLDialect:
         " UNION SELECT index_name FROM information_schema.statistics"
         " WHERE table_schema = DATABASE()"
     )
+    unique_index_on: str = (
+        "SELECT index_name FROM information_schema.statistics"
+        " WHERE table_schema = DATABASE() AND table_name = %s AND non_unique = 0"
+        " GROUP BY index_name HAVING COUNT(*) = 1 AND MAX(column_name) = %s"
+    )
 
     def rows(self, columns: Sequence[Column]) -> str:
         """A table `p` for FROM, JSON_TABLE; its one marker takes a JSON list of lists."""
@@ -76,6 +83,10 @@ class MySQLDialect:
         return (
             f"UPDATE {self.rows(columns)} STRAIGHT_JOIN {table} AS t ON t.id = p.id SET {changes}"
         )
+
+    def is_same(self, given: str, stored: str) -> str:
+        """Whether a text of `rows` is stored exactly so; collations ignore case or final spaces."""
+        return f"CAST({given} AS BINARY) <=> CAST(CONVERT({stored} USING utf8mb4) AS BINARY)"
 
     def for_update(self, *tables: str) -> str:
         """What locks the rows that a SELECT reads from these aliases.
@@ -114,6 +125,11 @@ class SQLiteDialect:
         " FROM (SELECT %s AS name) AS a, pragma_table_info(a.name) AS t"
     )
     objects: str = "SELECT name FROM sqlite_master"
+    unique_index_on: str = (
+        "SELECT l.name FROM pragma_index_list(%s) AS l, pragma_index_info(l.name) AS i"
+        ' WHERE l."unique" = 1 AND l.partial = 0'
+        " GROUP BY l.name HAVING COUNT(*) = 1 AND LOWER(MAX(i.name)) = %s"
+    )
 
     def rows(self, columns: Sequence[Column]) -> str:
         """json_each."""
@@ -127,6 +143,10 @@ class SQLiteDialect:
         """UPDATE … FROM."""
         changes = ", ".join(f"{column.name} = p.{column.name}" for column in columns[1:])
         return f"UPDATE {table} AS t SET {changes} FROM {self.rows(columns)} WHERE t.id = p.id"
+
+    def is_same(self, given: str, stored: str) -> str:
+        """Compared as binary."""
+        return f"{stored} COLLATE BINARY IS {given}"
 
     def for_update(self, *tables: str) -> str:  # noqa: ARG002
         """A transaction locks the whole file."""

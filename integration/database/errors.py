@@ -51,21 +51,22 @@ _SIGN_IN = (
 
 # Server and client error numbers: https://dev.mysql.com/doc/mysql-errors/9.7/en/
 _REFUSED = {
-    1044: "User {user} has no rights on database {name}: check DB_USER, DB_NAME and its grants",
-    1045: "Access denied for user {user} at {host}: check DB_USER and DB_PASSWORD",
+    1044: "User {user} has no rights on database {name}: "
+    "check {prefix}DB_USER, DB_NAME and its grants",
+    1045: "Access denied for user {user} at {host}: check {prefix}DB_USER and {prefix}DB_PASSWORD",
     1049: "Unknown database {name} at {host}: check DB_NAME, or create it with " + SETUP_HINT,
     1129: "{host} blocks this machine after too many failed connections: "
     "run FLUSH HOSTS (or mysqladmin flush-hosts) there",
     1130: "{host} accepts no connection from this machine: check the host in the user's grants",
     1698: "Access denied for user {user} at {host}: this user cannot log in with a password; "
-    "check DB_USER and DB_PASSWORD",
+    "check {prefix}DB_USER and {prefix}DB_PASSWORD",
     2026: "No verified TLS connection to {host}: check DB_SSL_CA, and that the server's "
     "certificate names this host ({detail})",
     2059: _SIGN_IN,
     2061: _SIGN_IN,
-    3118: "The account of user {user} at {host} is locked: unlock it, or check DB_USER",
+    3118: "The account of user {user} at {host} is locked: unlock it, or check {prefix}DB_USER",
     3159: "{host} accepts only encrypted connections: set DB_SSL_CA",
-    4151: "The account of user {user} at {host} is locked: unlock it, or check DB_USER",
+    4151: "The account of user {user} at {host} is locked: unlock it, or check {prefix}DB_USER",
 }
 
 _UNAVAILABLE = {
@@ -89,17 +90,21 @@ _LOST = frozenset({1053, 1077, 1079, 1080, 1152, 1153, 1158, 1159, 1160, 1161, 1
 _LOST_CLIENT = frozenset({2006, 2012, 2013, 2027, 2055, 3169, 4031})
 
 
-def connect_error(number: int, detail: str, *, host: str, user: str, name: str) -> DatabaseError:
+def connect_error(
+    number: int, detail: str, *, host: str, user: str, name: str, prefix: str = ""
+) -> DatabaseError:
     """The error for a failed connection.
 
     Args:
         number: MySQL's error number, as the driver gives it; -1 if it has none.
         detail: The driver's message.
         host: The host and port of the attempt.
-        user: DB_USER.
+        user: The account.
         name: DB_NAME.
+        prefix: What precedes DB_USER in the name of the setting that has the account.
     """
-    values = {"host": host, "user": user, "name": name, "detail": one_line(detail)}
+    values = {"host": host, "user": user, "name": name, "prefix": prefix}
+    values["detail"] = one_line(detail)
     if number in _REFUSED:
         return DatabaseRefused(_REFUSED[number].format(**values))
     if number in _UNAVAILABLE:

@@ -106,7 +106,7 @@ class MySQLWriter:
         arguments = connect_arguments(self._settings, host, timeout_seconds)
         self._driver = CallThread(f"writing to {host}")
         try:
-            with self._translated(connect_error):
+            with self._translated(partial(connect_error, prefix=self._settings.prefix)):
                 self._open(arguments | {"read_timeout": READ_TIMEOUT_SECONDS}, timeout_seconds)
             self._is_open = True
             self._check_server()
@@ -125,6 +125,7 @@ class MySQLWriter:
     def _open_connection(self, arguments: dict[str, Any]) -> None:
         self._connection = connect(arguments)
         self._cursor: MySQLCursorAbstract = self._connection.cursor()
+        self._prepared: MySQLCursorAbstract = self._connection.cursor(prepared=True)
         for statement in SESSION_SETUP:
             self._cursor.execute(statement)
         if has_lost_its_cluster(self._cursor):
@@ -166,26 +167,43 @@ class MySQLWriter:
         return self._run(partial(self._query, sql, parameters))
 
     def _query(self, sql: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
-        self._cursor.execute(sql, cast("Any", tuple(parameters)))
-        return cast("list[tuple[Any, ...]]", self._cursor.fetchall())
+        cursor = self._run_statement(sql, parameters)
+        try:
+            return cast("list[tuple[Any, ...]]", cursor.fetchall())
+        except mysql.connector.Error:
+            # A deadlock while rows are locked: the driver has freed them, but takes them for
+            # unread, and would refuse the next statement.
+            self._connection._unread_result = False  # type: ignore[union-attr] # noqa: SLF001
+            raise
+
+    def _run_statement(self, sql: str, parameters: Sequence[object]) -> MySQLCursorAbstract:
+        """Values never become part of the statement, in which the driver searches for DELIMITER."""
+        cursor = self._prepared if parameters else self._cursor
+        cursor.execute(sql, cast("Any", tuple(parameters)))
+        return cursor
 
     def execute(self, sql: str, parameters: Sequence[object] = ()) -> int:
         """Run a statement and return the number of its rows."""
         return self._run(partial(self._execute, sql, parameters))
 
     def _execute(self, sql: str, parameters: Sequence[object]) -> int:
-        self._cursor.execute(sql, cast("Any", tuple(parameters)))
-        return self._cursor.rowcount
+        return self._run_statement(sql, parameters).rowcount
 
     def insert(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        """Insert one row and return the number that the database gave it."""
-        self.execute(sql, parameters)
-        return int(self._cursor.lastrowid or 0)
+        """Insert rows and return the number that the database gave to the first of them."""
+        return self._run(partial(self._insert, sql, parameters))
+
+    def _insert(self, sql: str, parameters: Sequence[object]) -> int:
+        return int(self._run_statement(sql, parameters).lastrowid or 0)
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run a statement for each row; the driver sends an INSERT of all rows as one."""
+        """Run a statement for each row."""
         if rows:
-            self._run(partial(self._cursor.executemany, sql, cast("Any", rows)))
+            self._run(partial(self._execute_many, sql, rows))
+
+    def _execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        for row in rows:
+            self._run_statement(sql, row)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

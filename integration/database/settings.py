@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from integration.config.ingest_settings import IngestSettings
 
 Engine = Literal["mysql", "sqlite"]
 
@@ -20,6 +23,7 @@ class DatabaseSettings:
         password: May be empty.
         name: The database; for SQLite the file.
         ssl_ca: PEM file; if set, TLS is required, and certificate and host name are verified.
+        prefix: What precedes DB_USER in the name of the setting that has the user.
     """
 
     engine: Engine
@@ -29,3 +33,19 @@ class DatabaseSettings:
     password: str = field(repr=False)
     name: str
     ssl_ca: str | None = None
+    prefix: str = ""
+
+
+def writer_settings(settings: IngestSettings) -> DatabaseSettings:
+    """The database of the ingest, with the account that writes."""
+    user, password = settings.writer
+    return DatabaseSettings(
+        engine=settings.db_engine,
+        hosts=settings.db_host,
+        port=settings.db_port,
+        user=user,
+        password=password,
+        name=settings.db_name,
+        ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+        prefix="INGEST_" if settings.ingest_db_user else "",
+    )

@@ -109,9 +109,10 @@ class SQLiteWriter:
         return self._cursor.rowcount
 
     def insert(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        """Insert one row and return the number that the database gave it."""
+        """Insert rows and return the number that the database gave to the first of them."""
         self.query(sql, parameters)
-        return int(self._cursor.lastrowid or 0)
+        # SQLite tells the last one; no other connection can insert between them.
+        return int(self._cursor.lastrowid or 0) - self._cursor.rowcount + 1
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement for each row."""

@@ -89,7 +89,7 @@ _LOCK_TIMEOUT = (
 )
 _TOO_LARGE = (
     "A page is larger than {host} accepts: raise max_allowed_packet there, "
-    "or lower the page_size of the source"
+    "or lower the source's page_size if it has one"
 )
 _REFERENCED = (
     "Another table of {name} refers to a row that is to be deleted ({detail}): declare its foreign "

@@ -55,7 +55,7 @@ class WriteSession(Protocol):
         """Run a statement and return the number of rows that it inserted, matched or deleted."""
 
     def insert(self, sql: str, parameters: Sequence[object] = ()) -> int:
-        """Insert one row and return the number that the database gave it."""
+        """Insert rows and return the number that the database gave to the first of them."""
 
     def execute_many(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement for each row."""

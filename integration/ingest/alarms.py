@@ -43,7 +43,7 @@ def unusual(run: Extent, earlier: Sequence[Extent]) -> list[str]:
 
 
 def _unusual_number(records: int, usual: float) -> str | None:
-    if records == 0 and usual > 0:
+    if records == 0 and usual >= 1:
         return "no records"
     if usual < MIN_RECORDS:
         return None

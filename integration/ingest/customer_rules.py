@@ -15,7 +15,7 @@ from integration.ingest.models import Rejection
 from integration.ingest.tables import CUSTOMER_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from integration.ingest.models import ValidRow
 
@@ -88,7 +88,7 @@ class Plan(NamedTuple):
 
 
 def last_of_each(
-    rows: Iterable[ValidRow], *, ignores_case: bool
+    rows: Sequence[ValidRow], *, ignores_case: bool
 ) -> tuple[list[ValidRow], list[ValidRow]]:
     """The last record of each customer, in the order of the page, and those that it replaces.
 
@@ -96,16 +96,22 @@ def last_of_each(
         rows: the records of a page.
         ignores_case: whether emails that differ only in case are the same to the database.
     """
+    identities = [row.source_key or _email(row, ignores_case=ignores_case) for row in rows]
+    if len(set(identities)) == len(rows):
+        return list(rows), []
     last: dict[str, ValidRow] = {}
     replaced = []
-    for row in rows:
-        email = str(row.values["email"])
-        identity = row.source_key or (email.lower() if ignores_case else email)
+    for identity, row in zip(identities, rows, strict=True):
         earlier = last.pop(identity, None)
         if earlier is not None:
             replaced.append(earlier)
         last[identity] = row
     return list(last.values()), replaced
+
+
+def _email(row: ValidRow, *, ignores_case: bool) -> str:
+    email = str(row.values["email"])
+    return email.lower() if ignores_case else email
 
 
 def compare(rows: Sequence[ValidRow], linked: Mapping[str, Customer]) -> Compared:
@@ -143,27 +149,32 @@ def plan(
         owns_ids: whether the source decides the ids.
         ignores_case: whether emails that differ only in case are the same to the database.
     """
+    folded_emails = [_email(row, ignores_case=ignores_case) for row in rows]
+    if not known and len(set(folded_emails)) == len(rows):
+        return Plan([_insert(row, owns_ids=owns_ids) for row in rows], [], [], [])
     made = Plan([], [], [], [])
     emails: set[str] = set()
     ids: set[int] = set()
-    for place, row in enumerate(rows):
+    for place, (row, folded) in enumerate(zip(rows, folded_emails, strict=True)):
         one = known.get(place)
         target = _target(one, owns_ids=owns_ids) if one else None
-        email = str(row.values["email"])
-        folded = email.lower() if ignores_case else email
         if isinstance(target, str):
             made.conflicts.append(_conflict(row, target))
         elif folded in emails or (target is not None and target[0] in ids):
             made.conflicts.append(_conflict(row, "another record of the page has this email"))
         elif one is None or target is None:
             emails.add(folded)
-            number = int(row.source_key) if owns_ids and row.source_key else None
-            made.inserts.append(Change(row, number, _values(row, _NOTHING), True))  # noqa: FBT003
+            made.inserts.append(_insert(row, owns_ids=owns_ids))
         else:
             emails.add(folded)
             ids.add(target[0])
             _change(made, one, target)
     return made
+
+
+def _insert(row: ValidRow, *, owns_ids: bool) -> Change:
+    number = int(row.source_key) if owns_ids and row.source_key else None
+    return Change(row, number, _values(row, _NOTHING), True)  # noqa: FBT003
 
 
 def _target(known: Known, *, owns_ids: bool) -> Customer | str | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING
@@ -22,8 +22,9 @@ from integration.ingest.errors import SourceBusy
 from integration.ingest.forget_files import find_files
 from integration.ingest.forget_pages import RawPages
 from integration.ingest.forget_pending import Pending
-from integration.ingest.forget_report import Findings, pages_text, report_lines
+from integration.ingest.forget_report import Findings, amount, report_lines
 from integration.ingest.forget_tables import (
+    checkpoints_with,
     count_rows,
     delete_rows,
     emails_by_id,
@@ -188,14 +189,19 @@ class Erasure:
         person |= Person(
             frozenset(), frozenset(one.name for one in owners), frozenset(one.id for one in owners)
         )
+        person |= self._keys_of(person)
         for _ in range(MAX_ROUNDS):
             known = person
-            if self._pages:
-                person |= Person(frozenset(), keys=keys_of(self._session, person.ids))
             person |= self._own(person, reduce(or_, self._known_of(person), Person(frozenset())))
-            if person == known:
+            person |= self._keys_of(person)
+            # Names find nothing in the journal and the raw pages.
+            if replace(person, names=known.names) == known:
                 break
         return person
+
+    def _keys_of(self, person: Person) -> Person:
+        keys = keys_of(self._session, person.ids) if self._pages else frozenset()
+        return Person(frozenset(), keys=keys)
 
     def _known_of(self, person: Person) -> Iterator[Person]:
         if self._journal:
@@ -226,6 +232,11 @@ class Erasure:
             self._findings.add(table, number, "row")
         if has_etl:
             self._findings.add("etl_runs", len(run_texts(self._session, data)), "text")
+            self._findings.kept += [
+                f"The checkpoint of {name} has the address in its next page's place, which the "
+                f"next complete run replaces; or: python cli.py reset --source {name} --yes"
+                for name in checkpoints_with(self._session, data)
+            ]
 
     def _search_pages(
         self, person: Person, rejected: set[tuple[int, int, int]], *, erase: bool
@@ -241,7 +252,7 @@ class Erasure:
             if erase:
                 self._pages.store(page)
             self._check_stop()
-        self._findings.add("etl_raw_data", records, "record", pages_text(pages))
+        self._findings.add("etl_raw_data", records, "record", f" in {amount(pages, 'page')}")
         self._findings.add("etl_rejected", len(rejected), "row")
         self._findings.unreadable += self._pages.unreadable
 
@@ -250,7 +261,7 @@ class Erasure:
             return
         found = find_traces(self._journal, person, data)
         name = self._places.journal_file.name
-        self._findings.add(name, found.users, "user", f" of {found.runs} runs")
+        self._findings.add(name, found.users, "user", f" of {amount(found.runs, 'run')}")
         self._findings.add(name, found.last_sent, "fingerprint")
         self._findings.add(name, found.texts, "text")
         if erase:
@@ -263,9 +274,9 @@ class Erasure:
         if self._journal:
             folders += run_folders(self._journal)
         files = find_files(places.log_file, places.journal_file, folders)
-        for path, replace in files.steps(person, data):
+        for path, change in files.steps(person, data):
             try:
-                number = (overwrite if erase else count_replaced)(path, replace)
+                number = (overwrite if erase else count_replaced)(path, change)
             except UnreadableError as error:
                 self._findings.unreadable.append(str(error))
             else:

@@ -18,7 +18,7 @@ from integration.ingest.raw_pages import StoredPage, read_page, replace_content
 from integration.ingest.sources import REFERENCE_FIELDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from integration.database.writing import WriteSession
     from integration.ingest.models import RawRecord, Reader
@@ -110,10 +110,8 @@ class RawPages:
         """The pages that have anything of the person, as they are to be stored."""
         data = PersonalData(person)
         for page in self._pages(person):
-            content, positions = page.stored.content, matching(*page[::2], person, data)
-            if page.source is not None and positions:
-                content = without_records(page.source, content, positions)
-            masked = _masked(content, data, is_text=page.source is None)
+            content, positions, is_text = _without(page, person, data)
+            masked = _masked(content, data, is_text=is_text)
             origin = data.mask_emails(page.stored.origin)
             if (masked, origin) != (page.stored.content, page.stored.origin):
                 has_mentions = masked != content or origin != page.stored.origin
@@ -166,12 +164,23 @@ class RawPages:
                 self._readers[source.name] = reader
             try:
                 records = reader.records_of(stored.content, stored.origin)
-                without_records(source, stored.content, ())
             except (IngestError, ValueError):
                 pass
             else:
                 return Page(source, stored, records)
         return Page(None, stored, ())
+
+
+def _without(page: Page, person: Person, data: PersonalData) -> tuple[bytes, list[int], bool]:
+    """The content without the person's records, their positions, and whether it is mere text."""
+    content = page.stored.content
+    positions = matching(page.source, page.records, person, data)
+    if page.source is None or not positions:
+        return content, positions, page.source is None
+    try:
+        return without_records(page.source, content, positions), positions, False
+    except ValueError:
+        return content, [], True
 
 
 def matching(
@@ -180,31 +189,36 @@ def matching(
     """The positions of the person's records; of undecodable ones, those that mention them."""
     if source is None:
         return []
+    is_of = _finder(source, person)
     return [
         position
         for position, record in enumerate(records)
-        if (
-            data.mentions(record.text)
-            if isinstance(record, Malformed)
-            else _is_of(person, source, record)
-        )
+        if (data.mentions(record.text) if isinstance(record, Malformed) else is_of(record))
     ]
 
 
-def _is_of(person: Person, source: Source, record: RawRecord) -> bool:
-    if source.entity == "customers":
-        key = lookup(record, source.key) if source.key else None
-        return (
-            person.has_email(lookup(record, source.paths["email"]))
-            or person.has_key(source.name, key)
-            or (source.owns_ids and person.has_id(key))
-        )
-    value = lookup(record, source.paths[REFERENCE_FIELDS[source.customer]])
-    if source.customer == "email":
-        return person.has_email(value)
-    if source.customer == "id":
-        return person.has_id(value)
-    return person.has_key(source.customer_source, value)
+def _finder(source: Source, person: Person) -> Callable[[RawRecord], bool]:
+    """Whether a record is the person's: by the field that names the customer, or by the key."""
+    is_customer = source.entity == "customers"
+    path = source.paths["email" if is_customer else REFERENCE_FIELDS[source.customer]]
+    ids, emails = set(map(str, person.ids)), person.emails
+    wanted: Collection[str] = emails
+    if not is_customer and source.customer != "email":
+        wanted = ids if source.customer == "id" else _keys(person, source.customer_source)
+    own = _keys(person, source.name) | (ids if source.owns_ids else set())
+
+    def is_of(record: RawRecord) -> bool:
+        value = lookup(record, path)
+        text = value.strip().lower() if wanted is emails and isinstance(value, str) else value
+        if str(text).strip() in wanted:
+            return True
+        return bool(own and source.key) and str(lookup(record, source.key or "")).strip() in own
+
+    return is_of
+
+
+def _keys(person: Person, source: str | None) -> set[str]:
+    return {key for name, key in person.keys if name == source}
 
 
 def _identity(source: Source, record: RawRecord) -> Person:

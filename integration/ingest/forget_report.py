@@ -20,26 +20,24 @@ class Findings:
     Attributes:
         places: lines such as "customers: 1 row".
         unreadable: what cannot be searched.
+        kept: what still has the address for a while.
         others: the addresses of other customers who have or had one of the person's.
     """
 
     places: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     others: dict[int, str] = field(default_factory=dict)
 
     def add(self, place: str, number: int, what: str, more: str = "") -> None:
         """Add a place, unless it has nothing of the person."""
         if number:
-            self.places.append(f"{place}: {_amount(number, what)}{more}")
+            self.places.append(f"{place}: {amount(number, what)}{more}")
 
 
-def _amount(number: int, what: str) -> str:
+def amount(number: int, what: str) -> str:
+    """A number of something."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def pages_text(pages: int) -> str:
-    """What follows the number of records."""
-    return f" in {_amount(pages, 'page')}"
 
 
 def report_lines(
@@ -60,6 +58,7 @@ def report_lines(
         *_known(email, person),
         *others,
         *unreadable,
+        *findings.kept,
         *(_remaining(person.emails, sources) if done else _advice(email)),
     ]
 

@@ -159,6 +159,12 @@ def delete_rows(
             session.execute(f"DELETE FROM {table} WHERE {condition}", ids)
 
 
+def checkpoints_with(session: WriteSession, data: PersonalData) -> list[str]:
+    """The sources that continue at a page whose address or token mentions the person."""
+    rows = session.query("SELECT source, position FROM etl_checkpoint")
+    return [name for name, position in rows if data.mask_emails(str(position)) != str(position)]
+
+
 def run_texts(session: WriteSession, data: PersonalData) -> list[tuple[int, list[str | None]]]:
     """The runs whose texts mention the person: number, masked texts."""
     found = []

@@ -6,13 +6,14 @@ CSV file may have a dot in its name), else the key "email" in the object "contac
 
 from __future__ import annotations
 
+import json
 import re
 from difflib import get_close_matches
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.ingest.errors import SchemaError
-from integration.ingest.sources import REFERENCE_FIELDS
+from integration.ingest.sources import REFERENCE_FIELDS, CsvSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # A field that is gone from a smaller page may be empty in its few records.
 MIN_RECORDS_TO_MISS = 20
+# Between the cells of CSV files.
+_DELIMITERS = ";\t|,"
 KEY_FIELD = "key"
 ABSENT = object()
 
@@ -32,7 +35,8 @@ class FieldChanges(NamedTuple):
 
     Attributes:
         new: paths that no earlier record had.
-        warnings: a line for each optional field that seems to have been renamed or dropped.
+        warnings: a line for each optional field that seems to have been renamed or dropped, or that
+            page does not have where the source says that it is.
     """
 
     new: tuple[str, ...]
@@ -88,7 +92,8 @@ def compare_fields(
     source: BaseSource,
     records: Sequence[RawRecord],
     known: AbstractSet[str],
-    columns: Iterable[str] = (),
+    *,
+    found: frozenset[str] | None = None,
 ) -> FieldChanges:
     """Compare the fields of a page with those of all earlier pages.
 
@@ -96,19 +101,22 @@ def compare_fields(
         source: with its paths, and its policy for new fields.
         records: those of the page; without a decoded one there are no changes.
         known: the paths of earlier pages; empty for a first page, where nothing counts as new.
-        columns: the fields that a header names, also for a page without records.
+        found: the paths of the fields of these records, if the caller has them already, also of a
+            header without records.
 
     Raises:
-        SchemaError: no record has a required field, or one has a new field and the source's
-            schema is "freeze".
+        SchemaError: no record has a required field (in a small page of JSON: a field that is new
+            to the source or seems to be renamed), or one has a new field and the source's schema
+            is "freeze".
     """
-    found = field_paths(records).union(columns)
+    found = field_paths(records) if found is None else found
     if not found:
         return FieldChanges((), ())
     new = found - known if known else frozenset()
     mapped = {*source.paths.values(), source.key}
     candidates = (new or found) - mapped
-    if missing := _absent_from(required_paths(source), found):
+    missing = _absent_from(required_paths(source), found)
+    if missing and not _may_be_by_chance(source, records, missing.values(), known, candidates):
         raise SchemaError(f"{source.name}: {_missing_text(source, missing, candidates)}")
     outermost = tuple(sorted(path for path in new if path.rpartition(".")[0] not in new))
     if outermost and source.drift == "freeze":
@@ -116,14 +124,59 @@ def compare_fields(
             f"{source.name}: new fields {', '.join(outermost)}: correct the source, or set"
             ' schema = "evolve" to ignore new fields'
         )
-    gone = {name: path for name, path in _absent_from(source.paths, found).items() if path in known}
-    if len(records) < MIN_RECORDS_TO_MISS:
-        gone = {name: path for name, path in gone.items() if _likely_rename(path, new - mapped)}
+    unused = (new if known else found) - mapped
     warnings = [
-        f"{source.name}: {_missing_text(source, {name: path}, new - mapped)}"
-        for name, path in gone.items()
+        f"{source.name}: {_missing_text(source, {name: path}, unused)}"
+        for name, path in _gone(source, records, known, found, unused).items()
     ]
     return FieldChanges(outermost, tuple(warnings))
+
+
+def _gone(
+    source: BaseSource,
+    records: Sequence[RawRecord],
+    known: AbstractSet[str],
+    found: AbstractSet[str],
+    unused: Iterable[str],
+) -> dict[str, str]:
+    """Optional fields that a page should have: known ones, and those that the source names.
+
+    A first page should also have what its fields are called but for capitals. A few records say
+    little, except those of a first page and of a file with a header.
+    """
+    absent = _absent_from(source.paths, found)
+    capitals = {path.casefold() for path in unused} if not known else set()
+    gone = {
+        name: path
+        for name, path in absent.items()
+        if path in known or name in source.fields or path.casefold() in capitals
+    }
+    if not known or len(records) >= MIN_RECORDS_TO_MISS:
+        return gone
+    named = {*source.fields} if isinstance(source, CsvSource) else set()
+    return {
+        name: path
+        for name, path in gone.items()
+        if _likely_rename(path, unused) or (name in named and path not in known)
+    }
+
+
+def _may_be_by_chance(
+    source: BaseSource,
+    records: Sequence[RawRecord],
+    missing: Iterable[str],
+    known: AbstractSet[str],
+    candidates: Iterable[str],
+) -> bool:
+    """Whether the few records of a page may lack fields that the source still has.
+
+    A CSV file has a header, which says what it has.
+    """
+    return (
+        not isinstance(source, CsvSource)
+        and len(records) < MIN_RECORDS_TO_MISS
+        and all(path in known and not _likely_rename(path, candidates) for path in missing)
+    )
 
 
 def _absent_from(paths: dict[str, str], found: AbstractSet[str]) -> dict[str, str]:
@@ -132,6 +185,11 @@ def _absent_from(paths: dict[str, str], found: AbstractSet[str]) -> dict[str, st
 
 def _missing_text(source: BaseSource, missing: dict[str, str], candidates: Iterable[str]) -> str:
     """Which fields are gone, what they may be called now, and what to set then."""
+    candidates = frozenset(candidates)
+    if delimiter := _likely_delimiter(source, candidates):
+        absent = "; ".join(f"{path} is missing" for path in missing.values())
+        setting = f"delimiter = {json.dumps(delimiter)} in [sources.{source.name}]"
+        return f"{absent}; the file has one column: set {setting}"
     renamed = {name: _likely_rename(path, candidates) for name, path in missing.items()}
     gone = [
         f"{path} is missing" + (f", {renamed[name]} is new" if renamed[name] else "")
@@ -141,6 +199,15 @@ def _missing_text(source: BaseSource, missing: dict[str, str], candidates: Itera
     fallback = f"correct the source or [sources.{source.name}.fields]"
     advice = f"set {' and '.join(settings)}" if settings else fallback
     return f"{'; '.join(gone)}: {advice}"
+
+
+def _likely_delimiter(source: BaseSource, candidates: AbstractSet[str]) -> str | None:
+    """What separates the names in the header of a CSV file that seems to have one column."""
+    if not isinstance(source, CsvSource) or len(candidates) != 1:
+        return None
+    (header,) = candidates
+    likely = max(_DELIMITERS, key=header.count)
+    return likely if header.count(likely) > 1 else None
 
 
 def _setting(source: BaseSource, name: str, path: str) -> str:

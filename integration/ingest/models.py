@@ -55,6 +55,7 @@ class RawPage:
         retries: the requests that were repeated for this page.
         seconds_waited: the time spent waiting before its requests.
         columns: the fields that all records have, as the header of their file says.
+        warnings: what looks wrong in the configuration of the source.
         error: on the last page, why what follows cannot be read; this page counts all the same.
     """
 
@@ -67,6 +68,7 @@ class RawPage:
     retries: int = 0
     seconds_waited: float = 0.0
     columns: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     error: SourceError | None = None
 
 

@@ -21,6 +21,7 @@ class Destination(Protocol):
         customer: how a page view names its customer.
         customer_source: with `customer = "key"`, the source whose key it is.
         max_rejected_percent: of a page; above it, the run stops before it commits the page.
+        limits_every_page: whether that holds for pages of a few records, too.
     """
 
     @property
@@ -46,6 +47,10 @@ class Destination(Protocol):
     @property
     def max_rejected_percent(self) -> float:
         """Of a page; above it, the run stops before it commits the page."""
+
+    @property
+    def limits_every_page(self) -> bool:
+        """Whether that holds for pages of a few records, too."""
 
 
 @dataclass(frozen=True, slots=True)

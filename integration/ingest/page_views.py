@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from datetime import datetime
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from integration.database.dialects import Column
 from integration.ingest.customer_rules import unkeyed
@@ -26,7 +26,6 @@ from integration.ingest.view_rules import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
 
     from integration.ingest.customers import Writer
     from integration.ingest.models import ValidRow
@@ -42,36 +41,44 @@ def write_page_views(to: Writer, rows: Sequence[ValidRow]) -> Outcome:
     Raises:
         RowRefused: the database refuses a row, and `split` is false.
     """
-    owners = _owners(to, rows)
-    views, unknown = [], []
-    for row in rows:
-        owner = owners.get(_reference(to, row))
-        if owner is None:
-            unknown.append(_unknown(to, row))
-        else:
-            views.append(View(row, None, values_of(owner, row)))
+    references = _references(to, rows)
+    owners = _owners(to, references)
+    named = [(owners.get(one), row) for one, row in zip(references, rows, strict=True)]
+    views = [View(row, None, values_of(owner, row)) for owner, row in named if owner is not None]
+    unknown = tuple(_unknown(to, row) for owner, row in named if owner is None)
     last = last_of_each(views)
-    outcome = Outcome(unchanged=len(views) - len(last), rejections=tuple(unknown))
+    # In the order of the index; the views of a customer stay in the order of the page.
+    last.sort(key=_owner_of)
+    outcome = Outcome(unchanged=len(views) - len(last), rejections=unknown)
     for some in chunks(last):
         outcome += _write(to, some)
     return outcome
 
 
+def _owner_of(view: View) -> int:
+    return cast("int", view.values[0])
+
+
 def with_customer(to: Writer, rows: Sequence[ValidRow]) -> list[ValidRow]:
     """The views whose customer is in the table."""
-    owners = _owners(to, rows)
-    return [row for row in rows if _reference(to, row) in owners]
+    references = _references(to, rows)
+    owners = _owners(to, references)
+    return [row for one, row in zip(references, rows, strict=True) if one in owners]
 
 
-def _reference(to: Writer, row: ValidRow) -> str:
-    value = str(row.values[_REFERENCES[to.source.customer]])
-    return value.lower() if to.source.customer == "email" and to.tables.ignores_case else value
+def _references(to: Writer, rows: Sequence[ValidRow]) -> list[str]:
+    """What each view names its customer."""
+    name = _REFERENCES[to.source.customer]
+    if to.source.customer == "email" and to.tables.ignores_case:
+        return [str(row.values[name]).lower() for row in rows]
+    return [str(row.values[name]) for row in rows]
 
 
-def _owners(to: Writer, rows: Sequence[ValidRow]) -> dict[str, int]:
+def _owners(to: Writer, references: Sequence[str]) -> dict[str, int]:
     """The ids of the customers that the views name, by what they are named."""
     owners: dict[str, int] = {}
-    for some in chunks(list({_reference(to, row) for row in rows})):
+    # In the order of the index.
+    for some in chunks(sorted(set(references))):
         owners.update(_find_owners(to, some))
     return owners
 
@@ -112,13 +119,18 @@ def _write(to: Writer, views: Sequence[View]) -> Outcome:
     linked = _linked(to, views)
     same = _same(to, views, linked)
     inserts, updates, unchanged = plan(views, linked, same)
+    numbered: list[tuple[int, Sequence[View]]] = []
     inserted, refused_inserts = write_set(
-        to.session, inserts, lambda some: _insert(to, some), split=to.split
+        to.session,
+        inserts,
+        lambda some: numbered.append((_insert(to, some), some)),
+        split=to.split,
     )
     updated, refused_updates = write_set(
         to.session, updates, lambda some: _update(to, some), split=to.split
     )
-    _link_new(to, inserted, {stored.id for some in same.values() for stored in some})
+    for first, some in numbered:
+        _link_new(to, some, first)
     _link(to, [*updated, *unchanged])
     return Outcome(
         len(inserted), len(updated), len(unchanged), (*refused_inserts, *refused_updates)
@@ -181,11 +193,12 @@ def _as_text(values: Sequence[object]) -> Values:
     return tuple(str(value) if isinstance(value, datetime) else value for value in values)
 
 
-def _insert(to: Writer, views: Sequence[View]) -> None:
+def _insert(to: Writer, views: Sequence[View]) -> int:
+    """Insert views, and return the lowest of their ids."""
     columns = to.tables.page_views[1:]
     names = ", ".join(column.name for column in columns)
     values = ", ".join(f"p.{column.name}" for column in columns)
-    to.session.execute(
+    return to.session.insert(
         f"INSERT INTO page_views ({names}) SELECT {values} FROM {to.session.dialect.rows(columns)}",
         (as_json([view.values for view in views]),),
     )
@@ -198,31 +211,57 @@ def _update(to: Writer, views: Sequence[View]) -> None:
     )
 
 
-def _link_new(to: Writer, views: Sequence[View], old: AbstractSet[int]) -> None:
-    """Connect new views with the ids that the database gave them."""
-    if not views:
-        return
-    if old or len({view.values[:IDENTITY] for view in views}) < len(views):
-        _link(to, _numbered(to, views, old))
-        return
+def _link_new(to: Writer, views: Sequence[View], first: int) -> None:
+    """Connect new views with the ids that the database gave them, from `first` on."""
+    if not any(view.row.source_key for view in views) and _are_all(to, views, first):
+        _link_range(to, first, first + len(views) - 1)
+    elif len({view.values[:IDENTITY] for view in views}) < len(views):
+        _link(to, _numbered(to, views, first))
+    else:
+        _link_by_identity(to, views, first)
+
+
+def _are_all(to: Writer, views: Sequence[View], first: int) -> bool:
+    """Whether the ids from `first` on are those of these views, without a gap.
+
+    A concurrent writer may have stored others after them, or among them: with
+    innodb_autoinc_lock_mode = 2, the ids of a statement need not be consecutive.
+    """
+    ((count, last),) = to.session.query(
+        "SELECT COUNT(*), MAX(id) FROM page_views WHERE id >= %s", (first,)
+    )
+    return bool(count == len(views) == last - first + 1)
+
+
+def _link_range(to: Writer, first: int, last: int) -> None:
+    """Connect records without keys with the rows that have these ids."""
+    to.session.execute(
+        "INSERT INTO etl_records (source, entity, source_key, target_id, run_id)"
+        f" SELECT %s, 'page_views', {to.session.dialect.unkeyed}, v.id, %s"
+        " FROM page_views v WHERE v.id BETWEEN %s AND %s",
+        (to.source.name, to.run_id, first, last),
+    )
+
+
+def _link_by_identity(to: Writer, views: Sequence[View], first: int) -> None:
     rows = [
         (place, *view.values[:IDENTITY], view.row.source_key) for place, view in enumerate(views)
     ]
     to.session.execute(
         "INSERT INTO etl_records (source, entity, source_key, target_id, run_id)"
         f" SELECT %s, 'page_views', COALESCE(p.source_key, {to.session.dialect.unkeyed}), v.id, %s"
-        f" FROM {_identity(to, KEY)}",
-        (to.source.name, to.run_id, as_json(rows)),
+        f" FROM {_identity(to, KEY)} AND v.id >= %s",
+        (to.source.name, to.run_id, as_json(rows), first),
     )
 
 
-def _numbered(to: Writer, inserted: Sequence[View], old: AbstractSet[int]) -> list[View]:
+def _numbered(to: Writer, inserted: Sequence[View], first: int) -> list[View]:
     """The new views with their ids, where several have one customer, page and time."""
     new: dict[Values, list[int]] = defaultdict(list)
-    seen = set(old)
+    seen: set[int] = set()
     for some in _same(to, inserted, {}).values():
         for stored in reversed(some):
-            if stored.id not in seen:
+            if stored.id >= first and stored.id not in seen:
                 seen.add(stored.id)
                 new[stored.values].append(stored.id)
     # A value that the table has changed is not found, nor is its view connected until it returns.

@@ -55,9 +55,9 @@ def store_page(session: WriteSession, run_id: int, page: RawPage, packed: Packed
     """
     if len(packed.content) * ESCAPED + OTHER_BYTES > session.max_packet:
         raise WriteFailed(
-            f"Page {page.number} has {len(packed.content) / 1e6:.0f} MB when compressed, more than "
-            f"the server accepts ({session.max_packet / 1e6:.0f} MB): raise max_allowed_packet "
-            "there, or lower the page_size of the source"
+            f"Page {page.number} has {len(packed.content):,} bytes when compressed, which may be "
+            f"twice as many in a statement: more than the {session.max_packet:,} that the server "
+            "accepts. Raise max_allowed_packet there, or lower the source's page_size if it has one"
         )
     session.execute(
         "INSERT INTO etl_raw_data (run_id, page, records, content, sha256, fetched_at, origin)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from integration.ingest.row_schema import requirements
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -17,27 +19,31 @@ REASONS: Mapping[Code, str] = {
     "too_long": "more characters than the column holds",
     "not_allowed": "not one of the values that the column accepts",
     "out_of_range": "a number or time that the column cannot hold",
-    "conflict": "another customer has this email address",
-    "unknown_customer": "the customer of the page view has not arrived",
+    "conflict": "another customer has this email address; once that changes, --retry stores it",
+    "unknown_customer": "the customer has not arrived; stored with the customer",
     "malformed": "the record cannot be decoded",
 }
 
 
 def rejected_lines(records: Sequence[RejectedRecord]) -> list[str]:
-    """A line for each record, then how many there are of each code."""
+    """A line for each record, how many there are of each code, and what values must be."""
     if not records:
         return ["No rejected records."]
     lines = [_line(one) for one in records]
     texts = {str(code): text for code, text in REASONS.items()}
     totals = Counter(one.code for one in records).most_common()
-    return [*lines, "", *(f"{number:,} {code}: {texts.get(code, '')}" for code, number in totals)]
+    counted = [f"{number:,} {code}: {texts.get(code, '')}" for code, number in totals]
+    expected = requirements((one.code, one.field) for one in records)
+    return [*lines, "", *counted, *(["", *expected] if expected else [])]
 
 
 def _line(one: RejectedRecord) -> str:
     when = f"{one.created_at:%Y-%m-%d %H:%M:%S} UTC" if one.created_at else "?"
     key = f" key {one.source_key}" if one.source_key else ""
     origin = one.origin or "no longer stored"
+    reason = f"{one.code} {one.field}" if one.field else one.code
+    detail = f": {one.detail}" if one.detail else ""
     return (
         f"{when} {one.source} run {one.run_id} page {one.page} record {one.position}{key}: "
-        f"{one.code}{f' {one.field}' if one.field else ''} ({origin})"
+        f"{reason}{detail} ({origin})"
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.clock import utc_now
+from integration.database.dialects import Column
 from integration.database.writing import to_text, to_time
 from integration.ingest.links import KEY
-from integration.ingest.row_sets import as_json
+from integration.ingest.row_sets import as_json, chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from integration.ingest.models import Code, Entity, Rejection
 
 MAX_KEY_CHARACTERS = 255
+# A record that is rejected for its key has none that tells it from others.
+_KEY_FIELDS = ("id", "key")
+_COLUMNS = (Column("position", "integer"), KEY, Column("code"), Column("field"))
 
 
 class OpenPage(NamedTuple):
@@ -45,14 +49,19 @@ def store_rejections(
 ) -> None:
     """Store the rejected records of a page, in its transaction: no values, one row per record."""
     now = to_text(utc_now())
-    session.execute_many(
-        "INSERT INTO etl_rejected (run_id, page, position, entity, source_key, code, field,"
-        " created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        [
-            (run_id, page, one.index, entity, _key(one.source_key), one.code, one.field, now)
-            for one in rejections
-        ],
-    )
+    rows = [(one.index, _key(one.source_key), one.code, one.field) for one in rejections]
+    for some in chunks(rows):
+        session.execute(
+            "INSERT INTO etl_rejected (run_id, page, position, entity, source_key, code, field,"
+            " created_at) SELECT %s, %s, p.position, %s, p.source_key, p.code, p.field, %s"
+            f" FROM {session.dialect.rows(_COLUMNS)}",
+            (run_id, page, entity, now, as_json(some)),
+        )
+
+
+def key_of(rejection: Rejection) -> str | None:
+    """The key of the record, unless that is what it was rejected for."""
+    return None if rejection.field in _KEY_FIELDS else rejection.source_key
 
 
 def _key(source_key: str | None) -> str | None:
@@ -121,8 +130,8 @@ def supersede(
         f"SELECT x.run_id, x.page, x.position FROM {dialect.rows((KEY,))}"
         f" {dialect.join} etl_rejected x ON x.entity = %s AND x.source_key = p.source_key"
         f" {dialect.join} etl_runs r ON r.run_id = x.run_id AND r.source = %s"
-        " WHERE x.resolved_run IS NULL",
-        (as_json([(key,) for key in keys]), entity, source),
+        " WHERE x.resolved_run IS NULL AND COALESCE(x.field, '') NOT IN (%s, %s)",
+        (as_json([(key,) for key in keys]), entity, source, *_KEY_FIELDS),
     )
     for old_run, page, position in found:
         resolve(session, OpenPage(source, old_run, page, ()), [position], run_id)
@@ -147,7 +156,7 @@ def reopen(session: WriteSession, page: OpenPage, positions: Iterable[int]) -> N
 
 
 class RejectedRecord(NamedTuple):
-    """A record that is still rejected, and where its page came from."""
+    """A record that is still rejected, where its page came from, and more about the reason."""
 
     source: str
     run_id: int
@@ -158,6 +167,7 @@ class RejectedRecord(NamedTuple):
     field: str | None
     created_at: datetime | None
     origin: str | None
+    detail: str = ""
 
 
 def open_records(session: ReadSession, source: str | None = None) -> list[RejectedRecord]:

@@ -114,7 +114,8 @@ class Replay:
     def _attempt(self, page: _Page, *, split: bool) -> Outcome:
         write = write_customers if self._source.entity == "customers" else write_page_views
         with self._session.transaction():
-            writer = Writer(self._session, self._tables, self._source, self._run_id, split)
+            read_by = page.stored.run_id
+            writer = Writer(self._session, self._tables, self._source, read_by, split)
             outcome = write(writer, page.rows) + Outcome(rejections=tuple(page.rejections))
             self._update_rejections(page.stored, outcome.rejections)
             add_counts(self._session, self._run_id, outcome.counts)

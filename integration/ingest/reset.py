@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from integration.config.settings import ConfigurationError
 from integration.ingest.locks import source_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from integration.database.writing import WriteSession
 
 _RUNS_OF_SOURCE = "run_id IN (SELECT run_id FROM etl_runs WHERE source = %s)"
@@ -21,6 +24,25 @@ _PARTS = {
     "raw pages": ("etl_raw_data", _RUNS_OF_SOURCE),
     "runs": ("etl_runs", "source = %s"),
 }
+
+
+def reset(session: WriteSession, source: str, known: Collection[str], *, yes: bool) -> list[str]:
+    """Forget a source, or only show what that would delete; returns what to print.
+
+    Args:
+        session: the writable session.
+        source: its name; one that is no longer configured can be forgotten, too.
+        known: the names of the sources that are configured.
+        yes: delete it.
+
+    Raises:
+        ConfigurationError: there is no such source.
+        SourceBusy: a run of the source is in progress.
+    """
+    parts = find_parts(session, source)
+    if not any(parts.values()) and source not in known:
+        raise ConfigurationError(f"No such source: {source}; nothing of it is stored")
+    return reset_lines(source, reset_source(session, source) if yes else parts, done=yes)
 
 
 def find_parts(session: WriteSession, source: str) -> dict[str, int]:

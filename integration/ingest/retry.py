@@ -144,7 +144,7 @@ class Retry:
     ) -> Outcome:
         write = write_customers if self._source.entity == "customers" else write_page_views
         with self._session.transaction():
-            outcome = write(self._writer(run_id, split=split), rows)
+            outcome = write(self._writer(page.run_id, split=split), rows)
             still = {one.index for one in outcome.rejections}
             stored = [row.index for row in rows if row.index not in still]
             outcome += Outcome(rejections=tuple(rejections))
@@ -153,8 +153,8 @@ class Retry:
             add_counts(self._session, run_id, outcome.counts)
         return outcome
 
-    def _writer(self, run_id: int, *, split: bool) -> Writer:
-        return Writer(self._session, self._tables, self._source, run_id, split)
+    def _writer(self, read_by: int, *, split: bool) -> Writer:
+        return Writer(self._session, self._tables, self._source, read_by, split)
 
     def _end(self, status: Status, error: Exception | None = None) -> None:
         if self._run_id is not None:

@@ -14,6 +14,8 @@ from integration.ingest.mapping import KEY_FIELD, alias_of
 from integration.ingest.sources import REFERENCE_FIELDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pydantic_core import CoreSchema
 
     from integration.ingest.sources import BaseSource
@@ -27,6 +29,7 @@ MAX_ID = 2_147_483_647
 MAX_KEY = 255
 MAX_KEY_NUMBER = 10**18
 
+_CODES_OF_VALUES = frozenset({"type", "too_long", "not_allowed", "out_of_range"})
 _NO_NUL = r"^[^\x00]*$"
 # One @ and no space: what a delivery needs.
 _EMAIL = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
@@ -51,6 +54,16 @@ def page_validator(source: BaseSource) -> SchemaValidator:
 def expected_text(field: str) -> str:
     """What an operator is told about a field with a value that cannot be stored."""
     return _EXPECTED[field]
+
+
+def requirements(rejected: Iterable[tuple[str, str | None]]) -> list[str]:
+    """What values these fields must have, for codes that say no more than that they have not.
+
+    Args:
+        rejected: codes with our names of the fields.
+    """
+    fields = dict.fromkeys(field for code, field in rejected if code in _CODES_OF_VALUES)
+    return [f"{field} must be {_EXPECTED[field]}" for field in fields if field in _EXPECTED]
 
 
 def _customer_schemas(source: BaseSource) -> dict[str, tuple[str, CoreSchema]]:

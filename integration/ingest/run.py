@@ -19,9 +19,10 @@ from integration.ingest.checkpoints import read_checkpoint
 from integration.ingest.deletions import MissingRows
 from integration.ingest.errors import IngestError, SchemaError
 from integration.ingest.locks import source_lock
-from integration.ingest.mapping import compare_fields, field_paths
+from integration.ingest.mapping import compare_fields
 from integration.ingest.missing import SeenRecords
 from integration.ingest.prefetch import prefetched
+from integration.ingest.prepared_pages import has_room, prepared
 from integration.ingest.run_rules import (
     counts_text,
     cursor_text,
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 
     from integration.core.shutdown import Stop
     from integration.database.writing import WriteSession
-    from integration.ingest.models import RawPage, Reader, Rejection, ValidRow
+    from integration.ingest.models import Reader, Rejection, ValidRow
+    from integration.ingest.prepared_pages import PreparedPage
     from integration.ingest.run_rules import RunRequest
     from integration.ingest.sources import Source
     from integration.ingest.tables import TargetTables
@@ -159,18 +161,19 @@ class SourceRun:
 
     def _store_pages(self) -> None:
         with closing(self._pages()) as pages:
-            for page in pages:
-                self._store(page)
-                if page.error is not None:
-                    raise page.error
+            for ready in pages:
+                self._store(ready)
+                if ready.page.error is not None:
+                    raise ready.page.error
                 if self._stop.requested():
                     return
 
-    def _pages(self) -> Generator[RawPage, None, None]:
+    def _pages(self) -> Generator[PreparedPage, None, None]:
         pages = self._reader.pages(self._position, self._request.window(self._started_at))
         if reads_over_network(self._source):
-            pages = prefetched(pages, self._beat)
-        yield from pages
+            # Neither validating nor storing a page must delay the next request.
+            pages = prefetched(pages, lambda: None, has_room=has_room)
+        return prefetched(prepared(pages, self._validation), self._beat)
 
     def _settle_missing(self) -> None:
         """After a complete read, count or delete what the source no longer has."""
@@ -190,11 +193,13 @@ class SourceRun:
         if not self._request.dry_run:
             beat(self._session, self._run_id)
 
-    def _store(self, page: RawPage) -> None:
-        self._compare_fields(page)
+    def _store(self, ready: PreparedPage) -> None:
+        page, (valid, rejected) = ready.page, ready.checked
+        self._compare_fields(ready)
         position = with_fields(page.position, self._known)
-        valid, rejected = self._validation.validate(page.records)
-        outcome = self._target.write_page(replace(page, position=position), valid, rejected)
+        outcome = self._target.write_page(
+            replace(page, position=position), valid, rejected, ready.packed
+        )
         self._position = position
         self._remember(valid, outcome.rejections)
         self._reasons.update((one.code, one.field) for one in outcome.rejections)
@@ -221,15 +226,15 @@ class SourceRun:
                 sleep=self._sleep,
             )
 
-    def _compare_fields(self, page: RawPage) -> None:
-        changes = compare_fields(self._source, page.records, self._known, page.columns)
+    def _compare_fields(self, ready: PreparedPage) -> None:
+        changes = compare_fields(self._source, ready.page.records, self._known, found=ready.fields)
         # Rare fields of a first run are not new.
         if changes.new and known_fields(self._checkpoint.position):
             new = ", ".join(changes.new)
             self._warn(f"{self._source.name}: new fields, which are not stored: {new}")
-        for warning in changes.warnings:
+        for warning in (*ready.page.warnings, *changes.warnings):
             self._warn(warning)
-        self._known |= field_paths(page.records)
+        self._known |= ready.fields
 
     def _warn(self, text: str) -> None:
         """Log a warning and keep it for the run; the same one of several pages once."""

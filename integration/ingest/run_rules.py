@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
+    from integration.config.cli_options import RunOptions
     from integration.ingest.counts import Counts
     from integration.ingest.runs import Status
     from integration.ingest.sources import Source
@@ -31,6 +32,17 @@ class RunRequest:
     until: datetime | None = None
     limit: int | None = None
     dry_run: bool = False
+
+    @classmethod
+    def of(cls, options: RunOptions) -> RunRequest:
+        """What the command line asks for."""
+        return cls(
+            full_refresh=options.full_refresh,
+            since=options.since,
+            until=options.until,
+            limit=options.limit,
+            dry_run=options.dry_run,
+        )
 
     @property
     def is_regular(self) -> bool:
@@ -74,7 +86,7 @@ def cursor_text(position: Mapping[str, Any] | None) -> str | None:
 
 
 def reads_over_network(source: Source) -> bool:
-    """Whether the next page is worth fetching while the last one is written."""
+    """Whether the next page is worth fetching while the last one is validated."""
     return isinstance(source, HttpSource) or any(map(is_url, source.path))
 
 

@@ -140,7 +140,18 @@ def _field_rules(table: Table) -> Iterator[_Found]:
         if name == "id":
             yield ("fields", name), "is not a field; set key to the path of the source's own key"
         elif name not in known:
-            yield ("fields", name), _not_known(name, known, "field")
+            yield (
+                ("fields", name),
+                _reference_text(name, entity) or _not_known(name, known, "field"),
+            )
+
+
+def _reference_text(name: str, entity: str) -> str | None:
+    """What to say about a field that needs another value of the key `customer`."""
+    for customer, field in REFERENCE_FIELDS.items():
+        if name == field and entity == "page_views":
+            return f'needs customer = "{customer}"'
+    return None
 
 
 def _our_fields(table: Table, entity: str) -> list[str]:

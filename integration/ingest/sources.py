@@ -245,6 +245,11 @@ class BaseSource(_Table):
     drift: Annotated[Literal["evolve", "freeze"], Field(alias="schema")] = "evolve"
     fields: dict[str, Path] = {}
 
+    @property
+    def limits_every_page(self) -> bool:
+        """Whether `max_rejected_percent` holds for pages of a few records: if it is set."""
+        return "max_rejected_percent" in self.model_fields_set
+
     @cached_property
     def paths(self) -> dict[str, str]:
         """The path of each of our fields in a record; without the key."""

@@ -1,4 +1,4 @@
-"""Whether `customers` and `page_views` can hold every character, and undo a page."""
+"""Whether `customers` and `page_views` can be used: characters, transactions, unique emails."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ if TYPE_CHECKING:
 
     from integration.database.dialects import Column
     from integration.database.writing import WriteSession
+
+
+def check_unique_email(session: WriteSession) -> None:
+    """Check that two customers cannot have the same email, which conflicts are told by.
+
+    Raises:
+        WriteFailed: `customers.email` has no unique index of its own.
+    """
+    if not session.query(session.dialect.unique_index_on, ("customers", "email")):
+        raise WriteFailed(
+            "customers.email has no unique index, without which two customers could get the same "
+            "email: CREATE UNIQUE INDEX idx_customers_email ON customers (email)"
+        )
 
 
 def check_storage(session: WriteSession, tables: Mapping[str, Iterable[Column]]) -> None:

@@ -15,7 +15,7 @@ from integration.database.errors import SETUP_HINT
 from integration.database.write_errors import WriteFailed
 from integration.database.writing import to_text
 from integration.ingest.errors import SourceBusy
-from integration.ingest.table_check import check_storage
+from integration.ingest.table_check import check_storage, check_unique_email
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +102,7 @@ CREATE TABLE etl_rejected (
     PRIMARY KEY (run_id, page, position)
 ) {options}
 """
-# run_id: the run that connected the record with its row.
+# run_id: the run whose raw page connected the record with its row; later updates do not move it.
 _RECORDS = """
 CREATE TABLE etl_records (
     source VARCHAR(64) NOT NULL,
@@ -195,6 +195,7 @@ def prepare_tables(session: WriteSession) -> TargetTables:
     """
     tables = read_targets(session)
     check_storage(session, {"customers": tables.customers, "page_views": tables.page_views})
+    check_unique_email(session)
     if _version(session) != SCHEMA_VERSION:
         with session.try_lock("schema", MIGRATION_LOCK_SECONDS) as held:
             if not held:

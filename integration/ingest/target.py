@@ -8,6 +8,7 @@ repeats the page.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,13 @@ from integration.ingest.rejections import (
     MAX_KEY_CHARACTERS,
     OpenPage,
     has_open_keys,
+    key_of,
     resolve,
     store_rejections,
     supersede,
 )
+from integration.ingest.row_schema import requirements
+from integration.ingest.run_rules import reasons_text
 from integration.ingest.runs import add_counts
 from integration.ingest.transactions import repeat
 
@@ -38,6 +42,9 @@ if TYPE_CHECKING:
     from integration.ingest.outcome import Destination
     from integration.ingest.raw_pages import PackedPage
     from integration.ingest.tables import TargetTables
+
+# Of fewer records, a single one may be a large share.
+MIN_RECORDS_TO_JUDGE = 20
 
 
 class Undo(Exception):  # noqa: N818  # not an error
@@ -80,7 +87,11 @@ class Target:
         self.counts = Counts()
 
     def write_page(
-        self, page: RawPage, rows: Sequence[ValidRow], rejections: Sequence[Rejection]
+        self,
+        page: RawPage,
+        rows: Sequence[ValidRow],
+        rejections: Sequence[Rejection],
+        packed: PackedPage | None = None,
     ) -> Outcome:
         """Store a page and move the checkpoint to its position.
 
@@ -88,6 +99,7 @@ class Target:
             page: as it was received.
             rows: its valid records, in the page's order.
             rejections: its other records; of several for one record, the first counts.
+            packed: its content, if the caller has compressed it already.
 
         Returns:
             The outcome of all its records; the rejections are complete.
@@ -98,11 +110,11 @@ class Target:
             DatabaseUnavailable: no connection, or the page was repeated three times in vain.
             WriteFailed: the database cannot store the page.
         """
-        packed = pack(page.content)
+        compressed = packed or pack(page.content)
         rows, rejections = _checked(rows, rejections)
         outcome = repeat(
             self._session,
-            lambda split: self._attempt(page, packed, rows, rejections, split=split),
+            lambda split: self._attempt(page, compressed, rows, rejections, split=split),
             committed=self._committed,
             sleep=self._sleep,
         )
@@ -140,10 +152,11 @@ class Target:
     ) -> Outcome:
         session, run_id = self._session, self._run_id
         store_page(session, run_id, page, packed)
-        writer = Writer(session, self._tables, self._source, run_id, split)
+        mostly_unchanged = self.counts.unchanged * 2 > self.counts.records
+        writer = Writer(session, self._tables, self._source, run_id, split, mostly_unchanged)
         write = write_customers if self._source.entity == "customers" else write_page_views
         outcome = write(writer, rows) + Outcome(rejections=tuple(rejections))
-        refuse_too_many(self._source, outcome.counts)
+        refuse_too_many(self._source, outcome, self.counts)
         self._store_rejections(page.number, rows, outcome.rejections)
         add_counts(
             session,
@@ -161,7 +174,7 @@ class Target:
         """Store them; those of older records with the same keys are settled."""
         session, name, entity = self._session, self._source.name, self._source.entity
         keys = {row.source_key for row in rows if row.source_key}
-        keys |= {one.source_key for one in rejections if one.source_key}
+        keys |= {key for one in rejections if (key := key_of(one))}
         if keys and self._has_open_keys():
             supersede(session, name, entity, keys, self._run_id)
         store_rejections(session, self._run_id, page, entity, rejections)
@@ -185,29 +198,40 @@ class Target:
         return None
 
 
-def refuse_too_many(source: Destination, counts: Counts) -> None:
-    """Check a page against `max_rejected_percent`.
+def refuse_too_many(source: Destination, outcome: Outcome, earlier: Counts) -> None:
+    """Check a page against `max_rejected_percent`; a small one together with the run so far.
+
+    Otherwise one bad record among the few that have changed would stop a source for good. If the
+    operator has set the percentage, it holds for every page.
 
     Raises:
         TooManyRejected: it has more.
     """
-    allowed = source.max_rejected_percent
-    if counts.rejected * 100 > counts.records * allowed:
+    allowed, page = source.max_rejected_percent, outcome.counts
+    is_enough = source.limits_every_page or page.records >= MIN_RECORDS_TO_JUDGE
+    judged = page if is_enough else earlier + page
+    if not is_enough and judged.records < MIN_RECORDS_TO_JUDGE:
+        return
+    if page.rejected and judged.rejected * 100 > judged.records * allowed:
+        reasons = Counter((one.code, one.field) for one in outcome.rejections)
+        frequent = reasons.most_common()
+        expected = "".join(f"{text}; " for text in requirements(reason for reason, _ in frequent))
         raise TooManyRejected(
-            f"{counts.rejected} of {counts.records} records of a page of the source {source.name} "
-            f"were rejected, more than {allowed:g} %: nothing of the page was stored; compare the "
-            "source's fields with its records, or raise max_rejected_percent"
+            f"{page.rejected} of {page.records} records of a page of the source {source.name} "
+            f"were rejected ({reasons_text(frequent)}), more than {allowed:g} %: "
+            f"nothing of the page was stored; {expected}compare the source's fields with its "
+            "records, or raise max_rejected_percent"
         )
 
 
 def _superseded(rows: Sequence[ValidRow], rejections: Sequence[Rejection]) -> list[int]:
     """The rejections that have a valid record with the same key after them in the page."""
-    keys = {one.source_key for one in rejections if one.source_key}
+    keys = {one.index: key for one in rejections if (key := key_of(one))}
     if not keys:
         return []
     rejected = {one.index for one in rejections}
     last = {row.source_key: row.index for row in rows if row.index not in rejected}
-    return [one.index for one in rejections if last.get(one.source_key, -1) > one.index]
+    return [index for index, key in keys.items() if last.get(key, -1) > index]
 
 
 def _checked(
@@ -217,11 +241,10 @@ def _checked(
     by_index: dict[int, Rejection] = {}
     for one in rejections:
         by_index.setdefault(one.index, one)
-    short = []
-    for row in rows:
-        if row.source_key is not None and len(row.source_key) > MAX_KEY_CHARACTERS:
-            detail = f"at most {MAX_KEY_CHARACTERS} characters"
-            by_index[row.index] = Rejection(row.index, row.source_key, "too_long", "key", detail)
-        else:
-            short.append(row)
+    short = [row for row in rows if len(row.source_key or "") <= MAX_KEY_CHARACTERS]
+    if len(short) < len(rows):
+        detail = f"at most {MAX_KEY_CHARACTERS} characters"
+        for index, key, _ in rows:
+            if len(key or "") > MAX_KEY_CHARACTERS:
+                by_index[index] = Rejection(index, key, "too_long", "key", detail)
     return short, list(by_index.values())

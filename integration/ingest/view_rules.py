@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from integration.ingest.tables import VIEW_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from integration.ingest.models import ValidRow
@@ -48,11 +48,13 @@ class Stored(NamedTuple):
     key: str | None
 
 
-def last_of_each(views: Iterable[View]) -> list[View]:
+def last_of_each(views: Sequence[View]) -> list[View]:
     """The last record of each view, in the order of the page."""
+    identities = [view.row.source_key or view.values[:IDENTITY] for view in views]
+    if len(set(identities)) == len(views):
+        return list(views)
     last: dict[object, View] = {}
-    for view in views:
-        identity = view.row.source_key or view.values[:IDENTITY]
+    for identity, view in zip(identities, views, strict=True):
         last.pop(identity, None)
         last[identity] = view
     return list(last.values())
@@ -62,6 +64,8 @@ def plan(
     views: Sequence[View], linked: Mapping[int, Stored], same: Mapping[int, Sequence[Stored]]
 ) -> tuple[list[View], list[View], list[View]]:
     """What to insert, to update and to leave."""
+    if not linked and not same:
+        return list(views), [], []
     inserts: list[View] = []
     updates: list[View] = []
     unchanged: list[View] = []
@@ -89,8 +93,9 @@ def _unused(same: Sequence[Stored], key: str | None, used: AbstractSet[int]) -> 
 def values_of(owner: int, row: ValidRow) -> Values:
     """All columns of a new row."""
     given = row.values
-    details = (given.get(name) for name in _DETAILS)
-    return owner, given["page"], time_text(given["event_time"]), *details
+    get = given.get
+    time = time_text(given["event_time"])
+    return owner, given["page"], time, get("device"), get("browser"), get("location")
 
 
 def _merged(view: View, stored: Stored) -> Values:

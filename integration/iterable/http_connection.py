@@ -16,10 +16,12 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from integration.iterable.http_response import StreamedResponse, read_response, seconds_until
+from integration.iterable.http_response import StreamedResponse, read_response
+from integration.iterable.receiving import seconds_until
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from urllib3.poolmanager import ProxyManager
 
@@ -46,15 +48,22 @@ class _OwnResponses(_Connection):
         self._begin_exchange()
         super().connect()
 
-    def exchange(self, request: bytes, max_bytes: int) -> Response:
-        """Send a request and read its response, with a new timeout."""
+    def start(self, request: bytes) -> None:
+        """Send a request, with a new timeout."""
         self._begin_exchange()
         try:
             self._send_all(request)
         except OSError as error:
             if error.errno not in _CLOSED_EARLY:
                 raise
-        return read_response(self.sock, self._deadline, max_bytes)
+
+    def finish(self, max_bytes: int, stopping: Callable[[], bool] | None) -> Response:
+        """Read the response to the request that was sent."""
+        return read_response(self.sock, self._deadline, max_bytes, stopping)
+
+    def extend(self) -> None:
+        """Have the timeout begin now: the response was not waited for since its request."""
+        self._begin_exchange()
 
     def _send_all(self, data: bytes) -> None:
         # Python applies the whole timeout to each record of TLS.
@@ -90,30 +99,82 @@ class _TLSConnection(_OwnResponses, HTTPSConnection):
 class ExchangePool(_Pool):
     """The additions to urllib3's pools; a mixin that comes first in the bases."""
 
-    def exchange(self, request: bytes, timeout_seconds: float, max_bytes: int) -> Response:
+    def exchange(
+        self,
+        request: bytes,
+        timeout_seconds: float,
+        max_bytes: int,
+        stopping: Callable[[], bool] | None = None,
+    ) -> Response:
         """Send a request on an idle or a new connection, and read its response.
 
-        The timeout applies to connecting, and then to the exchange.
+        The timeout applies to connecting, and then to the exchange. `stopping`: see
+        `read_response`.
         """
-        connection = cast("_OwnResponses", self._get_conn())
+        connection = self._taken(timeout_seconds)
         reusable = False
         try:
-            connection.timeout = timeout_seconds
             if connection.is_closed:
                 self._connect(connection)
-            response = connection.exchange(request, max_bytes)
+            connection.start(request)
+            response = connection.finish(max_bytes, stopping)
             reusable = response.reusable
         finally:
-            if not reusable:
-                connection.close()
-            self._put_conn(connection)
+            self.give_back(connection, reusable=reusable)
         return response
+
+    def begin(self, request: bytes, timeout_seconds: float) -> StartedExchange | None:
+        """Send a request if there is an idle connection, to read its response later."""
+        connection = self._taken(timeout_seconds)
+        is_started = False
+        try:
+            if not connection.is_closed:
+                connection.start(request)
+                is_started = True
+        finally:
+            if not is_started:
+                self.give_back(connection, reusable=False)
+        return StartedExchange(self, connection) if is_started else None
+
+    def _taken(self, timeout_seconds: float) -> _OwnResponses:
+        connection = cast("_OwnResponses", self._get_conn())
+        connection.timeout = timeout_seconds
+        return connection
+
+    def give_back(self, connection: _OwnResponses, *, reusable: bool) -> None:
+        """Keep a connection for other requests, closed if it cannot be used again."""
+        if not reusable:
+            connection.close()
+        self._put_conn(connection)
 
     def _connect(self, connection: _OwnResponses) -> None:
         if self.proxy is not None:
             self._prepare_proxy(connection)  # connects if it needs a tunnel
         if connection.is_closed:
             connection.connect()
+
+
+class StartedExchange:
+    """A request whose response was not read yet; to be finished or dropped, once."""
+
+    def __init__(self, pool: ExchangePool, connection: _OwnResponses) -> None:
+        self._pool = pool
+        self._connection = connection
+
+    def finish(self, max_bytes: int, stopping: Callable[[], bool] | None) -> Response:
+        """Read the response, with a new timeout."""
+        reusable = False
+        try:
+            self._connection.extend()
+            response = self._connection.finish(max_bytes, stopping)
+            reusable = response.reusable
+        finally:
+            self._pool.give_back(self._connection, reusable=reusable)
+        return response
+
+    def drop(self) -> None:
+        """Close the connection."""
+        self._pool.give_back(self._connection, reusable=False)
 
 
 class _PlainPool(ExchangePool, HTTPConnectionPool):

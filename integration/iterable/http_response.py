@@ -1,8 +1,8 @@
 """Reading the response to one request, until a deadline.
 
-A response that arrives whole in one read, as those to single calls do, is parsed here. All
-others are left to http.client and urllib3: longer, chunked or compressed ones, and those that
-are not quite HTTP. Beyond what http.client does
+A response that announces its length, as most do, is parsed here. All others are left to
+http.client and urllib3: chunked or compressed ones, and those that are not quite HTTP. Beyond
+what http.client does
 
     a response after a 1xx      is the final one; the connection is not used again
     bytes beyond a response     close the connection: they belong to no request
@@ -14,16 +14,18 @@ from __future__ import annotations
 import http.client
 import io
 import re
-import time
 from contextlib import closing
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from urllib3 import HTTPHeaderDict, HTTPResponse
 
+from integration.iterable.receiving import receive, receive_into, seconds_until, wait_for_bytes
+
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # A reader takes as much at once, so that it gets everything that was read before.
 READ_BYTES = io.DEFAULT_BUFFER_SIZE
@@ -60,30 +62,56 @@ class Head(NamedTuple):
     end: int
 
 
-def read_response(sock: socket.socket, deadline: float, max_bytes: int) -> Response:
+def read_response(
+    sock: socket.socket,
+    deadline: float,
+    max_bytes: int,
+    stopping: Callable[[], bool] | None = None,
+) -> Response:
     """Read a response whose body has at most `max_bytes`.
 
+    Args:
+        sock: the connection.
+        deadline: on the steady clock.
+        max_bytes: the maximum length of the body.
+        stopping: if given, whether to stop waiting for the response.
+
     Raises:
-        OSError: the deadline has passed, or the connection ended.
+        OSError: the deadline has passed, the connection ended, or the wait was stopped.
         HTTPException: http.client's error: the response is not HTTP.
         HTTPError: urllib3's error: the body cannot be read.
     """
-    data = _receive(sock, deadline, READ_BYTES)
+    if stopping is not None:
+        wait_for_bytes(sock, deadline, stopping)
+    data = receive(sock, deadline, READ_BYTES)
     head = usual_head(data)
     if head is not None and len(data) < head.end <= READ_BYTES:
         # The server wrote the body separately.
-        data += _receive(sock, deadline, head.end - len(data))
+        data += receive(sock, deadline, head.end - len(data))
+    elif head is not None and len(data) < head.end:
+        fill = partial(receive_into, sock, deadline, stopping)
+        return _long_response(head, data, max_bytes, fill)
     if head is None or head.end != len(data):
-        return read_any_response(sock, deadline, max_bytes, data)
+        return read_any_response(sock, deadline, max_bytes, data, stopping)
     content = data.partition(_END_OF_HEAD)[2]
     if len(content) > max_bytes:
         return Response(head.status, head.headers, None, reusable=False)
     return Response(head.status, head.headers, content, reusable=True)
 
 
-def _receive(sock: socket.socket, deadline: float, limit: int) -> bytes:
-    sock.settimeout(seconds_until(deadline))
-    return sock.recv(limit)
+def _long_response(
+    head: Head, data: bytes, max_bytes: int, fill: Callable[[memoryview], None]
+) -> Response:
+    """A response whose body goes on after `data`; `fill` receives the rest of it."""
+    start = data.partition(_END_OF_HEAD)[2]
+    length = head.end - (len(data) - len(start))
+    if length > max_bytes:
+        return Response(head.status, head.headers, None, reusable=False)
+    content = bytearray(length)
+    content[: len(start)] = start
+    with memoryview(content) as whole, whole[len(start) :] as rest:
+        fill(rest)
+    return Response(head.status, head.headers, bytes(content), reusable=True)
 
 
 def usual_head(data: bytes) -> Head | None:
@@ -124,10 +152,14 @@ def _needs_more(status: int, headers: dict[str, str]) -> bool:
 
 
 def read_any_response(
-    sock: socket.socket, deadline: float, max_bytes: int, start: bytes = b""
+    sock: socket.socket,
+    deadline: float,
+    max_bytes: int,
+    start: bytes = b"",
+    stopping: Callable[[], bool] | None = None,
 ) -> Response:
     """Read a response of any form; `start` is what was read of it before."""
-    with closing(StreamedResponse(sock, deadline, start, method="POST")) as stream:
+    with closing(StreamedResponse(sock, deadline, start, stopping, method="POST")) as stream:
         stream.begin()
         headers = HTTPHeaderDict(stream.headers.items())
         response = HTTPResponse(
@@ -159,6 +191,7 @@ class StreamedResponse(http.client.HTTPResponse):
 
     Args:
         start: what was read of it before.
+        stopping: if given, whether to stop waiting for the rest.
         options: those of the parent.
     """
 
@@ -167,11 +200,12 @@ class StreamedResponse(http.client.HTTPResponse):
         sock: socket.socket,
         deadline: float,
         start: bytes = b"",
+        stopping: Callable[[], bool] | None = None,
         **options: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(sock, **options)
         raw = self.fp.detach()
-        self.reader = _ResponseReader(_ResponseStream(raw, sock, deadline, start))
+        self.reader = _ResponseReader(_ResponseStream(raw, sock, deadline, start, stopping))
         self.fp = self.reader
 
     def begin(self) -> None:
@@ -210,12 +244,18 @@ class _ResponseStream(io.RawIOBase):
     """Reads from a socket until a deadline; after `stop`, reads nothing."""
 
     def __init__(
-        self, raw: io.RawIOBase, sock: socket.socket, deadline: float, start: bytes
+        self,
+        raw: io.RawIOBase,
+        sock: socket.socket,
+        deadline: float,
+        start: bytes,
+        stopping: Callable[[], bool] | None,
     ) -> None:
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
         self._start = start
+        self._stopping = stopping
         self._stopped = False
 
     def readable(self) -> bool:
@@ -230,6 +270,8 @@ class _ResponseStream(io.RawIOBase):
             size = len(self._start)
             buffer[:size], self._start = self._start, b""
             return size
+        if self._stopping is not None:
+            wait_for_bytes(self._sock, self._deadline, self._stopping)
         self._sock.settimeout(seconds_until(self._deadline))
         return self._raw.readinto(buffer)
 
@@ -241,15 +283,3 @@ class _ResponseStream(io.RawIOBase):
         """Release the socket, which is closed when its connection releases it too."""
         self._raw.close()
         super().close()
-
-
-def seconds_until(deadline: float) -> float:
-    """The remaining time.
-
-    Raises:
-        TimeoutError: there is none.
-    """
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError("timed out")
-    return remaining

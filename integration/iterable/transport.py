@@ -22,10 +22,10 @@ from integration.iterable.responses import HttpResponse
 from integration.iterable.route import route_to, tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from integration.core.models import ErrorKind
-    from integration.iterable.http_connection import ExchangePool
+    from integration.iterable.http_connection import ExchangePool, StartedExchange
     from integration.iterable.http_response import Response
     from integration.iterable.route import Route
 
@@ -33,6 +33,7 @@ PROGRAM = "iterable-integration"
 MAX_REASON = 200
 # 200 events may be a few MB; a few hundred KB of gzip may be a GB.
 MAX_RESPONSE_BYTES = 16_000_000
+_NO_RESPONSE = (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
 
 
 class Transport:
@@ -76,12 +77,39 @@ class Transport:
             return response
         return self._response(response, self._masked_body(response))
 
-    def fetch(self, target: str, headers: Mapping[str, str], max_bytes: int) -> HttpResponse:
+    def fetch(
+        self,
+        target: str,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        stopping: Callable[[], bool] | None = None,
+    ) -> HttpResponse:
         """GET a path and query, for the body exactly as it was sent, and the headers.
 
-        Only the body of a success may contain secrets.
+        Only the body of a success may contain secrets. `stopping`: see `read_response`.
         """
-        response = self._exchange(target, None, headers, max_bytes)
+        return self._fetched(self._exchange(target, None, headers, max_bytes, stopping))
+
+    def begin(self, target: str, headers: Mapping[str, str]) -> StartedExchange | None:
+        """Send such a GET, for `finish`; None if that cannot be done at once."""
+        try:
+            pool, writer = self._pool_and_writer()
+            request = writer.write(target, headers, None)
+            return pool.begin(request, self._timeout_seconds)
+        except _NO_RESPONSE:
+            return None
+
+    def finish(
+        self, started: StartedExchange, max_bytes: int, stopping: Callable[[], bool] | None = None
+    ) -> HttpResponse:
+        """The response to the GET that `begin` sent, as `fetch` returns it."""
+        try:
+            response = started.finish(max_bytes, stopping)
+        except _NO_RESPONSE as error:
+            return self._no_response(error)
+        return self._fetched(_checked(response, max_bytes))
+
+    def _fetched(self, response: Response | HttpResponse) -> HttpResponse:
         if isinstance(response, HttpResponse):
             return response
         is_success = 200 <= response.status < 300
@@ -89,19 +117,21 @@ class Transport:
         return replace(self._response(response, body), headers=response.headers)
 
     def _exchange(
-        self, target: str, body: bytes | None, headers: Mapping[str, str], max_bytes: int
+        self,
+        target: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        stopping: Callable[[], bool] | None = None,
     ) -> Response | HttpResponse:
         """The response with its content, or what happened instead."""
         try:
             pool, writer = self._pool_and_writer()
             request = writer.write(target, headers, body)
-            response = pool.exchange(request, self._timeout_seconds, max_bytes)
-        except (urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError) as error:
+            response = pool.exchange(request, self._timeout_seconds, max_bytes, stopping)
+        except _NO_RESPONSE as error:
             return self._no_response(error)
-        if response.content is None:
-            reason = f"the response is longer than {max_bytes // 1_000_000} MB"
-            return HttpResponse(None, error="invalid_response", reason=reason)
-        return response
+        return _checked(response, max_bytes)
 
     def _response(self, response: Response, body: bytes) -> HttpResponse:
         return HttpResponse(
@@ -145,6 +175,14 @@ class Transport:
         if not (200 <= response.status < 300 and text.startswith("{")):
             text = self._proxy_mask(text)
         return text.encode()
+
+
+def _checked(response: Response, max_bytes: int) -> Response | HttpResponse:
+    """The response, unless its body is too long."""
+    if response.content is not None:
+        return response
+    reason = f"the response is longer than {max_bytes // 1_000_000} MB"
+    return HttpResponse(None, error="invalid_response", reason=reason)
 
 
 def _plain(content: bytes) -> bytes:

@@ -6,6 +6,7 @@ import base64
 import os
 import time
 from collections import Counter, deque
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -15,7 +16,8 @@ from sandbox.source.damage import damaged_reply
 from sandbox.source.data import SourceData
 from sandbox.source.downloads import Downloads
 from sandbox.source.faults import SourceFault, SourceFaults
-from sandbox.source.styles import STYLES, BadQueryError, Query, page_answer
+from sandbox.source.pages import Pages
+from sandbox.source.styles import STYLES, BadQueryError, Query
 from sandbox.wire import reply_with
 
 if TYPE_CHECKING:
@@ -43,12 +45,14 @@ class SourceApplication:
         self.requests: deque[dict[str, Any]] = deque(maxlen=MAX_REQUESTS_KEPT)
         self.connections_opened = 0
         self._downloads = Downloads(self.data)
+        self._pages = Pages(self.data)
 
     def configure(self, options: SourceOptions) -> None:
         """Switch to other options; the data is generated again from them."""
         self.options = options
         self.data = SourceData(options)
         self._downloads = Downloads(self.data)
+        self._pages = Pages(self.data)
 
     def reset(self) -> None:
         """Forget changes, counts and faults; the options stay."""
@@ -64,13 +68,15 @@ class SourceApplication:
         refused = not self._is_authorized(request)
         fault = None if refused else self.faults.next_for(request.path)
         if fault is not None and fault.kind == "change":
-            self.data.touch(request.path.rpartition("/")[2], fault.count, datetime.now(UTC))
+            entity = request.path.rpartition("/")[2].partition(".")[0]
+            self.data.touch(entity, fault.count, datetime.now(UTC))
         answer = _UNAUTHORIZED if refused else self._answer(request, fault)
-        self._record(request, answer, fault)
+        record = self._record(request, answer, fault)
         delay = max(0.0, self.options.latency - (time.perf_counter() - started))
         if fault is not None:
             return damaged_reply(fault, answer, request, delay)
-        return reply_with(answer, keep_alive=request.keep_alive, delay_seconds=delay)
+        reply = reply_with(answer, keep_alive=request.keep_alive, delay_seconds=delay)
+        return replace(reply, on_sent=lambda: record.update(answered_unix_time=time.time()))
 
     def _is_authorized(self, request: Request) -> bool:
         token = self.options.token
@@ -86,7 +92,7 @@ class SourceApplication:
         if kind not in STYLES or table is None or request.method != "GET":
             return _not_found(request.path)
         try:
-            return page_answer(table, self._query(request, kind, fault))
+            return self._pages.answer(table, self._query(request, kind, fault))
         except BadQueryError as error:
             return json_answer({"error": str(error)}, 400)
 
@@ -111,23 +117,26 @@ class SourceApplication:
             token=token,
         )
 
-    def _record(self, request: Request, answer: Answer, fault: SourceFault | None) -> None:
+    def _record(
+        self, request: Request, answer: Answer, fault: SourceFault | None
+    ) -> dict[str, Any]:
         label = fault.label if fault else None
         self.answers[str(answer.status)] += 1
         if label:
             self.injected[label] += 1
-        self.requests.append(
-            {
-                "unix_time": time.time(),
-                "path": request.path,
-                "query": request.query,
-                "range": request.headers.get(b"range", b"").decode("latin-1"),
-                "host": request.headers.get(b"host", b"").decode("latin-1"),
-                "has_credentials": not {b"authorization", b"x-api-key"}.isdisjoint(request.headers),
-                "status": answer.status,
-                "fault": label,
-            }
-        )
+        record = {
+            "unix_time": time.time(),
+            "answered_unix_time": None,
+            "path": request.path,
+            "query": request.query,
+            "range": request.headers.get(b"range", b"").decode("latin-1"),
+            "host": request.headers.get(b"host", b"").decode("latin-1"),
+            "has_credentials": not {b"authorization", b"x-api-key"}.isdisjoint(request.headers),
+            "status": answer.status,
+            "fault": label,
+        }
+        self.requests.append(record)
+        return record
 
 
 def _random() -> int:

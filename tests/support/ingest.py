@@ -31,6 +31,7 @@ class Source:
     customer: Literal["id", "key", "email"] = "email"
     customer_source: str | None = None
     max_rejected_percent: float = 100
+    limits_every_page: bool = False
 
 
 def customer(key: str | None, email: str, **values: object) -> tuple[str | None, dict[str, object]]:

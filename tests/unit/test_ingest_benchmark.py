@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks import ingest
-from benchmarks.dlt_runs import FOLDER, REQUIREMENTS, SETUPS
+from benchmarks import ingest, peer_environment
+from benchmarks.dlt_runs import FOLDER, REQUIREMENTS, SETUPS, install_dlt
 from benchmarks.ingest_api import share_of_latency
 from benchmarks.ingest_customers import KINDS, lines_of, write_files
 from benchmarks.ingest_figures import Cost, Line, all_met, as_json, table
@@ -153,10 +153,11 @@ def test_page_views_have_a_rate_and_a_time_of_the_second_run(
 
 
 def test_the_share_of_the_latency_is_of_the_time_between_requests() -> None:
-    """Five requests, four times 62.5 ms: a page per latency of 50 ms is 80 %."""
-    requests = [{"unix_time": 1_000 + number * 0.0625} for number in range(5)]
-    assert share_of_latency(requests, 0.05) == pytest.approx(0.8)
-    assert share_of_latency(requests[:1], 0.05) == 0
+    """Five requests, four times 62.5 ms: an answer after 50 ms is 80 %."""
+    starts = [1_000 + number * 0.0625 for number in range(5)]
+    requests = [{"unix_time": time, "answered_unix_time": time + 0.05} for time in starts]
+    assert share_of_latency(requests) == pytest.approx(0.8)
+    assert share_of_latency(requests[:1]) == 0
 
 
 def test_another_size_is_not_judged() -> None:
@@ -170,6 +171,7 @@ def test_wrong_rows_are_reported_and_miss_the_target() -> None:
     lines = lines_of(found, judged=True)
     assert [one.met for one in lines] == [None, False]
     assert not all_met(lines)
+    assert not all_met(lines_of(found, judged=False))
     assert "WRONG: customers-first: one row is missing" in table(lines)
     assert as_json(lines)[1]["met"] is False
 
@@ -193,6 +195,21 @@ def test_each_setup_of_dlt_has_two_lines_and_only_one_has_a_target() -> None:
     names = [name for name, kind in KINDS.items() if kind.is_dlt]
     assert names == [f"dlt-{one.name}{again}" for one in SETUPS for again in ("", "-again")]
     assert [name for name in names if KINDS[name].target] == ["dlt-key"]
+
+
+def test_dlt_is_installed_into_an_environment_beside_the_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never into the program's own."""
+    commands: list[tuple[str, ...]] = []
+
+    def note(*command: str) -> None:
+        commands.append(command)
+        (tmp_path / FOLDER).mkdir(exist_ok=True)
+
+    monkeypatch.setattr(peer_environment, "_run", note)
+    assert install_dlt(tmp_path) == install_dlt(tmp_path) == tmp_path / FOLDER / "bin"
+    assert [(tool, command[2]) for tool, *command in commands] == [("dlt", "venv"), ("dlt", "pip")]
 
 
 def test_packages_of_dlt_are_pinned_and_its_folder_names_the_version() -> None:

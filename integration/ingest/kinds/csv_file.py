@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from integration.ingest.errors import SourceError
 from integration.ingest.kinds.csv_rows import Rows
 from integration.ingest.kinds.file_formats import Taken
+from integration.ingest.kinds.plain_records import PlainRecords
 from integration.ingest.models import MAX_MALFORMED_TEXT, Malformed
 
 if TYPE_CHECKING:
@@ -145,7 +146,8 @@ class CsvLayout:
         size = len(data) if has_open_end else len(data) - len(rest)
         records = self._plain(data[:size])
         if records is not None:
-            return Taken(records, size, size - len(rest) if has_open_end else size)
+            kept = size - len(rest) if has_open_end else size
+            return Taken(records, size, kept)
         if has_open_end:
             lines.append(rest)
         is_all = at_end and size == len(data)
@@ -164,14 +166,14 @@ class CsvLayout:
 
     def take_all(self, data: bytes) -> Sequence[RawRecord]:
         """The records of a page."""
-        records = self._plain(data)
-        if records is None:
-            lines = data.removesuffix(b"\n").split(b"\n")
-            rows = self._format.rows(lines)
-            records = [self._record(row, lines[rows.start]) for row in rows if row]
-        return records
+        plain = self._plain(data)
+        if plain is not None:
+            return plain
+        lines = data.removesuffix(b"\n").split(b"\n")
+        rows = self._format.rows(lines)
+        return [self._record(row, lines[rows.start]) for row in rows if row]
 
-    def _plain(self, page: bytes) -> list[RawRecord] | None:
+    def _plain(self, page: bytes) -> PlainRecords | None:
         """The records of a page in which each line is one; None if they may be anything else."""
         format_, names = self._format, self._names
         if format_.quote and format_.quote.encode(format_.codec) in page:
@@ -185,10 +187,8 @@ class CsvLayout:
         lines = text.removesuffix("\n").split("\n") if text else []
         if "\r" in text or len(names) == 1:
             return None
-        delimiter = format_.delimiter
         try:
-            # Without a list of rows: the garbage collector would visit them all, again and again.
-            return [dict(zip(names, line.split(delimiter), strict=True)) for line in lines]
+            return PlainRecords(lines, names, format_.delimiter)
         except ValueError:
             return None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from integration.ingest.erased import MARK
 from integration.ingest.kinds.csv_file import CsvFormat
 from integration.ingest.kinds.jsonl_file import JsonlFormat
-from integration.ingest.sources import CsvSource, HttpSource
+from integration.ingest.sources import CsvSource, HttpSource, JsonlSource
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,7 +31,9 @@ def without_records(source: Source, content: bytes, positions: Collection[int]) 
     if isinstance(source, CsvSource):
         format_ = CsvFormat(source.delimiter, source.encoding, source.quote)
         return _without_csv_records(content, format_, positions)
-    return _without_lines(content, positions)
+    if isinstance(source, JsonlSource):
+        return _without_lines(content, positions)
+    raise ValueError("not known how records are written")
 
 
 def _without_items(content: bytes, path: str, positions: Collection[int]) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from integration.ingest.errors import SourceError
+from integration.ingest.errors import SourceError, SourceRefused
 from integration.ingest.kinds.file_formats import Taken
 from integration.ingest.kinds.file_positions import FilePosition, position_at, start_offset
 from integration.ingest.kinds.files import PART_BYTES, parts_of
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_PAGE_RECORDS = 5_000
 # A longer record is no record: the quote is missing that ends it, or this is another kind of file.
 MAX_RECORD_BYTES = 16 * PART_BYTES
+MAX_ERRORS_SHOWN = 3
 
 
 @dataclass(slots=True)
@@ -84,7 +85,10 @@ class FileReader:
         self._on_close = on_close
 
     def pages(self, position: dict[str, object] | None, window: Window) -> Iterator[RawPage]:
-        """Read what is new in each file; nothing is yielded if no file has changed."""
+        """Read what is new in each file; nothing is yielded if no file has changed.
+
+        A file that cannot be read does not keep the others unread; its error is on the last page.
+        """
         if window.since is not None or window.until is not None:
             raise SourceError(
                 "--since and --until cannot be used with a file: its records have no order."
@@ -108,13 +112,21 @@ class FileReader:
         names = self._names()
         # Files that are gone are forgotten.
         progress = _Progress({name: known[name] for name in names if name in known}, limit)
+        errors: list[SourceError] = []
         for name in names:
-            with closing(self._open_file(name)) as file:
-                offset = start_offset(known.get(name), file)
-                if offset is not None:
-                    yield from self._pages_of_file(file, offset, progress)
+            try:
+                with closing(self._open_file(name)) as file:
+                    offset = start_offset(known.get(name), file)
+                    if offset is not None:
+                        yield from self._pages_of_file(file, offset, progress)
+            except StoppedReading:
+                raise
+            except SourceError as error:
+                errors.append(error)
             if progress.remaining == 0:
-                return
+                break
+        if errors:
+            raise _joined(errors)
 
     def _pages_of_file(self, file: ByteFile, offset: int, progress: _Progress) -> Iterator[RawPage]:
         layout = self._layout_of(file)
@@ -172,6 +184,18 @@ class FileReader:
 
 
 _NOTHING = Taken([], 0, 0)
+
+
+def _joined(errors: Sequence[SourceError]) -> SourceError:
+    """One error for several files."""
+    if len(errors) == 1:
+        return errors[0]
+    texts = [str(error) for error in errors[:MAX_ERRORS_SHOWN]]
+    if hidden := len(errors) - len(texts):
+        texts.append(f"and {hidden} more")
+    is_refused = any(isinstance(error, SourceRefused) for error in errors)
+    kind = SourceRefused if is_refused else SourceError
+    return kind(f"{len(errors)} files cannot be read to their end: {'; '.join(texts)}")
 
 
 def _check_length(buffer: _Buffer, name: str) -> None:

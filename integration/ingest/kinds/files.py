@@ -30,6 +30,8 @@ class LocalFile:
         try:
             self._descriptor = os.open(path, os.O_RDONLY)
             state = os.fstat(self._descriptor)
+        except FileNotFoundError as error:
+            raise SourceUnavailable(f"No file matches {path}: check the source's path") from error
         except OSError as error:
             raise _unreadable(path, error) from error
         self.size = state.st_size
@@ -83,8 +85,7 @@ def _unreadable(path: str, error: OSError) -> SourceUnavailable:
 def matching_paths(patterns: Sequence[str]) -> list[str]:
     """The paths that the patterns name, each once: in the order of the patterns, then by name.
 
-    Raises:
-        SourceUnavailable: no file matches one of them.
+    A pattern that no file matches stands for itself: opening it says so, and the others are read.
     """
     found: dict[str, None] = {}
     for pattern in patterns:
@@ -93,9 +94,7 @@ def matching_paths(patterns: Sequence[str]) -> list[str]:
         # Path.glob takes no absolute pattern.
         paths = [pattern] if is_file else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
         files = [path for path in paths if Path(path).is_file()]
-        if not files:
-            raise SourceUnavailable(f"No file matches {pattern}: check the source's path")
-        found.update(dict.fromkeys(files))
+        found.update(dict.fromkeys(files or [pattern]))
     return list(found)
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
 from integration.ingest.errors import SourceError
 from integration.ingest.kinds.high_water import peak_of
-from integration.ingest.kinds.http_client import StatusError, StoppedReading, path_and_query
+from integration.ingest.kinds.http_addresses import path_and_query
+from integration.ingest.kinds.http_client import StatusError, StoppedReading
+from integration.ingest.kinds.http_hints import first_page_hints
 from integration.ingest.kinds.http_page import (
     PartRead,
     content_with,
+    digest_of,
     items_of,
     narrowed,
     record_of,
@@ -48,6 +52,7 @@ class _Reading:
         part: what an earlier run has read of it.
         remaining: how many records may still be read; None: all.
         previous: what the last page had.
+        last: the digest of the last page, also of an earlier run.
     """
 
     def __init__(self, state: HttpPosition, remaining: int | None) -> None:
@@ -60,11 +65,18 @@ class _Reading:
         self.state = state
         self.place = state.place
         self.part = state.part
+        self.last = state.last
         self._places = {_key(state.place)}
 
     def knows(self, place: Place) -> bool:
         """Whether this place was requested before."""
         return _key(place) in self._places
+
+    def repeats(self, items: list[object]) -> bool:
+        """Whether a page is the same as the one before it."""
+        if self.previous or not items or self.last is None:
+            return bool(items) and items == self.previous
+        return digest_of(items) == self.last
 
     def move(
         self, state: HttpPosition, items: list[object], following: Place | None, size: int
@@ -104,6 +116,8 @@ class HttpReader:
             yield from self._pages(position, window)
         except StoppedReading:
             return
+        finally:
+            self._client.cancel()
 
     def records_of(self, content: bytes, origin: str) -> Sequence[RawRecord]:
         """The records of a stored answer."""
@@ -118,6 +132,8 @@ class HttpReader:
         for number in count(1):
             answer = self._fetch(reading, position, window)
             page = self._page(number, answer, reading, window.until)
+            if position is None and number == 1:
+                page = replace(page, warnings=self._hints(answer))
             yield page
             if page.is_last:
                 return
@@ -129,17 +145,22 @@ class HttpReader:
         origin = self._client.address(answer.target)
         decoded, items = self._decoded(answer.body, origin)
         following, error = self._following(reading, decoded, answer, len(items))
-        if items and items == reading.previous:
+        if reading.repeats(items):
             # Where it continues cannot be trusted: pages may have been left out.
             following, error = None, self._loop_error(answer, "sent the same page again")
+        if following is not None and reading.remaining is None:
+            # The source prepares the next page while this one is looked at.
+            self._client.begin(self._target_of(following, reading.state.floor))
         key = self._source.key
         unread = items if reading.part is None else reading.part.unread(items, key)
         kept, taken = narrowed(unread, self._source.cursor, until, reading.remaining)
         state = reading.state.after_page(self._peak(kept), is_sorted=self._source.sorted)
-        part = None
+        part, last = None, reading.last
         if taken < len(unread):
             following, error = reading.place, None
             part = PartRead.of(items[: len(items) - len(unread) + taken], key)
+        else:
+            last = reading.last = digest_of(items) if following else None
         ended = state.ended(complete=error is None)
         is_last = reading.move(state, items, following, len(kept))
         return RawPage(
@@ -150,12 +171,17 @@ class HttpReader:
             ),
             origin=origin,
             records=[record_of(item) for item in kept],
-            position=ended if following is None else state.under_way(following, part),
+            position=ended if following is None else state.under_way(following, last, part),
             is_last=is_last,
             retries=answer.retries,
             seconds_waited=answer.seconds_waited,
             error=error,
         )
+
+    def _hints(self, answer: Answer) -> list[str]:
+        """What looks wrong in the first answer of a source."""
+        decoded, items = self._decoded(answer.body, self._client.address(answer.target))
+        return first_page_hints(self._source, decoded, answer.headers, items)
 
     def _following(
         self, reading: _Reading, decoded: object, answer: Answer, size: int
@@ -196,13 +222,16 @@ class HttpReader:
         return self._client.get(self._page_target(reading))
 
     def _page_target(self, reading: _Reading) -> str:
-        source, floor = self._source, reading.state.floor
+        return self._target_of(reading.place, reading.state.floor)
+
+    def _target_of(self, place: Place, floor: Mark | None) -> str:
+        source = self._source
         parameters: dict[str, str] = {}
         if source.page_size is not None:
             parameters[source.page_size.parameter] = str(source.page_size.value)
         if source.cursor is not None and floor is not None:
             parameters[source.cursor.parameter] = floor.text()
-        return target_of(source.pagination, reading.place, self._target, parameters)
+        return target_of(source.pagination, place, self._target, parameters)
 
     def _peak(self, items: Sequence[object]) -> Mark | None:
         cursor = self._source.cursor

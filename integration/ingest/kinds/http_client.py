@@ -8,33 +8,33 @@ from __future__ import annotations
 import logging
 import random
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urljoin, urlsplit
-
-import orjson
+from urllib.parse import urljoin
 
 from integration.core.clock import utc_now
 from integration.core.redaction import SecretMask
 from integration.ingest.errors import SourceError, SourceRefused, SourceUnavailable
+from integration.ingest.kinds.http_addresses import origin_of, path_and_query
+from integration.ingest.kinds.http_decision import decide
 from integration.iterable.pause import Pause
 from integration.iterable.rate_limit import RateLimiter
-from integration.iterable.responses import retry_after_seconds, retry_of_status
+from integration.iterable.responses import retry_of_status
 from integration.iterable.retry import RetryState, after_attempt, after_wait, wait_seconds
 from integration.iterable.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from datetime import datetime
 
+    from integration.iterable.http_connection import StartedExchange
     from integration.iterable.responses import HttpResponse
-    from integration.iterable.retry import Retry
 
 logger = logging.getLogger(__name__)
 
 MAX_PAGE_BYTES = 64_000_000
 MAX_REDIRECTS = 5
 MAX_BODY_TEXT = 200
+# A request that has to wait longer for its turn is not sent in advance.
+MAX_TURN_SECONDS = 0.005
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class StoppedReading(SourceError):  # noqa: N818  # not a failure of the source
@@ -88,30 +88,12 @@ class Answer(NamedTuple):
     seconds_waited: float
 
 
-class Decision(NamedTuple):
-    """What to do about a response; see `retry.Decision`."""
+class _Started(NamedTuple):
+    """A request that was sent before its answer is wanted."""
 
-    retry: Retry
-    retry_after_seconds: float | None = None
-
-
-def decide(http: HttpResponse, now: datetime) -> Decision:
-    """Decide whether a GET may be retried, from its response alone."""
-    if http.status is None:
-        is_final = http.error == "invalid_response" or bool(http.stop_reason)
-        return Decision("no" if is_final else "after backoff")
-    if 200 <= http.status < 300:
-        return Decision("no")
-    if http.status != 429:
-        return Decision(retry_of_status(http.status))
-    return Decision("after rate limit", retry_after_seconds(http, _json_of(http.body), now))
-
-
-def _json_of(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
+    target: str
+    sent_at: float
+    exchange: StartedExchange
 
 
 class SourceClient:
@@ -157,6 +139,7 @@ class SourceClient:
         self._max_attempts = max_attempts
         self._jitter = jitter
         self._max_bytes = max_bytes
+        self._started: _Started | None = None
 
     def address(self, target: str) -> str:
         """The URL of a path and query, without secrets."""
@@ -165,6 +148,18 @@ class SourceClient:
     def contains_secret(self, text: str) -> bool:
         """Whether a text contains the secret of the source."""
         return self._mask(text) != text
+
+    def begin(self, target: str) -> None:
+        """Send the request of the next `get` now, if there is an open connection and no wait.
+
+        Until then its answer is on the way. A failure is left to `get`.
+        """
+        self.cancel()
+        latest = self._limiter.now() + MAX_TURN_SECONDS
+        if self._pause.stopping() or (sent_at := self._limiter.wait_for_turn(latest)) > latest:
+            return
+        if exchange := self._transport.begin(target, self._headers({})):
+            self._started = _Started(target, sent_at, exchange)
 
     def get(self, target: str, headers: Mapping[str, str] | None = None) -> Answer:
         """GET a path and query, following redirects within the origin.
@@ -210,7 +205,14 @@ class SourceClient:
 
     def close(self) -> None:
         """Close the connections."""
+        self.cancel()
         self._transport.close()
+
+    def cancel(self) -> None:
+        """Do not wait for the answer to the request that `begin` has sent, if there is one."""
+        started, self._started = self._started, None
+        if started is not None:
+            started.exchange.drop()
 
     def _attempt_until_final(
         self, target: str, headers: Mapping[str, str]
@@ -219,12 +221,14 @@ class SourceClient:
         state = RetryState()
         http: HttpResponse | None = None
         while True:
-            sent_at = self._limiter.wait_for_turn(state.deadline)
-            if self._pause.stopping():
-                raise StoppedReading(f"{self._name}: the run stops")
+            started = self._taken_started(target, headers)
+            sent_at = started.sent_at if started else self._limiter.wait_for_turn(state.deadline)
+            self._refuse_stopping(started)
             if http is not None and sent_at > state.deadline:
                 return http, state
-            http = self._transport.fetch(target, self._headers(headers), self._max_bytes)
+            http = self._response(target, headers, started)
+            if http.status is None:
+                self._refuse_stopping()
             decision = decide(http, utc_now())
             state = after_attempt(state, decision.retry, self._limiter.now())
             wait = wait_seconds(decision, state, self._max_attempts, self._jitter())
@@ -236,6 +240,29 @@ class SourceClient:
             if self._pause.wait(wait):
                 raise StoppedReading(f"{self._name}: the run stops")
             state = after_wait(state, wait)
+
+    def _taken_started(self, target: str, headers: Mapping[str, str]) -> _Started | None:
+        """The request that `begin` has sent, if it is this one."""
+        started = self._started
+        if started is None or started.target != target or headers:
+            self.cancel()
+            return None
+        self._started = None
+        return started
+
+    def _response(
+        self, target: str, headers: Mapping[str, str], started: _Started | None
+    ) -> HttpResponse:
+        stopping = self._pause.stopping
+        if started is not None:
+            return self._transport.finish(started.exchange, self._max_bytes, stopping)
+        return self._transport.fetch(target, self._headers(headers), self._max_bytes, stopping)
+
+    def _refuse_stopping(self, started: _Started | None = None) -> None:
+        if self._pause.stopping():
+            if started is not None:
+                started.exchange.drop()
+            raise StoppedReading(f"{self._name}: the run stops")
 
     def _headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         own = {self._credentials.header: self._credentials.value} if self._credentials else {}
@@ -268,32 +295,13 @@ class SourceClient:
         if http.status is not None and retry_of_status(http.status) == "no":
             text = " ".join(http.body.decode("utf-8", "replace").split())[:MAX_BODY_TEXT]
             return StatusError(f"{where} answered with status {http.status}: {text}", http.status)
-        reason = f"status {http.status}" if http.status else http.reason
-        return SourceUnavailable(f"{where}: {reason} ({state.attempts} attempts). Run again later")
+        reason, advice = f"status {http.status}", "Run again later"
+        if http.status is None:
+            reason = str(http.reason)
+            advice = "Check that it is up and that the source's url is right, then run again"
+        return SourceUnavailable(f"{where}: {reason} ({state.attempts} attempts). {advice}")
 
     def _advice(self) -> str:
         if self._credentials is None:
             return "give the source an auth"
-        return f"check {self._credentials.variable}"
-
-
-def origin_of(url: str) -> str:
-    """Scheme, host and port of a URL, so that equal origins are equal texts.
-
-    Raises:
-        ValueError: the URL has no host, or a port that is none.
-    """
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    scheme = parts.scheme.lower()
-    if not host or scheme not in _DEFAULT_PORTS:
-        raise ValueError("the URL has no http origin")
-    host = f"[{host}]" if ":" in host else host
-    port = parts.port or _DEFAULT_PORTS[scheme]
-    return f"{scheme}://{host}" + ("" if port == _DEFAULT_PORTS[scheme] else f":{port}")
-
-
-def path_and_query(url: str) -> str:
-    """What a request for a URL asks its origin for."""
-    parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return f"check {self._credentials.variable}, and header and prefix of the source's auth"

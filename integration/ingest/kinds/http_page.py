@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
+
 from integration.ingest.kinds.high_water import mark_of, microseconds
 from integration.ingest.kinds.pagination import PageError, value_at
 from integration.ingest.mapping import ABSENT, lookup
@@ -37,14 +39,25 @@ class PartRead(NamedTuple):
     def of(cls, items: Sequence[object], key: str | None) -> PartRead:
         """The part with these items; `key` is the path of the source's own key."""
         names = [_name(item, key) for item in items]
-        text = json.dumps(names, sort_keys=True).encode()
-        return cls(len(items), hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest())
+        return cls(len(items), _digest(json.dumps(names, sort_keys=True).encode()))
 
     def unread(self, items: list[object], key: str | None) -> list[object]:
         """The items of the same page after this part; all if it no longer begins with it."""
         if PartRead.of(items[: self.records], key) != self:
             return items
         return items[self.records :]
+
+
+def digest_of(items: list[object]) -> str:
+    """The digest of the items of a page."""
+    try:
+        return _digest(orjson.dumps(items))
+    except orjson.JSONEncodeError:  # an integer of more than 64 bits
+        return _digest(json.dumps(items).encode())
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def part_from_json(value: object) -> PartRead | None:
@@ -68,6 +81,10 @@ def items_of(decoded: object, path: str) -> list[object]:
     items = value_at(decoded, path) if path else decoded
     if isinstance(items, list):
         return items
+    if path and items is not None:
+        raise PageError(
+            f"has no list at records = {json.dumps(path)}: it is a {type(items).__name__}"
+        )
     names = ", ".join(list(decoded)[:_MAX_NAMES]) if isinstance(decoded, dict) else ""
     there = f"the answer has {names}" if names else f"the answer is a {type(decoded).__name__}"
     raise PageError(f"has no list at records = {json.dumps(path)}: {there}")

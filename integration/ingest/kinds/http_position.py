@@ -25,6 +25,8 @@ class _Run(TypedDict):
     """A run that is under way, in a checkpoint."""
 
     place: Place
+    page_size: int | None
+    last: str | None
     part: object
     floor: object
     peak: object
@@ -47,6 +49,8 @@ class HttpPosition:
         moves_mark: whether everything between the mark and the floor was read before.
         resumed: whether this run continues another one.
         part: what was read of the page at `place`.
+        page_size: what numbers of pages mean; None if the source gives tokens or addresses.
+        last: the digest of the page before `place`.
     """
 
     mark: Mark | None
@@ -58,6 +62,8 @@ class HttpPosition:
     moves_mark: bool
     resumed: bool = False
     part: PartRead | None = None
+    page_size: int | None = None
+    last: str | None = None
 
     def after_page(self, peak: Mark | None, *, is_sorted: bool) -> HttpPosition:
         """The position after a page whose highest cursor is `peak`, still at its place."""
@@ -73,10 +79,17 @@ class HttpPosition:
             return reached
         return highest(self.mark, reached)
 
-    def under_way(self, place: Place, part: PartRead | None = None) -> dict[str, object]:
-        """The checkpoint of a run that continues at `place`, after a part of that page."""
+    def under_way(
+        self, place: Place, last: str | None = None, part: PartRead | None = None
+    ) -> dict[str, object]:
+        """The checkpoint of a run that continues at `place`, after a part of that page.
+
+        `last`: the digest of the page before it.
+        """
         run: _Run = {
             "place": place,
+            "page_size": self.page_size,
+            "last": last,
             "part": None if part is None else list(part),
             "floor": _json(self.floor),
             "peak": _json(self.peak),
@@ -120,6 +133,8 @@ def start(
             options=options,
             moves_mark=run["moves_mark"],
             resumed=True,
+            page_size=run["page_size"],
+            last=run["last"],
         )
     # A full refresh that was stopped is not continued: what it did not see would count as missing.
     options = ["full refresh"] if window.full_refresh else options
@@ -132,19 +147,31 @@ def start(
         started_at=microseconds(window.started_at),
         options=options,
         moves_mark=mark is None or since is None or since.value <= mark.value,
+        page_size=_numbered_size(source),
     )
 
 
 def _can_continue(run: object, source: HttpSource, options: list[object]) -> TypeGuard[_Run]:
-    """Whether this, from a checkpoint, is a run with the same options and style of pagination."""
+    """Whether this, from a checkpoint, is a run with the same options and style of pagination.
+
+    With another size, a page with the same number has other records.
+    """
     return (
         isinstance(run, dict)
         and run.keys() == _Run.__annotations__.keys()
         and run["options"] == options
+        and run["page_size"] == _numbered_size(source)
+        and isinstance(run["last"], str | None)
         and isinstance(run["started_at"], int)
         and isinstance(run["moves_mark"], bool)
         and is_place(source.pagination, run["place"])
     )
+
+
+def _numbered_size(source: HttpSource) -> int | None:
+    if source.page_size is None or source.pagination.kind not in {"page", "offset"}:
+        return None
+    return source.page_size.value
 
 
 def _since(window: Window, mark: Mark | None) -> Mark | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import NoReturn
 
@@ -14,11 +15,12 @@ _DIGITS_TO_ZERO = bytes(ord("0") if chr(byte) in "0123456789" else 0 for byte in
 
 
 def loads(content: bytes) -> object:
-    """Decode JSON; integers keep all their digits.
+    """Decode JSON, after a byte order mark if there is one; integers keep all their digits.
 
     Raises:
         ValueError: this is not JSON; the message does not contain the text.
     """
+    content = content.removeprefix(codecs.BOM_UTF8)
     try:
         if _LONG_NUMBER not in content.translate(_DIGITS_TO_ZERO):
             return orjson.loads(content)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from integration.config.settings import ConfigurationError
 from integration.ingest.kinds.csv_file import CsvFormat
 from integration.ingest.kinds.file_reader import FileReader
 from integration.ingest.kinds.files import LocalFile, matching_paths
 from integration.ingest.kinds.http import HttpReader
-from integration.ingest.kinds.http_client import Credentials, SourceClient, origin_of
+from integration.ingest.kinds.http_addresses import origin_of
+from integration.ingest.kinds.http_client import Credentials, SourceClient
 from integration.ingest.kinds.jsonl_file import JsonlFormat
 from integration.ingest.kinds.remote_file import RemoteFile
 from integration.ingest.sources import CsvSource, HttpSource, is_url
@@ -56,7 +58,7 @@ def open_reader(
         pause: how to wait, and whether the run is to stop.
 
     Raises:
-        ValueError: the environment's proxy or CA bundle cannot be used.
+        ConfigurationError: the environment's proxy or CA bundle cannot be used.
     """
 
     def client(
@@ -75,9 +77,12 @@ def open_reader(
             pause=pause,
         )
 
-    if isinstance(source, HttpSource):
-        return _http_reader(source, secrets, client)
-    return _file_reader(source, client)
+    try:
+        if isinstance(source, HttpSource):
+            return _http_reader(source, secrets, client)
+        return _file_reader(source, client)
+    except ValueError as error:
+        raise ConfigurationError(f"{source.name}: {error}") from error
 
 
 def _http_reader(
@@ -113,11 +118,7 @@ class SourceFiles:
         self._clients: dict[str, SourceClient] = {}
 
     def names(self) -> list[str]:
-        """What there is to read, in order, each once.
-
-        Raises:
-            SourceUnavailable: no file matches one of the paths.
-        """
+        """What there is to read, in order, each once."""
         found: list[str] = []
         for location in self._locations:
             found += [location] if is_url(location) else matching_paths([location])

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from integration.ingest.errors import SourceError
 from integration.ingest.kinds.files import changed_while_read
-from integration.ingest.kinds.http_client import StatusError, path_and_query
+from integration.ingest.kinds.http_addresses import path_and_query
+from integration.ingest.kinds.http_client import StatusError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from integration.core.exit_codes import ExitCode
 from integration.core.facts import DeliveryFacts, Facts, SourceFacts
 from integration.core.verdict import judge
 from integration.database.writing import WriteSession, open_writer
+from integration.ingest.tables import has_tables
 from tests.support.cli_runs import environment_of, run_cli
 
 if TYPE_CHECKING:
@@ -59,6 +61,11 @@ class Program:
             return session.query(sql)
         finally:
             session.close()
+
+    def execute(self, sql: str) -> None:
+        """Run a statement on the target."""
+        with closing(open_writer(self.database)) as session:
+            session.execute(sql)
 
     def plans(self) -> dict[str, str]:
         """The customers' plans by email."""
@@ -121,14 +128,47 @@ def test_stats_judges_a_journal_that_cannot_be_read(ran: Program) -> None:
 
 
 def test_rejected_shows_the_reason_and_the_origin(ran: Program) -> None:
-    """Without a value of the record."""
+    """Without a value of the record, but with the values that are accepted."""
     result = ran("rejected")
 
     assert result.exit_code == ExitCode.OK
-    assert "crm run 1 page 1 record 1 key 2: not_allowed plan_type" in result.stdout
+    assert (
+        "crm run 1 page 1 record 1 key 2: not_allowed plan_type: expected one of free, basic, pro,"
+        " enterprise ("
+    ) in result.stdout
     assert "customers.csv:" in result.stdout
+    assert "plan_type must be one of free, basic, pro, enterprise" in result.stdout
     assert "example.com" not in result.stdout
     assert ran("rejected", "--source", "erp").exit_code == ExitCode.CONFIGURATION
+
+
+def test_rejected_shows_why_a_record_is_malformed(program: Program) -> None:
+    """Found out again from the raw page; a record that could be stored now is named, too."""
+    rows = "3,c@example.com\n4,d@example.com,A,B,pro,yes,free\n"
+    (program.folder / "customers.csv").write_text(CUSTOMERS + ROWS + rows)
+    program("run")
+    assert ": malformed: 2 cells, expected 7 (" in program("rejected").stdout
+
+    program.correct_mapping()
+
+    assert "not_allowed plan_type: valid as the source is configured now" in (
+        program("rejected").stdout
+    )
+    program.execute("DELETE FROM etl_raw_data")
+    result = program("rejected")
+    assert result.exit_code == ExitCode.OK
+    assert "record 1 key 2: not_allowed plan_type (no longer stored)" in result.stdout
+
+
+def test_a_conflict_is_stored_by_retry_once_its_cause_is_gone(program: Program) -> None:
+    """The list says so."""
+    rows = "1,a@example.com,A,B,pro,yes,free\n2,a@example.com,A,B,pro,no,pro\n"
+    (program.folder / "customers.csv").write_text(CUSTOMERS + rows)
+    program("run")
+    shown = program("rejected").stdout
+    assert "1 conflict: another customer has this email address; once that changes, --retry" in (
+        shown
+    )
 
 
 def test_rejected_records_are_stored_after_the_mapping_was_corrected(ran: Program) -> None:
@@ -198,6 +238,15 @@ def test_reset_forgets_a_source_and_keeps_its_customers(ran: Program) -> None:
     counts = ran.query("SELECT records, inserted, unchanged, rejected FROM etl_runs")
     assert counts == [(2, 0, 1, 1)]
     assert ran("reset", "--source", "erp").exit_code == ExitCode.CONFIGURATION
+
+
+def test_rejected_creates_nothing(program: Program) -> None:
+    """Like `stats`, it needs no more than the right to read."""
+    listed = program("rejected")
+    assert (listed.exit_code, listed.stdout) == (ExitCode.OK, "No rejected records.\n")
+    session = open_writer(program.database)
+    assert not has_tables(session)
+    session.close()
 
 
 def test_old_raw_pages_are_deleted_unless_a_record_of_them_is_rejected(ran: Program) -> None:

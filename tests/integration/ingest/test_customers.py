@@ -57,6 +57,45 @@ def test_an_equal_record_causes_no_write(session: WriteSession) -> None:
     assert session.query("SELECT * FROM etl_records") == first
 
 
+def test_the_database_compares_exactly(session: WriteSession) -> None:
+    """In a run in which most records are unchanged, it leaves out those that are equal."""
+    old = ("ann", "Ann", "Zoë", None, "x", "same", "same")
+    people = [customer(str(n), f"{n}@x.com", first_name=name) for n, name in enumerate(old, 1)]
+    Ingest(session, OWNER).write(*people)
+    run = Ingest(session, OWNER)
+    assert counts(run.write(*people)) == (0, 0, 7, 0)
+    session.execute("DELETE FROM customers WHERE id = 7")
+
+    names = ("Ann", "Ann ", "Zoe", "", None, "same", "same")
+    changed = [customer(str(n), f"{n}@x.com", first_name=name) for n, name in enumerate(names, 1)]
+    outcome = run.write(*changed, customer("8", "8@x.com", first_name="new"))
+
+    assert counts(outcome) == (2, 5, 1, 0)
+    found = session.query("SELECT first_name FROM customers ORDER BY id")
+    assert tuple(name for (name,) in found) == (*names, "new")
+
+
+@pytest.mark.parametrize("source", [OWNER, OTHER])
+def test_a_column_that_some_records_lack_is_not_compared(
+    session: WriteSession, source: Source
+) -> None:
+    """Nor one that no record has; a record without key is found by its email."""
+    people = [customer(str(n), f"{n}@x.com", candidate="a", last_name="b") for n in range(1, 5)]
+    Ingest(session, source).write(*people)
+    run = Ingest(session, source)
+    run.write(*people)
+
+    some = (customer("1", "1@x.com", last_name="b"), customer("2", "2@x.com", candidate="c"))
+    assert counts(run.write(*some)) == (0, 1, 1, 0)
+    assert counts(run.write(customer("3", "3@x.com"), customer("4", "4@x.com"))) == (0, 0, 2, 0)
+    more = (customer("1", "1@x.com"), customer("2", "2@x.com", candidate="d"))
+    assert counts(run.write(*more)) == (0, 1, 1, 0)
+    found = session.query("SELECT last_name, candidate FROM customers ORDER BY id")
+    assert found == [("b", "a"), ("b", "d"), ("b", "a"), ("b", "a")]
+    if not source.owns_ids:
+        assert counts(run.write(customer(None, "3@x.com", candidate="e"))) == (0, 1, 0, 0)
+
+
 def test_a_known_key_may_change_every_column(session: WriteSession) -> None:
     """The email, too, and a column to NULL; columns that the source lacks stay."""
     run = Ingest(session, OTHER)

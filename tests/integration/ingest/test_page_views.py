@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.database.writing import open_writer
 from integration.ingest.customer_rules import unkeyed
 from integration.ingest.view_rules import time_text
 from tests.support.ingest import Ingest, Source, codes, counts, customer, links
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from db_connection import DatabaseSettings
     from integration.database.writing import WriteSession
 
 WEB = Source("web", "page_views")
@@ -52,6 +56,20 @@ def test_a_view_is_stored_for_its_customer(session: WriteSession, web: Ingest) -
     assert stored(session) == [(7, "pricing", "2026-03-01 12:00:00", "mobile", "Ünï", None)]
 
 
+def test_the_views_of_a_customer_are_stored_in_the_order_of_the_page(
+    session: WriteSession, web: Ingest
+) -> None:
+    """Of two in the same second, the later one has the higher id."""
+    Ingest(session, Source(owns_ids=True)).write(customer("3", "c@x.com"))
+    pages = ("settings", "features", "pricing", "home", "blog")
+    views = [view(email, page=page) for page in pages for email in ("a@x.com", "c@x.com")]
+
+    assert counts(web.write(*views)) == (10, 0, 0, 0)
+
+    found = session.query("SELECT page FROM page_views WHERE user_id = 7 ORDER BY id")
+    assert tuple(page for (page,) in found) == pages
+
+
 def test_a_view_without_key_is_its_customer_page_and_time(
     session: WriteSession, web: Ingest
 ) -> None:
@@ -63,6 +81,45 @@ def test_a_view_without_key_is_its_customer_page_and_time(
     assert [row[3] for row in stored(session) if row[1] == "pricing"] == ["tablet", None]
     numbers = [number for (number,) in session.query("SELECT id FROM page_views")]
     expected = {("web", unkeyed(number)): number for number in numbers}
+    assert links(session, "page_views") == expected
+
+
+@pytest.mark.parametrize("keys", [(None, None), ("a", "b")])
+def test_views_are_connected_although_their_ids_have_gaps(
+    session: WriteSession,
+    web: Ingest,
+    target_settings: DatabaseSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: tuple[str | None, str | None],
+) -> None:
+    """As in a cluster, with a view of another writer in the gap."""
+    if session.engine == "sqlite":
+        pytest.skip("nothing else can write at the same time")
+    other = open_writer(target_settings)
+    session.execute("SET SESSION auto_increment_increment = 3")
+    insert = session.insert
+
+    def insert_both(sql: str, parameters: Sequence[object] = ()) -> int:
+        first = insert(sql, parameters)
+        other.execute(
+            "INSERT INTO page_views (id, user_id, page, event_time)"
+            " VALUES (%s, 7, 'blog', '2026-01-01')",
+            (first + 1,),
+        )
+        return first
+
+    monkeypatch.setattr(session, "insert", insert_both)
+    try:
+        assert counts(web.write(view(key=keys[0]), view(key=keys[1], seconds=1))) == (2, 0, 0, 0)
+    finally:
+        other.close()
+
+    ids = [number for (number,) in session.query("SELECT id FROM page_views ORDER BY id")]
+    ours = [ids[0], ids[2]]
+    expected = {
+        ("web", key or unkeyed(number)): number for key, number in zip(keys, ours, strict=True)
+    }
+    assert len(ids) == 3
     assert links(session, "page_views") == expected
 
 

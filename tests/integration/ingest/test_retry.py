@@ -110,6 +110,8 @@ def test_any_rejection_can_be_retried(session: WriteSession, code: str | None) -
     counts = Retry(session, run.tables, shop, decode).run(code)  # type: ignore[arg-type]
 
     assert counts.inserted == 1
+    # Links name the run that has the raw page, and not the retry.
+    assert set(session.query("SELECT run_id FROM etl_records")) == {(run.run_id,)}
     assert counts.rejected == (1 if code is None else 0)
     found = session.query("SELECT position, code FROM etl_rejected WHERE resolved_run IS NULL")
     assert found == [(1, "missing" if code is None else "type")]
@@ -157,6 +159,15 @@ def test_a_record_that_is_rejected_again_is_open_once(session: WriteSession) -> 
         run.write(rejections=[bad])
 
     assert [page.run_id for page in open_pages(session)] == [other.run_id, run.run_id]
+
+
+def test_records_with_the_same_wrong_key_are_not_the_same_record(session: WriteSession) -> None:
+    """Each of them stays open."""
+    for _ in range(2):
+        run = Ingest(session, Source("crm"))
+        run.write(rejections=[Rejection(0, "-1", "out_of_range", "id", "")])
+        run.write(rejections=[Rejection(0, "-1", "out_of_range", "key", "")])
+    assert len(open_pages(session)) == 4
 
 
 def test_the_last_record_of_a_page_decides_whether_its_key_is_rejected(

@@ -126,11 +126,34 @@ def test_what_was_complete_counts_when_the_rest_cannot_be_read(
     assert f"crm: {error}" in caplog.text
 
 
+class BreakingPages(Pages):
+    """Cannot be read after its pages."""
+
+    def pages(self, position: dict[str, object] | None, window: Window) -> Iterator[RawPage]:
+        """Yield them, then fail."""
+        yield from super().pages(position, window)
+        raise SourceError("the source is gone")
+
+
+def test_pages_are_stored_before_the_error_of_a_later_one(
+    workplace: Workplace, source: Source
+) -> None:
+    """The next page is read and validated while a page is stored; its error waits."""
+    code = run_source(workplace, source, BreakingPages([1, -2], [3]), RunRequest())
+
+    assert code == ExitCode.UNAVAILABLE
+    run = the_run(workplace)
+    assert (run.status, run.pages, run.inserted, run.rejected) == ("failed", 2, 2, 1)
+    assert run.error_detail == "the source is gone"
+
+
 def test_too_many_rejected_records_stop_the_run_before_their_page(
     workplace: Workplace, source: Source
 ) -> None:
     """The pages before it stay."""
-    code = run_source(workplace, source, Pages([1, -2], [-3, -4, 5], [6]), RunRequest())
+    too_many = list(range(-30, -10))
+
+    code = run_source(workplace, source, Pages([1, -2], [*too_many, 3], [4]), RunRequest())
 
     assert code == ExitCode.UNAVAILABLE
     run = the_run(workplace)

@@ -136,6 +136,22 @@ def test_tables_that_would_lose_something_are_refused(
         assert not has_tables(session)
 
 
+def test_emails_without_a_unique_index_are_refused(session: WriteSession) -> None:
+    """Two customers could get one email; an index of several columns does not prevent it."""
+    if session.engine == "sqlite":
+        session.execute("ALTER TABLE customers RENAME TO old")
+        session.execute("CREATE TABLE customers AS SELECT * FROM old")
+    else:
+        session.execute("ALTER TABLE customers DROP INDEX uq_customers_email")
+    session.execute("CREATE UNIQUE INDEX both_of_them ON customers (email, id)")
+
+    with pytest.raises(WriteFailed, match=r"^customers\.email has no unique index") as raised:
+        prepare_tables(session)
+
+    session.execute(str(raised.value).partition("same email: ")[2])
+    prepare_tables(session)
+
+
 def test_a_column_that_nothing_fills_is_named(seeded_database: DatabaseSettings) -> None:
     """It concerns every record, so none of them is rejected for it."""
     with closing(open_writer(seeded_database)) as session:

@@ -72,14 +72,51 @@ def test_a_second_rejection_of_a_record_does_not_count(session: WriteSession) ->
     assert counts(outcome) == (1, 0, 0, 1)
 
 
+def bad(*places: int) -> list[Rejection]:
+    """Rejections of the records at these places."""
+    return [BAD._replace(index=place) for place in places]
+
+
 def test_a_page_with_too_many_rejections_is_not_stored(session: WriteSession) -> None:
     """Nothing of it is left; exactly the allowed share is accepted."""
     run = Ingest(session, Source(max_rejected_percent=50))
+    good = [customer(str(number), f"{number}@x.com") for number in range(10)]
     before = snapshot(session)
-    with pytest.raises(TooManyRejected, match="2 of 3 records of a page of the source crm"):
-        run.write(customer("1", "a@x.com"), rejections=[BAD, BAD._replace(index=2)])
+    with pytest.raises(TooManyRejected, match=r"11 of 21 .* \(11 missing email\), more than"):
+        run.write(*good, rejections=bad(*range(10, 21)))
     assert snapshot(session) == before
-    assert counts(run.write(customer("1", "a@x.com"), rejections=[BAD])) == (1, 0, 0, 1)
+    assert counts(run.write(*good, rejections=bad(*range(10, 20)))) == (10, 0, 0, 10)
+
+
+def test_the_error_names_the_values_that_are_accepted(session: WriteSession) -> None:
+    """For each field once, whatever is wrong with it; not for fields that are missing."""
+    rejections = [
+        BAD._replace(index=0, code="not_allowed", field="device"),
+        *bad(1),
+        BAD._replace(index=2, code="type", field="device"),
+    ]
+    run = Ingest(session, Source(max_rejected_percent=50, limits_every_page=True))
+    with pytest.raises(TooManyRejected) as caught:
+        run.write(rejections=rejections)
+    assert "stored; device must be one of mobile, desktop, tablet; compare" in str(caught.value)
+
+
+def test_a_bad_record_among_a_few_does_not_stop_a_source(session: WriteSession) -> None:
+    """Small pages are judged together, as soon as they have twenty records."""
+    run = Ingest(session, Source(max_rejected_percent=10))
+    for _ in range(6):
+        run.write(customer("1", "a@x.com"), customer("2", "b@x.com"), rejections=bad(2))
+    with pytest.raises(TooManyRejected, match="1 of 3 records of a page"):
+        run.write(customer("1", "a@x.com"), customer("2", "b@x.com"), rejections=bad(2))
+    run.write(customer("1", "a@x.com"))
+
+
+def test_a_percentage_that_was_set_holds_for_every_page(session: WriteSession) -> None:
+    """However few records it has."""
+    run = Ingest(session, Source(max_rejected_percent=50, limits_every_page=True))
+    run.write(customer("1", "a@x.com"), rejections=bad(1))
+    with pytest.raises(TooManyRejected, match="1 of 1 records"):
+        run.write(rejections=bad(0))
 
 
 def test_the_slower_of_two_writers_stops(session: WriteSession) -> None:
@@ -297,7 +334,7 @@ def test_a_page_larger_than_a_packet_is_one_clear_line(
     """Not a lost connection."""
     run = Ingest(session)
     monkeypatch.setattr(type(session), "max_packet", 10_000)
-    with pytest.raises(Exception, match="raise max_allowed_packet there, or lower the page_size"):
+    with pytest.raises(Exception, match="more than the 10,000 that the server accepts"):
         run.write(customer("1", "a@x.com"))
 
 

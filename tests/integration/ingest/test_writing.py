@@ -89,6 +89,15 @@ def test_rows_passed_as_json_keep_every_value(session: WriteSession) -> None:
     assert [(n, t, None if m is None else str(m)) for n, t, m in found] == rows
 
 
+@pytest.mark.parametrize("value", ["delimiter 'x", "Delimiter ' # y -- z", "/* delimiter ; ' */"])
+def test_a_value_never_becomes_part_of_a_statement(session: WriteSession, value: str) -> None:
+    """MySQL's driver obeys DELIMITER, a word of its command-line client, wherever it reads it."""
+    rows = session.dialect.rows((Column("t"),))
+    assert session.query(f"SELECT %s, p.t FROM {rows}", (value, as_json([(value,)]))) == [
+        (value, value)
+    ]
+
+
 def test_many_rows_are_updated_by_id(session: WriteSession) -> None:
     """Only those that are named; matched rows are counted."""
     for number, email in ((1, "a@x.com"), (2, "b@x.com"), (3, "c@x.com")):
@@ -216,3 +225,14 @@ def test_times_are_text_in_utc_and_come_back() -> None:
     assert moment.tzinfo is not None
     assert to_text(moment) == "2026-03-01 12:00:00.000005"
     assert to_time(None) is None
+
+
+def test_a_refused_login_names_the_setting_that_has_the_account(
+    seeded_database: DatabaseSettings,
+) -> None:
+    """INGEST_DB_USER where that one is used."""
+    wrong = dataclasses.replace(seeded_database, password="wrong", prefix="INGEST_")
+    with pytest.raises(DatabaseRefused, match="check INGEST_DB_USER and INGEST_DB_PASSWORD"):
+        open_writer(wrong)
+    with pytest.raises(DatabaseRefused, match="check DB_USER and DB_PASSWORD"):
+        open_writer(dataclasses.replace(wrong, prefix=""))

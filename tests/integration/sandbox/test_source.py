@@ -109,6 +109,26 @@ def test_touched_records_come_last(source: SourceProcess) -> None:
     ]
 
 
+def test_a_page_is_the_same_when_it_is_asked_for_again(source: SourceProcess) -> None:
+    """Until the data changes, also by faults: none of those pages is kept."""
+    path = "/cursor/customers?limit=2"
+    first = get(source, path).content
+    source.faults({"kind": "shrink"}, {"kind": "endless"})
+    assert len({get(source, path).content for _ in range(2)} | {first}) == 3
+    assert get(source, path).content == first
+    assert get(source, "/cursor/customers?limit=3").content != first
+    source.touch("customers", 1)
+    assert [one["id"] for one in get(source, path).json()["data"]] == [2, 3]
+
+
+def test_it_says_when_it_has_answered(source: SourceProcess) -> None:
+    """The latency is between the two times."""
+    source.configure(latency=0.2)
+    get(source, "/cursor/customers")
+    (request,) = source.requests()
+    assert request["answered_unix_time"] - request["unix_time"] + 0.005 >= 0.2
+
+
 def test_the_page_size_has_a_maximum(source: SourceProcess) -> None:
     """Whatever the request says."""
     source.configure(max_page_size=3)
@@ -181,6 +201,12 @@ def test_an_answer_can_be_missing(source: SourceProcess, kind: str) -> None:
         get(source, "/cursor/customers")
     assert get(source, "/cursor/customers").status_code == 200
     assert source.stats()["faults"] == {kind: 1}
+
+
+def test_records_of_a_file_can_change_before_it_is_sent(source: SourceProcess) -> None:
+    """The file that follows has them at its end."""
+    source.faults({"kind": "change", "count": 3})
+    assert get(source, "/files/customers.csv").text.splitlines()[-1].startswith("3,")
 
 
 def test_faults_still_to_come_can_be_cleared(source: SourceProcess) -> None:

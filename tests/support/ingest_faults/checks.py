@@ -206,7 +206,7 @@ def _behind_checkpoint(
             where = position.get("files", {}).get(name)
             if where is None or not _is_same(where, name, content):
                 continue
-            read = content[: where["offset"]]
+            read = content if where["done"] else content[: where["offset"]]
         for record in decoded(shape, read):
             stored = stored_as(entity, record, 10**6)
             if stored is None or (shape == "json" and not _is_behind(dict(record), position)):

@@ -111,7 +111,9 @@ class Play:
             self._update()
             self._killed_run(self._kill_kinds()[0], ())
         if self._combination.ending:
-            self._update()
+            # A killed run may have left enough to read.
+            if self._random.random() < 0.6:
+                self._update()
             self._ending_run(self._combination.ending)
         self._update()
         self._runs_until_complete()
@@ -127,14 +129,15 @@ class Play:
         """How this combination can be killed; the first one is certain to happen."""
         kinds: tuple[str, ...] = ("request",) if not isinstance(self._side, FileSide) else ()
         if isinstance(self._target, MySQLTarget):
-            kinds += ("checkpoint", "row", "row")
+            kinds += ("row", "row", "row", "checkpoint")
         return (*kinds, "time")
 
     def _killed_run(self, kind: str, faults: tuple[str, ...]) -> None:
         hangs = kind == "request" and "hang" not in faults
-        with self._blocked(kind) as blocker, self._faults(faults, attempts=4):
+        with self._blocked(kind, is_late=True) as blocker, self._faults(faults, attempts=4):
             if hangs:
-                self._source.faults({"kind": "hang", "skip": self._random.randint(0, 2)})
+                skip = 0 if self._style == "none" else self._random.randint(0, 2)
+                self._source.faults({"kind": "hang", "skip": skip})
             before = self._injected("hang")
             extra = {"REQUEST_TIMEOUT": str(PATIENT_SECONDS)} if kind == "request" else {}
             process = self._start(**extra)
@@ -149,7 +152,8 @@ class Play:
                 if is_due:
                     process.kill()
                     break
-                time.sleep(SECONDS_BETWEEN_LOOKS if blocker is None else LOCK_SECONDS)
+                is_waiting = blocker is not None and blocker.is_taken
+                time.sleep(LOCK_SECONDS if is_waiting else SECONDS_BETWEEN_LOOKS)
             ran = finish(self._folder, process)
         self._source.clear_faults()
         self.kills += ran.exit_code == -9
@@ -158,18 +162,21 @@ class Play:
         self._side.repair()
 
     @contextmanager
-    def _blocked(self, kind: str) -> Iterator[Blocker | None]:
+    def _blocked(self, kind: str, *, is_late: bool = False) -> Iterator[Blocker | None]:
         """Another program's transaction in the way of the run, if the kill needs one."""
         keys = self._keys_to_store()
         if not isinstance(self._target, MySQLTarget) or kind not in _LOCKS or not keys:
             yield None
             return
-        key = self._random.choice(keys)
+        # Not always on the first page.
+        key = self._random.choice(keys[len(keys) // 3 :])
         tables = ["etl_records"]
         if self._combination.entity == "customers" and key not in self._found.rows:
             tables.append("customers")
         table = "etl_checkpoint" if kind == "checkpoint" else self._random.choice(tables)
-        with self._target.locked(table, self._combination.entity, key) as blocker:
+        stored = len(self._found.pages)
+        late = self._random.choice((None, stored, stored, stored + 1)) if is_late else None
+        with self._target.locked(table, self._combination.entity, key, late) as blocker:
             yield blocker
 
     def _keys_to_store(self) -> list[str]:

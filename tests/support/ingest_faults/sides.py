@@ -33,7 +33,7 @@ BAD_SHARE = 0.06
 OVERLAP_SECONDS = 5
 PARTS = 3
 # A page of a file ends after a megabyte: wide records make several pages of few of them.
-FILLER = "x" * 16_000
+FILLER = "x" * 30_000
 NEWEST = datetime(2026, 1, 31, tzinfo=UTC)
 
 _PAGINATIONS = {

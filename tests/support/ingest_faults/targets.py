@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+
+import mysql.connector
 
 from db_connection import DatabaseSettings
 from integration.database.writing import open_writer
@@ -97,13 +99,16 @@ class MySQLTarget:
         raise TimeoutError(sql)
 
     @contextmanager
-    def locked(self, table: str, entity: Entity, key: str) -> Iterator[Blocker]:
+    def locked(
+        self, table: str, entity: Entity, key: str, after_pages: int | None = None
+    ) -> Iterator[Blocker]:
         """Another program is about to write what a run needs.
 
         Args:
             table: customers, etl_records or etl_checkpoint.
             entity: of the source.
             key: of a record; its page cannot be stored.
+            after_pages: not before there are more pages than this; None: at once.
         """
         with (
             self.server.connected() as monitor,
@@ -112,8 +117,9 @@ class MySQLTarget:
             connection.autocommit = False
             # Locks no more than the row.
             connection.cursor().execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            blocker = Blocker(self.name, monitor, connection)
-            blocker.take(table, entity, key)
+            blocker = Blocker(self.name, monitor, connection, (table, entity, key), after_pages)
+            if after_pages is None:
+                blocker.take()
             yield blocker
             connection.rollback()
 
@@ -121,7 +127,17 @@ class MySQLTarget:
 class Blocker:
     """Another program's transaction that a run waits for."""
 
-    def __init__(self, name: str, monitor: Any, connection: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        monitor: Any,
+        connection: Any,
+        what: tuple[str, Entity, str],
+        after_pages: int | None,
+    ) -> None:
+        self._what = what
+        self._after_pages = after_pages
+        self.is_taken = False
         self._name = name
         self._monitor = monitor
         self._connection = connection
@@ -129,8 +145,10 @@ class Blocker:
     def _execute(self, sql: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         return _execute(self._connection, sql, values)
 
-    def take(self, table: str, entity: Entity, key: str) -> None:
+    def take(self) -> None:
         """Lock a row that exists, or write the one that the run is going to write."""
+        table, entity, key = self._what
+        self.is_taken = True
         values: tuple[str, ...] = (key,)
         if table == "customers":
             wanted = "id = %s"
@@ -148,10 +166,16 @@ class Blocker:
                 " VALUES (%s, '{}', 0, 0, NOW())"
             )
         if not self._execute(f"SELECT 1 FROM {table} WHERE {wanted} FOR UPDATE", values):
-            self._execute(insert, values)
+            with suppress(mysql.connector.IntegrityError):  # the run was faster
+                self._execute(insert, values)
 
     def waiting(self) -> int | None:
         """The connection of the run, if it waits for this transaction."""
+        if not self.is_taken:
+            ((pages,),) = _execute(self._monitor, f"SELECT COUNT(*) FROM {self._name}.etl_raw_data")
+            if pages > (self._after_pages or 0):
+                self.take()
+            return None
         rows = _execute(
             self._monitor,
             "SELECT p.id FROM information_schema.innodb_trx t JOIN information_schema.processlist p"

@@ -39,6 +39,12 @@ def test_small_or_few_runs_say_nothing_about_what_is_usual(earlier: list[Extent]
     assert unusual(Extent(1, 0.1), earlier) == []
 
 
+def test_no_records_are_usual_if_half_of_the_runs_had_none() -> None:
+    """A median between 0 and 1 is none."""
+    earlier = [Extent(0, 0.1), Extent(0, 0.1), Extent(1, 0.1), Extent(5000, 0.1)]
+    assert unusual(Extent(0, 0.1), earlier) == []
+
+
 def test_the_median_ignores_one_extreme_run() -> None:
     """As a first run is, which reads everything."""
     assert unusual(Extent(1000, 100), [*USUAL, Extent(10**6, 10**4)]) == []

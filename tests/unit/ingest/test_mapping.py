@@ -211,6 +211,38 @@ class TestMissingFields:
             compare_fields(customers(key="id"), [record, record], known)
         assert str(caught.value) == f"crm: {message}"
 
+    @pytest.mark.parametrize(("delimiter", "text"), [(";", '";"'), ("\t", r'"\t"')])
+    def test_a_header_that_is_one_column_has_another_delimiter(
+        self, delimiter: str, text: str
+    ) -> None:
+        """Its names are no new fields."""
+        record: dict[str, object] = {
+            delimiter.join(CUSTOMER): delimiter.join(map(str, CUSTOMER.values()))
+        }
+        with pytest.raises(SchemaError) as caught:
+            compare_fields(customers(), [record], frozenset())
+        assert str(caught.value) == (
+            "crm: email is missing; plan_type is missing; the file has one column:"
+            f" set delimiter = {text} in [sources.crm]"
+        )
+
+    @pytest.mark.parametrize(("records", "stops"), [(1, False), (19, False), (20, True)])
+    def test_a_few_records_without_a_field_that_is_known_are_rejected_one_by_one(
+        self, records: int, stops: bool
+    ) -> None:
+        """Otherwise a bad record that comes alone would stop the source in each run."""
+        source = source_of("http", "customers")
+        page: list[RawRecord] = [without("plan_type")] * records
+        if stops:
+            with pytest.raises(SchemaError, match="plan_type is missing"):
+                compare_fields(source, page, KNOWN)
+        else:
+            assert compare_fields(source, page, KNOWN) == FieldChanges((), ())
+        with pytest.raises(SchemaError, match="plan_type is missing"):
+            compare_fields(source, page, KNOWN - {"plan_type"})
+        with pytest.raises(SchemaError, match="planType is new"):
+            compare_fields(source, [without("plan_type", planType="x")], KNOWN)
+
     def test_the_path_is_named_and_not_our_field(self) -> None:
         """The operator knows the source's names."""
         source = source_of("http", "customers", fields={"email": "contact.email"})
@@ -238,7 +270,9 @@ class TestMissingFields:
     def test_a_header_is_enough_to_notice_it(self) -> None:
         """Also without records: an HTML page is no CSV file."""
         with pytest.raises(SchemaError, match="email is missing; plan_type is missing"):
-            compare_fields(customers(), [], frozenset(), ["<html><body>Maintenance"])
+            compare_fields(
+                customers(), [], frozenset(), found=frozenset(["<html><body>Maintenance"])
+            )
 
     def test_an_optional_one_that_was_renamed_is_a_warning(self) -> None:
         """In a page of any size."""
@@ -262,3 +296,39 @@ class TestMissingFields:
         """A source need not have all fields."""
         record = without("candidate")
         assert compare_fields(customers(), [record] * 50, frozenset(record)).warnings == ()
+
+    @pytest.mark.parametrize("records", [1, 50])
+    def test_one_that_is_mapped_wrongly_is_a_warning_in_a_first_page(self, records: int) -> None:
+        """With what it is likely to be called; a field that the source does not name is not."""
+        source = customers(fields={"first_name": "name.frst", "last_name": "family"})
+        record = without("first_name", "last_name", "candidate", name={"first": "x"})
+        assert compare_fields(source, [record] * records, frozenset()).warnings == (
+            (
+                "crm: name.frst is missing, name.first is new:"
+                ' set first_name = "name.first" in [sources.crm.fields]'
+            ),
+            "crm: family is missing: correct the source or [sources.crm.fields]",
+        )
+
+    def test_one_that_is_mapped_wrongly_is_a_warning_after_the_first_page(self) -> None:
+        """Of a file with a header whenever; of JSON in a page of some size."""
+        fields, text = {"candidate": "applicant"}, "crm: applicant is missing: correct the source"
+        record = without("candidate")
+        (warning,) = compare_fields(customers(fields=fields), [record], KNOWN).warnings
+        assert warning.startswith(text)
+        source = source_of("jsonl", "customers", fields=fields)
+        assert compare_fields(source, [record] * 19, KNOWN).warnings == ()
+        (warning,) = compare_fields(source, [record] * 20, KNOWN).warnings
+        assert warning.startswith(text)
+
+    def test_one_that_is_spelt_with_capitals_is_a_warning_in_a_first_page(self) -> None:
+        """It is not read, unless another field is."""
+        record = without("candidate", Candidate="yes")
+        assert compare_fields(customers(), [record], frozenset()).warnings == (
+            (
+                "crm: candidate is missing, Candidate is new:"
+                ' set candidate = "Candidate" in [sources.crm.fields]'
+            ),
+        )
+        source = customers(fields={"first_name": "Candidate"})
+        assert compare_fields(source, [record], frozenset()).warnings == ()

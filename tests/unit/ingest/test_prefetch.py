@@ -37,6 +37,37 @@ def test_the_next_page_is_read_while_the_caller_has_the_last_one() -> None:
         assert not started[2].wait(0.05)
 
 
+def test_pages_are_read_while_there_is_room() -> None:
+    """The caller gets them later, in their order; one that it has taken makes room."""
+    started = [threading.Event() for _ in range(6)]
+
+    def pages() -> Iterator[int]:
+        for number, event in enumerate(started):
+            event.set()
+            yield number
+
+    reading = prefetched(pages(), lambda: None, has_room=lambda waiting: len(waiting) < 3)
+    with closing(reading):
+        assert next(reading) == 0
+        assert started[3].wait(SECONDS)
+        assert not started[4].wait(0.05)
+        assert list(reading) == [1, 2, 3, 4, 5]
+
+
+def test_closing_ends_the_reading() -> None:
+    """Also while it waits for room; no further page is read."""
+    read: list[int] = []
+
+    def pages() -> Iterator[int]:
+        for number in range(10):
+            read.append(number)
+            yield number
+
+    with closing(prefetched(pages(), lambda: None)) as reading:
+        next(reading)
+    assert len(read) <= 2
+
+
 def test_an_error_comes_after_the_pages_before_it() -> None:
     """Also one that looks like the end of the waiting time."""
 

@@ -92,8 +92,10 @@ def test_the_cursor_is_shown_to_people(position: dict[str, Any] | None, text: st
         ({"kind": "http", "url": "https://example.com/views"}, True),
     ],
 )
-def test_pages_are_prefetched_over_the_network_only(table: dict[str, Any], network: bool) -> None:
-    """A local file is not slower than the database."""
+def test_pages_are_fetched_while_others_are_validated_over_the_network_only(
+    table: dict[str, Any], network: bool
+) -> None:
+    """A local file is no slower than the validation."""
     (source,), mistakes = parse_sources({"web": {"entity": "page_views", **table}})
     assert not mistakes
     assert reads_over_network(source) is network

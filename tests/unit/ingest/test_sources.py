@@ -247,6 +247,11 @@ class TestKeys:
             (
                 {**CSV, "fields": {"email": "x"}},
                 "fields.email",
+                'needs customer = "email"',
+            ),
+            (
+                {**CSV, "fields": {"city": "x"}},
+                "fields.city",
                 "is not a field; expected user_id, page, device, browser, location, event_time",
             ),
         ],

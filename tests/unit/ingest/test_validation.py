@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from integration.ingest.models import Malformed, Rejection, ValidRow
 from integration.ingest.row_schema import MAX_ID, MAX_KEY
-from integration.ingest.validation import MAX_TIME, MIN_TIME, PageValidation
+from integration.ingest.validation import MAX_TIME, MIN_TIME, RECORDS_AT_ONCE, PageValidation
 from tests.support.sources import customers, page_views, source_of
 
 if TYPE_CHECKING:
@@ -39,6 +39,26 @@ def rejected(source: BaseSource, record: object) -> tuple[str, str | None]:
     (valid, (rejection,)) = validated(source, record)
     assert (valid, rejection.index) == ([], 0)
     return rejection.code, rejection.field
+
+
+def test_a_long_page_is_validated_in_pieces() -> None:
+    """Each record keeps its position, whatever is wrong with the others."""
+    count = 2 * RECORDS_AT_ONCE + 10
+    wrong = {0: "gold", RECORDS_AT_ONCE - 1: "gold", RECORDS_AT_ONCE: "x", count - 1: "x"}
+    broken = RECORDS_AT_ONCE + 7
+    records: list[object] = [
+        {**CUSTOMER, "first_name": str(index), "plan_type": wrong.get(index, "pro")}
+        for index in range(count)
+    ]
+    records[broken] = Malformed("2 cells, expected 3", "a,b")
+
+    valid, rejections = validated(customers(), *records)
+
+    assert [one.index for one in rejections] == sorted([*wrong, broken])
+    assert {one.code for one in rejections} == {"not_allowed", "malformed"}
+    assert len(valid) == count - len(rejections)
+    assert all(row.values["first_name"] == str(row.index) for row in valid)
+    assert [row.index for row in valid] == sorted(row.index for row in valid)
 
 
 class TestCustomers:

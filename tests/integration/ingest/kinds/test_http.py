@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -73,6 +74,19 @@ def test_a_killed_run_continues_at_its_page(source: SourceProcess, style: str) -
         assert ids(read(reader, json.loads(json.dumps(page.position)))) == ids(
             pages[after.number - 1 :]
         )
+
+
+def test_only_the_first_page_of_a_new_source_has_hints(source: SourceProcess) -> None:
+    """A later run may have one page, and records without a cursor."""
+    pagination = {"kind": "cursor", "parameter": "cursor", "next": "paging.following"}
+    reader = http_reader(http_source(source.url, pagination=pagination))
+
+    (page,) = read(reader)
+
+    (hint,) = page.warnings
+    assert "no paging.following, so only one page is read" in hint
+    assert [page.warnings for page in read(reader, page.position)] == [()]
+    assert [list(page.warnings) for page in run(source)] == [[], [], []]
 
 
 def test_the_next_run_asks_for_what_has_changed(source: SourceProcess) -> None:
@@ -191,7 +205,7 @@ def test_runs_with_a_limit_make_progress(source: SourceProcess, style: str, limi
     complete = read(reader)[-1].position
     found: list[list[object]] = []
     position: dict[str, object] | None = None
-    while not found or len(found[-1]) == limit:
+    while len(found) <= len(ALL):
         pages = read(reader, json.loads(json.dumps(position)), limit=limit)
         assert all(reader.records_of(p.content, p.origin) == p.records for p in pages)
         position = pages[-1].position
@@ -248,6 +262,28 @@ def test_a_checkpoint_of_another_kind_restarts_the_run(source: SourceProcess, ch
     """The configuration of the source may have changed since."""
     position = run(source)[0].position
     assert ids(run(source, {**position, "run": change(position["run"])})) == ALL
+
+
+@pytest.mark.parametrize("style", STYLES[1:])
+def test_a_killed_run_continues_with_another_page_size(source: SourceProcess, style: str) -> None:
+    """Where the pages are numbered, at the first page; a token says where the next one begins."""
+    position = read(http_reader(http_source(source.url, style)))[0].position
+    smaller = http_source(source.url, style, page_size={"parameter": "limit", "value": 3})
+    expected = ALL if style in {"page", "offset"} else ALL[4:]
+    assert ids(read(http_reader(smaller), json.loads(json.dumps(position)))) == expected
+
+
+@pytest.mark.parametrize("style", STYLES[1:])
+def test_a_page_that_repeats_the_one_before_a_kill_is_noticed(
+    source: SourceProcess, style: str
+) -> None:
+    """What the first page after the kill had to have would be left out."""
+    reader = http_reader(http_source(source.url, style))
+    position = json.loads(json.dumps(read(reader)[0].position))
+    source.faults({"kind": "endless"})
+    (page,) = read(reader, position)
+    assert "sent the same page again" in str(page.error)
+    assert ids(read(reader, page.position)) == ALL
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "reset_middle", "truncated"])
@@ -319,7 +355,7 @@ def test_a_source_that_is_too_slow_is_unavailable(source: SourceProcess, kind: s
 
 def test_nothing_listens() -> None:
     """The message says what to do, and the exit code is that of an unavailable source."""
-    with pytest.raises(SourceUnavailable, match="Run again later") as caught:
+    with pytest.raises(SourceUnavailable, match="is up and that the source's url is") as caught:
         read(http_reader(http_source("http://127.0.0.1:9")))
     assert caught.value.exit_code == 69
 
@@ -328,7 +364,7 @@ def test_nothing_listens() -> None:
 def test_refused_credentials_end_the_run(source: SourceProcess, status: int) -> None:
     """Exit code 77; the message names the variable and not the secret."""
     source.faults({"kind": "status", "status": status, "body": f"no {SECRET}"})
-    with pytest.raises(SourceRefused, match="check CRM_TOKEN") as caught:
+    with pytest.raises(SourceRefused, match="check CRM_TOKEN, and header and") as caught:
         read(http_reader(http_source(source.url, auth=AUTH)))
     assert caught.value.exit_code == 77
     assert SECRET not in str(caught.value)
@@ -375,7 +411,7 @@ def test_an_address_with_the_secret_is_not_stored(source: SourceProcess) -> None
         ({"kind": "status", "status": 404}, "answered with status 404"),
         ({"kind": "status", "status": 200, "body": {"items": []}}, "the answer has items"),
         ({"kind": "status", "status": 200, "body": []}, 'no list at records = "data"'),
-        ({"kind": "status", "status": 200, "body": {"data": {}}}, "the answer has data"),
+        ({"kind": "status", "status": 200, "body": {"data": {}}}, "it is a dict"),
         ({"kind": "too_large", "count": 3}, "the response is longer than 2 MB"),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
@@ -538,3 +574,67 @@ def test_pages_are_requested_at_the_pace_of_the_source(source: SourceProcess) ->
     started = time.monotonic()
     assert len(read(reader)) == 3
     assert time.monotonic() - started >= 0.08
+
+
+def test_the_next_page_is_requested_before_a_page_is_used(source: SourceProcess) -> None:
+    """On the same connection; its answer is under way while the page is looked at."""
+    pages = http_reader(http_source(source.url)).pages(None, window())
+    next(pages)
+    give_up = time.monotonic() + 10
+    while len(source.requests()) < 2 and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert len(source.requests()) == 2
+    assert ids([*pages]) == ALL[4:]
+    assert len(source.requests()) == 3
+
+
+@pytest.mark.parametrize("options", [{"limit": 4}, {"limit": 3}])
+def test_no_page_beyond_a_limit_is_requested(source: SourceProcess, options: Any) -> None:
+    """Not even in advance."""
+    assert len(run(source, **options)) == 1
+    assert len(source.requests()) == 1
+
+
+def test_a_page_that_is_requested_in_advance_waits_for_its_turn(source: SourceProcess) -> None:
+    """No pace, no request before it."""
+    reader = http_reader(http_source(source.url, requests_per_second=4))
+    pages = reader.pages(None, window())
+    next(pages)
+    assert len(source.requests()) == 1
+    reader.close()
+
+
+@pytest.mark.parametrize("kind", ["hang", "drip"])
+@pytest.mark.parametrize("skip", [0, 1])
+def test_a_stop_does_not_wait_for_an_answer(source: SourceProcess, kind: str, skip: int) -> None:
+    """Nor for the rest of one; the pages before it are there."""
+    source.configure(customers=3000)
+    source.faults({"kind": kind, "skip": skip, "delay_seconds": 1})
+    pause = NoWait()
+    size = {"parameter": "limit", "value": 1000}
+    reader = http_reader(http_source(source.url, page_size=size), pause, timeout_seconds=30)
+    timer = threading.Timer(0.5, lambda: setattr(pause, "stops", True))
+    timer.start()
+    started = time.monotonic()
+    assert len(read(reader)) == skip
+    assert time.monotonic() - started < 5
+    reader.close()
+
+
+def test_an_answer_that_comes_in_advance_is_retried(source: SourceProcess) -> None:
+    """As any other."""
+    source.faults({"kind": "status", "status": 503, "skip": 1}, {"kind": "truncated", "skip": 1})
+    pages = run(source)
+    assert ids(pages) == ALL
+    assert sum(page.retries for page in pages) == 2
+
+
+def test_an_answer_may_have_a_byte_order_mark(source: SourceProcess) -> None:
+    """It is no part of the JSON."""
+    body = b'\xef\xbb\xbf{"data": [{"id": 1}, {"id": 12345678901234567890123}]}'
+    source.faults({"kind": "status", "status": 200, "body": body.decode()})
+    reader = http_reader(http_source(source.url))
+    (page,) = read(reader)
+    assert ids([page]) == [1, 12345678901234567890123]
+    assert page.content == body
+    assert reader.records_of(page.content, page.origin) == page.records

@@ -193,6 +193,36 @@ def test_a_file_that_may_not_be_read_is_an_error(tmp_path: Path) -> None:
         read(reader)
 
 
+def test_a_broken_file_does_not_keep_the_others_unread(tmp_path: Path) -> None:
+    """Its error ends the run; each file has its own position."""
+    (tmp_path / "a.csv").write_text("n\na1\n")
+    (tmp_path / "b.csv").write_text('n\nb1\n"b2\n')
+    (tmp_path / "c.csv").write_text("n\nc1\n")
+    reader = file_reader(tmp_path / "*.csv")
+
+    pages = read(reader)
+
+    assert [record["n"] for record in good(pages)] == ["a1", "b1", "c1"]
+    assert [page.error is None for page in pages] == [True, True, False]
+    assert "b.csv is cut off at byte 5" in str(pages[-1].error)
+    with (tmp_path / "b.csv").open("a") as file:
+        file.write('"\n')
+    assert good(read(reader, pages[-1].position)) == [{"n": "b2\n"}]
+
+
+def test_several_broken_files_are_one_error(tmp_path: Path) -> None:
+    """The first three are named; a path that no file matches is one of them."""
+    for number in range(4):
+        (tmp_path / f"{number}.csv").write_text('n\n"')
+    (tmp_path / "good.csv").write_text("n\n1\n")
+    pages = read(file_reader(tmp_path / "none*", tmp_path / "*.csv"))
+    assert good(pages) == [{"n": "1"}]
+    text = str(pages[-1].error)
+    assert text.startswith(f"5 files cannot be read to their end: No file matches {tmp_path}/none*")
+    assert "1.csv is cut off" in text
+    assert text.endswith("; and 2 more")
+
+
 def change_size(path: Path) -> None:
     """Append to a file."""
     with path.open("ab") as file:
