@@ -2,7 +2,7 @@
 
 unhealthy    something does not work until it is repaired
 degraded     it works, but something waits to be done
-healthy      nothing has to be done
+healthy      nothing has to be done, though something may be worth a look
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ OVERDUE_PAUSES = 1.5
 PAUSES_COMPARED = 7
 MIN_PAUSES = 3
 MIN_PAUSE = timedelta(hours=1)
+_RANKS: dict[Health, int] = {"unhealthy": 0, "degraded": 1, "healthy": 2}
 RESUME = "python main.py --resume"
 RETRY = "python main.py --retry-failed"
 
@@ -46,7 +47,7 @@ class Verdict:
     Attributes:
         sentence: the first problem, or what is well.
         advice: the one thing to do, with its command; None if nothing has to be done.
-        problems: all of them, most urgent first.
+        problems: all of them, most urgent first; those of a healthy product are worth a look.
     """
 
     status: Health
@@ -55,21 +56,30 @@ class Verdict:
     problems: tuple[Problem, ...] = ()
 
     @property
+    def others(self) -> tuple[Problem, ...]:
+        """The problems that the sentence does not name."""
+        return self.problems if self.status == "healthy" else self.problems[1:]
+
+    @property
     def line(self) -> str:
-        """Status, sentence and advice."""
-        line = f"{self.status.capitalize()}: {self.sentence}"
-        return f"{line} Next: {self.advice}" if self.advice else line
+        """Status, sentence and advice; what is worth a look, if there is nothing else."""
+        parts = [f"{self.status.capitalize()}: {self.sentence}"]
+        if self.advice:
+            parts.append(f"Next: {self.advice}")
+        if self.status == "healthy":
+            parts += [f"{one.sentence} See {one.advice}" for one in self.problems]
+        return " ".join(parts)
 
 
 def judge(facts: Facts) -> Verdict:
     """The verdict; equally urgent problems stay in the order database, deliveries, sources."""
-    found = sorted(_problems(facts), key=lambda problem: problem.status != "unhealthy")
-    if found:
-        first = found[0]
+    found = sorted(_problems(facts), key=lambda problem: _RANKS[problem.status])
+    first = found[0] if found else None
+    if first and first.status != "healthy":
         return Verdict(first.status, first.sentence, first.advice, tuple(found))
     if not _has_run(facts):
         return _nothing_yet(facts)
-    return Verdict("healthy", _what_is_well(facts))
+    return Verdict("healthy", f"All is well; {_what_is_well(facts)}.", None, tuple(found))
 
 
 def _problems(facts: Facts) -> Iterator[Problem]:
@@ -177,7 +187,7 @@ def _source_problems(source: SourceFacts, *, others_have_run: bool) -> Iterator[
     if number := source.open_rejections:
         records = f"{number:,} {'record' if number == 1 else 'records'}"
         yield Problem(
-            "degraded",
+            "healthy",
             f"{records} of the source {source.name} {'is' if number == 1 else 'are'} rejected.",
             f"python cli.py rejected --source {source.name}",
         )
@@ -201,8 +211,7 @@ def _what_is_well(facts: Facts) -> str:
         parts.append(_delivery_text(facts.deliveries))
     if facts.sources:
         parts.append(_sources_text(facts.sources))
-    text = " and ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    return " and ".join(parts)
 
 
 def _delivery_text(facts: DeliveryFacts) -> str:

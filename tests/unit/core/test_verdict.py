@@ -63,11 +63,14 @@ def line(
         ),
         (
             delivered(),
-            f"Healthy: No users of the last delivery are pending (1,999 users, {THEN}).",
+            (
+                "Healthy: All is well; no users of the last delivery are pending"
+                f" (1,999 users, {THEN})."
+            ),
         ),
         (
             delivered(last=last(counts=Counts())),
-            f"Healthy: The last delivery had no users ({THEN}).",
+            f"Healthy: All is well; the last delivery had no users ({THEN}).",
         ),
         (
             delivered(
@@ -75,11 +78,11 @@ def line(
                 last=last(status="running", counts=Counts(successful=608, not_attempted=1392)),
                 unfinished=pending(1392),
             ),
-            "Healthy: A delivery is in progress: 608 of 2,000 users so far.",
+            "Healthy: All is well; a delivery is in progress: 608 of 2,000 users so far.",
         ),
         (
             delivered(is_running=True, last=last(status="loading", counts=Counts())),
-            "Healthy: A delivery is in progress, and is loading its users.",
+            "Healthy: All is well; a delivery is in progress, and is loading its users.",
         ),
         (
             delivered(undelivered=pending(2)),
@@ -192,8 +195,11 @@ def test_the_deliveries_are_judged(facts: DeliveryFacts, expected: str) -> None:
 @pytest.mark.parametrize(
     ("facts", "expected"),
     [
-        (source(), "Healthy: The source crm is up to date."),
-        (source(status="running", stale=STALE), "Healthy: The source crm is being read."),
+        (source(), "Healthy: All is well; the source crm is up to date."),
+        (
+            source(status="running", stale=STALE),
+            "Healthy: All is well; the source crm is being read.",
+        ),
         (
             source(status=None, has_succeeded=False),
             "Healthy: Nothing has run yet. Next: python cli.py run, then python main.py",
@@ -225,15 +231,15 @@ def test_the_deliveries_are_judged(facts: DeliveryFacts, expected: str) -> None:
         (
             source(open_rejections=1),
             (
-                "Degraded: 1 record of the source crm is rejected."
-                " Next: python cli.py rejected --source crm"
+                "Healthy: All is well; the source crm is up to date. 1 record of the source crm is"
+                " rejected. See python cli.py rejected --source crm"
             ),
         ),
         (
             source(open_rejections=1200),
             (
-                "Degraded: 1,200 records of the source crm are rejected."
-                " Next: python cli.py rejected --source crm"
+                "Healthy: All is well; the source crm is up to date. 1,200 records of the source"
+                " crm are rejected. See python cli.py rejected --source crm"
             ),
         ),
     ],
@@ -255,11 +261,11 @@ def test_a_source_that_was_never_read_is_a_problem_beside_others() -> None:
 def test_without_a_problem_all_parts_are_named() -> None:
     """Deliveries and sources."""
     assert line(delivered(), source(), source("web")) == (
-        f"Healthy: No users of the last delivery are pending (1,999 users, {THEN}) and all 2"
-        " sources are up to date."
+        f"Healthy: All is well; no users of the last delivery are pending (1,999 users, {THEN})"
+        " and all 2 sources are up to date."
     )
     assert line(DeliveryFacts(), source()) == (
-        "Healthy: There has been no delivery yet and the source crm is up to date."
+        "Healthy: All is well; there has been no delivery yet and the source crm is up to date."
     )
 
 
@@ -288,7 +294,12 @@ def test_what_does_not_work_comes_before_what_waits() -> None:
 
     verdict = judge(facts)
 
-    assert [one.status for one in verdict.problems] == ["unhealthy", *["degraded"] * 3]
+    assert [one.status for one in verdict.problems] == [
+        "unhealthy",
+        "degraded",
+        "degraded",
+        "healthy",
+    ]
     assert [one.sentence.split()[0] for one in verdict.problems] == ["The", "2", "1", "1"]
     assert verdict.status == "unhealthy"
     assert (verdict.sentence, verdict.advice) == (
