@@ -67,9 +67,7 @@ def verdict_context(verdict: Verdict) -> dict[str, Any]:
         "status": verdict.status,
         "sentence": verdict.sentence,
         "advice": pieces_of(verdict.advice),
-        "others": [
-            (problem.sentence, pieces_of(problem.advice)) for problem in verdict.problems[1:]
-        ],
+        "others": [(problem.sentence, pieces_of(problem.advice)) for problem in verdict.others],
     }
 
 

@@ -342,7 +342,7 @@ def test_status_shows_what_is_pending_and_what_to_do(
     assert "Iterable refused the API key. Next: check ITERABLE_API_KEY" in stopped.splitlines()[0]
     assert "did not finish: 40 user(s) are pending: python main.py --resume" in stopped
     assert failed.splitlines()[0].endswith(" not delivered. Next: python main.py --retry-failed")
-    assert well.startswith("Healthy: No users of the last delivery are pending (")
+    assert well.startswith("Healthy: All is well; no users of the last delivery are pending (")
     assert " were not delivered: python main.py --retry-failed" in failed
     assert well.rstrip().endswith("No users are pending.")
     assert [line.split()[3] for line in well.splitlines()[3:6]] == [
