@@ -123,7 +123,7 @@ class HealthDocument(Envelope):
 
     model_config = _example(
         status="healthy",
-        sentence="All is well; no users of the last delivery are pending and all 2 sources are up to date.",
+        sentence="All is well; no users of the last delivery are pending.",
         db_connected=True,
         etl={"last_run": _INGEST, "last_success": _AT, "stale_sources": []},
         delivery={"last_run": _DELIVERY, "pending_users": 0},
