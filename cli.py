@@ -257,7 +257,8 @@ def replay_run(
 
 def log_interruption(ingest: Ingest, next_step: str) -> None:
     """Say that a signal ended the command, and what to do."""
-    if reason := ingest.workplace.stop.reason:
+    reason = ingest.workplace.stop.reason
+    if reason:
         logger.warning("%s; %s", reason.text, next_step)
 
 
