@@ -150,8 +150,8 @@ def test_rows_that_are_lost_or_wrong_and_counts_are_problems(
         (folder / "customers.csv").write_text("id,email,plan_type\n4,no address,pro\n")
         cost = run_ingest(place, name, folder, Counts(1, inserted=1), expected=[table])
         exit_code, counted, stored = cost.problems
-        assert exit_code == "exit code 69"
-        assert counted == f"counted {Counts()}, expected {Counts(1, inserted=1)}"
+        assert exit_code == "exit code 1"
+        assert counted == f"counted {Counts(1, rejected=1)}, expected {Counts(1, inserted=1)}"
         assert stored == "3 rows in customers instead of 3, another checksum"
 
 

@@ -130,6 +130,8 @@ class Play:
         kinds: tuple[str, ...] = ("request",) if not isinstance(self._side, FileSide) else ()
         if isinstance(self._target, MySQLTarget):
             kinds += ("row", "row", "row", "checkpoint")
+        else:
+            kinds += ("busy",)
         return (*kinds, "time")
 
     def _killed_run(self, kind: str, faults: tuple[str, ...]) -> None:
@@ -164,6 +166,11 @@ class Play:
     @contextmanager
     def _blocked(self, kind: str, *, is_late: bool = False) -> Iterator[Blocker | None]:
         """Another program's transaction in the way of the run, if the kill needs one."""
+        if isinstance(self._target, SQLiteTarget) and kind == "busy":
+            # The run waits for the file until it is killed.
+            with self._target.busy():
+                yield None
+            return
         keys = self._keys_to_store()
         if not isinstance(self._target, MySQLTarget) or kind not in _LOCKS or not keys:
             yield None
