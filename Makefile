@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help demo test test-cluster bench check format lock clean
+.PHONY: help demo test coverage test-cluster bench check format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -14,6 +14,10 @@ demo: $(VENV)/runtime  ## run the whole job with a bundled database and a mock I
 	$(BIN)/python main.py --demo
 
 test: $(VENV)/development  ## run the tests
+	$(BIN)/python -m pytest -n auto
+
+# Twice the time of `make test`: every process that a test starts is measured as well.
+coverage: $(VENV)/development  ## run the tests with branch coverage; fails below the limit
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 # Needs Debian's mariadb-server, galera-4 and rsync; reports what is missing.
