@@ -365,7 +365,8 @@ def test_status_distinguishes_a_running_run_from_a_crashed_one(
     dead = run(tmp_path, variables, "--status").stdout
 
     assert " running " in running
-    assert re.match(r"Healthy: All is well; a delivery is in progress: \d of 40 users so far\.\n", running)
+    well = r"Healthy: All is well; a delivery is in progress: \d of 40 users so far\.\n"
+    assert re.match(well, running)
     assert "A run is in progress." in running
     killed = (
         r"Unhealthy: The delivery of .* was killed, with \d\d users pending\. Next: .* --resume\n"
