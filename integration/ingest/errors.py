@@ -3,6 +3,7 @@
 IngestError                69
 ├── SourceError            69  what the source sent cannot be used: a page loop, a changed file
 │   ├── SourceUnavailable  69  no answer, or none that is complete: run again later
+│   │   └── SourceLimited  69  the source allows no more requests for a while
 │   └── SourceRefused      77  the source refused the credentials
 ├── SourceBusy             75  another run holds the source, or moved its checkpoint
 ├── SchemaError            78  a required field is gone, or a new one came with schema = "freeze"
@@ -30,6 +31,10 @@ class SourceError(IngestError):
 
 class SourceUnavailable(SourceError):  # noqa: N818  # named by what to do next
     """The source cannot be read at the moment; a later run may succeed."""
+
+
+class SourceLimited(SourceUnavailable):  # named by what to do next
+    """The source allows no more requests for longer than a run waits."""
 
 
 class SourceRefused(SourceError):  # noqa: N818  # named by what to do next

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from integration.ingest.errors import SourceError, SourceRefused
+from integration.ingest.errors import SourceError, SourceLimited, SourceRefused
 from integration.ingest.kinds.file_formats import Taken
 from integration.ingest.kinds.file_positions import FilePosition, position_at, start_offset
 from integration.ingest.kinds.files import PART_BYTES, parts_of
@@ -87,7 +87,8 @@ class FileReader:
     def pages(self, position: dict[str, object] | None, window: Window) -> Iterator[RawPage]:
         """Read what is new in each file; nothing is yielded if no file has changed.
 
-        A file that cannot be read does not keep the others unread; its error is on the last page.
+        A file that cannot be read does not keep the others unread, unless the source allows no
+        more requests; its error is on the last page.
         """
         if window.since is not None or window.until is not None:
             raise SourceError(
@@ -121,6 +122,9 @@ class FileReader:
                         yield from self._pages_of_file(file, offset, progress)
             except StoppedReading:
                 raise
+            except SourceLimited as error:
+                errors.append(error)
+                break  # the next file would wait just as long, for the same answer
             except SourceError as error:
                 errors.append(error)
             if progress.remaining == 0:

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 
 from integration.core.clock import utc_now
 from integration.core.redaction import SecretMask
-from integration.ingest.errors import SourceError, SourceRefused, SourceUnavailable
+from integration.ingest.errors import SourceError, SourceLimited, SourceRefused, SourceUnavailable
 from integration.ingest.kinds.http_addresses import origin_of, path_and_query
 from integration.ingest.kinds.http_decision import decide
 from integration.iterable.pause import Pause
@@ -288,7 +288,7 @@ class SourceClient:
         if http.error == "invalid_response":
             return SourceError(f"{where}: {http.reason}")
         if http.status == 429:
-            return SourceUnavailable(
+            return SourceLimited(
                 f"{where} limits the rate and asks for longer waits than 60 s:"
                 " lower requests_per_second, or run later"
             )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from integration.ingest.errors import SourceError, SourceUnavailable
+from integration.ingest.errors import SourceError, SourceLimited, SourceUnavailable
 from integration.ingest.kinds import file_positions, file_reader, files, readers, remote_file
 from integration.ingest.kinds.readers import open_reader
 from integration.ingest.sources import CsvSource, HttpSource, JsonlSource, Source
@@ -132,6 +132,17 @@ def test_a_missing_download_is_an_error(source: SourceProcess) -> None:
     """With its address."""
     with pytest.raises(SourceError, match=r"/files/other\.csv answered with status 404"):
         read(reader_of(f"{source.url}/files/other.csv"))
+
+
+def test_a_rate_limit_ends_the_reading_of_all_files(source: SourceProcess) -> None:
+    """The next file would wait a minute for the same answer."""
+    long = {"kind": "status", "status": 429, "headers": {"Retry-After": "3600"}, "times": 100}
+    source.faults(long | {"path": "/files/page_views.csv"})
+    urls = [f"{source.url}/files/{name}.csv" for name in ("page_views", "customers")]
+    reader = open_reader(source_of("csv", *urls), {}, timeout_seconds=5, pause=NoWait().pause)
+    with pytest.raises(SourceLimited, match=r"page_views\.csv limits the rate"):
+        read(reader)
+    assert {request["path"] for request in source.requests()} == {"/files/page_views.csv"}
 
 
 @pytest.mark.parametrize("range_", ["bytes 7-8/100", "bytes */100", "nonsense", "bytes 0-1/3"])
