@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from integration.config.loading import with_secrets
 from integration.config.settings import ConfigurationError
 from integration.config.values import checked_api_key
 from integration.core.files import FileError, is_there
@@ -242,9 +243,10 @@ def _short_form_tables(variables: Mapping[str, str]) -> dict[str, Table]:
 
 
 def _secrets_of(sources: Iterable[Source], variables: Mapping[str, str]) -> dict[str, str]:
-    """The values of the variables that the sources name."""
+    """The values of the variables that the sources name, or of the files that NAME_FILE names."""
     auths = [source.auth for source in sources if isinstance(source, HttpSource) and source.auth]
     names = list(dict.fromkeys(auth.variable for auth in auths))
+    variables = with_secrets(variables, names)
     missing = [name for name in names if not variables.get(name)]
     if missing:
         raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
