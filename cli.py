@@ -6,9 +6,14 @@ This file must parse on Python 3.6, so that an older Python prints which version
 import gc
 import signal
 
-from integration.core.system_check import SERVICE_PACKAGES, exit_if_unfit
+from integration.core.system_check import (
+    SERVICE_PACKAGES,
+    end_on_sigterm_as_first_process,
+    exit_if_unfit,
+)
 
 if __name__ == "__main__":
+    end_on_sigterm_as_first_process()
     # Ctrl-C during the imports below ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_if_unfit()

@@ -6,9 +6,10 @@ This file must parse on Python 3.6, so that an older Python prints which version
 import gc
 import signal
 
-from integration.core.system_check import exit_if_unfit
+from integration.core.system_check import end_on_sigterm_as_first_process, exit_if_unfit
 
 if __name__ == "__main__":
+    end_on_sigterm_as_first_process()
     # Ctrl-C during the imports below ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_if_unfit()
@@ -50,6 +51,7 @@ from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
 from integration.delivery.new_users import pending_user
 from integration.delivery.progress import DeliveryProgress
+from integration.delivery.repetition import deliver_once, repeat_deliveries
 from integration.delivery.reports import write_csv
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, start_run
@@ -81,11 +83,9 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     stop = Stop()
     signals = SignalWatch(stop)
     try:
-        if options.status or options.explain:
-            return show_past(options)
-        if options.verify is not None:
-            return verify_delivered(options, stop, signals)
-        return run_integration(options, stop, signals)
+        if options.every is not None:
+            return repeat(options.every, arguments, stop, signals)
+        return run_command(options, stop, signals)
     except Interrupted as interruption:
         logger.warning("%s; nothing was sent", interruption)
         return interruption.reason.exit_code
@@ -95,6 +95,25 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
             return signals.interrupted_by.exit_code
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
         return error.exit_code
+
+
+def run_command(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
+    """One run, or a look at earlier ones."""
+    if options.status or options.explain:
+        return show_past(options)
+    if options.verify is not None:
+        return verify_delivered(options, stop, signals)
+    return run_integration(options, stop, signals)
+
+
+def repeat(
+    every: float, arguments: "Sequence[str] | None", stop: Stop, signals: SignalWatch
+) -> int:
+    """`--every`: a delivery at an interval, until a signal arrives."""
+    signals.let_calls_finish()
+    given = sys.argv[1:] if arguments is None else arguments
+    run_once = partial(deliver_once, Path(__file__), given, stop)
+    return repeat_deliveries(run_once, every, stop, wait_in_main_thread)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "1.0.0"
 USERS_VERIFIED = 100
+MAX_INTERVAL_SECONDS = 31 * 86400
 
 _EXAMPLES = """\
 examples:
@@ -23,6 +24,7 @@ examples:
   python main.py --env-file eu.env       run with the settings of another file
   python main.py --quiet                 warnings and errors only, for cron
   python main.py --incremental           skip users that have not changed
+  python main.py --every 86400           repeat every day until stopped
   python main.py --resume                resume the last unfinished run
   python main.py --retry-failed          retry the users that the last run failed to deliver
   python main.py --status                show recent runs, pending users and the next step
@@ -51,6 +53,7 @@ class Options:
     verify: int | Literal["all"] | None
     explain: str | None
     limit: int | None
+    every: float | None
     mode: str | None
     workers: int | Literal["auto"] | None
     env_file: Path | None
@@ -119,6 +122,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         help="show what is known of one person, and why they were sent or not",
     )
     add("--limit", type=_users, metavar="N", help="process only the first N users")
+    add("--every", type=_seconds, metavar="SECONDS", help="repeat until stopped")
     add("--mode", choices=("auto", "single", "bulk"), help="single or bulk calls (DELIVERY_MODE)")
     add(
         "--workers",
@@ -137,9 +141,29 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     options = Options(**vars(parser.parse_args(arguments)))
     if options.uses_earlier_run and (options.dry_run or options.limit):
         parser.error("--dry-run and --limit apply to new runs only")
+    if options.every is not None and (options.uses_earlier_run or options.demo):
+        parser.error("--every applies to new runs only")
     if options.demo and options.verify is not None:
         parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
     return options
+
+
+def without_every(arguments: Sequence[str]) -> list[str]:
+    """The command line without `--every`, for one of its runs."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--every")
+    return parser.parse_known_args(arguments)[1]
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= MAX_INTERVAL_SECONDS:
+        limits = f"above 0 and up to {MAX_INTERVAL_SECONDS}"
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds {limits}")
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"  # shown in argparse's messages
 
 
 def _whole_number(limit: int) -> Callable[[str], int]:
