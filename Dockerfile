@@ -35,7 +35,7 @@ RUN useradd --uid 10001 --user-group --no-create-home --home-dir /state --shell 
     && install -d -o 10001 -g 10001 -m 0700 /state /output
 
 COPY --from=packages /opt/venv /opt/venv
-COPY deploy/image/deliver deploy/image/ingest deploy/image/serve /usr/local/bin/
+COPY deploy/image/ /usr/local/bin/
 COPY LICENSE main.py cli.py db_connection.py iterable_client.py logger_config.py \
      database_setup.sql phase2_queries.sql requirements.txt /app/
 COPY integration /app/integration
@@ -56,6 +56,5 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 
 # Of the default command. docker-compose.yml has the health checks of the other two.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('SERVICE_PORT') or 8000}/live\", timeout=3)"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 CMD ["healthy", "serve"]
 CMD ["serve"]
