@@ -36,11 +36,20 @@ test-image: $(VENV)/development  ## build the image without Docker, run it and c
 bench: $(VENV)/runtime  ## measure speed and memory; output in bench_output/
 	$(BIN)/python -m benchmarks $(BENCH)
 
+lint-files: $(VENV)/development  ## check Dockerfile, compose file, workflow and manifests; offline
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci-cd.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes/iterable-integration.yaml
+	$(BIN)/zizmor --offline --quiet --persona pedantic .github
+
 check: $(VENV)/development  ## format check, lint, types, import rules and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(MAKE) --no-print-directory lint-files
 	$(MAKE) --no-print-directory test
 
 format: $(VENV)/development  ## format the code and apply lint fixes
