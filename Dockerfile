@@ -17,7 +17,9 @@ RUN python3 -m venv pip \
     && pip/bin/python -m pip --python /opt/venv/bin/python install --quiet --no-cache-dir \
         --no-compile --only-binary :all: --require-hashes --requirement requirements.txt \
     && rm -r /opt/venv/lib/python3*/site-packages/mysql/vendor/private \
-        /opt/venv/lib/python3*/site-packages/mysql/vendor/plugin/authentication_*
+        /opt/venv/lib/python3*/site-packages/mysql/vendor/plugin/authentication_* \
+    && /opt/venv/bin/python -m compileall -q -x /sqlglot/ --invalidation-mode unchecked-hash \
+        /opt/venv/lib
 
 FROM ${BASE}
 ARG VERSION=1.0.0
@@ -41,6 +43,7 @@ COPY LICENSE main.py cli.py db_connection.py iterable_client.py logger_config.py
 COPY integration /app/integration
 # The mock servers of the demos and of docker-compose.yml.
 COPY sandbox /app/sandbox
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash /app
 
 # Nothing but the volumes is written, so that the root file system can be read-only.
 ENV PATH=/opt/venv/bin:$PATH \

@@ -37,10 +37,12 @@ def end_on_sigterm_as_first_process() -> None:
     """In a container, let SIGTERM end the program from the first moment on.
 
     The kernel discards signals that the first process has no handler for, and the program's own
-    handlers are there only after its imports.
+    handlers are there only after its imports. One that arrives even earlier is held back, if the
+    process was started with SIGTERM blocked.
     """
     if os.getpid() == 1:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def exit_if_unfit(packages: "Mapping[str, str]" = PACKAGES) -> None:

@@ -37,7 +37,7 @@ LEFT_OUT = (
     "usr/share/locale",
     "usr/share/man",
 )
-_RUN = """\
+_RUN = r"""
 set -eu
 root=$1 state=$2 output=$3 user=$4 folder=$5
 shift 5
@@ -48,9 +48,9 @@ mount -t tmpfs tmpfs "$root/tmp"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -o remount,bind,ro "$root"
-exec setpriv --no-new-privs --bounding-set -all --inh-caps -all \
-    chroot --userspec="$user" --groups= "$root" \
-    /bin/sh -c 'cd "$0" && exec "$@"' "$folder" "$@"
+exec chroot "$root" /usr/bin/setpriv --reuid "${user%%:*}" --regid "${user#*:}" --clear-groups \
+    --no-new-privs --bounding-set=-all --inh-caps=-all /bin/sh -c 'cd "$0" && exec "$@"' \
+    "$folder" "$@"
 """
 
 
