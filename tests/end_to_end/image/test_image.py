@@ -114,19 +114,19 @@ def test_the_window_answers_and_ends_in_order(image: Image, tmp_path: Path) -> N
     finally:
         code, seconds, output = stopped(process)
 
-    assert answer == {"status": "live"}
+    assert answer["status"] == "live"
     assert healthy[0] == 0, healthy[1]
     assert code == 143, output
     assert seconds < MAX_STOP_SECONDS
 
 
-def live(process: subprocess.Popen[str], port: str) -> object:
+def live(process: subprocess.Popen[str], port: str) -> dict[str, str]:
     """What /live answers, once it does."""
     give_up = time.monotonic() + MAX_WAIT_SECONDS
     while True:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/live", timeout=5) as response:
-                return json.load(response)
+                return dict(json.load(response))
         except OSError:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < give_up
