@@ -31,6 +31,8 @@ def serve_window(
     journal: Path,
     ingest: IngestParts,
     stop: Stop,
+    *,
+    delivery_every_hours: float | None = None,
 ) -> None:
     """Serve until `stop`.
 
@@ -47,6 +49,7 @@ def serve_window(
             access=Access(settings.service_token),
             ingest=ingest,
             is_masked=settings.service_masked,
+            delivery_every_hours=delivery_every_hours,
         )
         port = listener.getsockname()[1]
         address = f"http://{address_text(settings.service_host, port)}/"
