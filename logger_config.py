@@ -1,7 +1,8 @@
 """Logging to the console and to a rotating file.
 
 INFO goes to stdout, WARNING and above to stderr, so that with `>/dev/null` in a crontab cron mails
-only problems. The file gets everything from DEBUG on. Secrets are masked in every line.
+only problems. The file gets everything from DEBUG on. Secrets are masked in every line. With
+LOG_FORMAT=json, each line is a JSON object.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import sys
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from integration.core.files import FileError
+from integration.core.json_log import JsonFormatter
 from integration.core.redaction import FILE_ONLY, SecretMask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,31 @@ BACKUPS = 5
 # A value from the database must not be able to forge a log line.
 _CONTROL_CODES = [*range(32), *range(127, 160), 0x2028, 0x2029]
 _CONTROL_CHARACTERS = {code: repr(chr(code))[1:-1] for code in _CONTROL_CODES}
+
+
+class LogStyle(NamedTuple):
+    """How the log looks.
+
+    Attributes:
+        format: text or json.
+        only_stderr: whether stdout is kept for an answer, so that all lines go to stderr.
+    """
+
+    format: str = "text"
+    only_stderr: bool = False
+
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, str], *, only_stderr: bool) -> LogStyle:
+        """The style until the settings are known."""
+        found = environment.get("LOG_FORMAT", "").strip().lower()
+        return cls("json" if found == "json" else "text", only_stderr)
+
+    def formatter(self, mask: SecretMask) -> logging.Formatter:
+        """Formats the records of consoles and file."""
+        return JsonFormatter(mask) if self.format == "json" else LineFormatter(mask)
+
+
+TEXT = LogStyle()
 
 
 class LineFormatter(logging.Formatter):
@@ -179,23 +206,24 @@ def _replay(records: Sequence[logging.LogRecord], handlers: Sequence[logging.Han
                 handler.handle(record)
 
 
-def begin_log(level: str) -> None:
+def begin_log(level: str, style: LogStyle = TEXT) -> None:
     """Buffer records until `log_to_console` and `log_to_file` are called.
 
     Args:
         level: the console's level until then.
+        style: the console's style until then.
     """
-    logging.getLogger().addHandler(EarlyRecords(_new_consoles(level, SecretMask())))
+    logging.getLogger().addHandler(EarlyRecords(_new_consoles(level, SecretMask(), style)))
 
 
-def log_to_console(level: str, mask: SecretMask) -> None:
+def log_to_console(level: str, mask: SecretMask, style: LogStyle = TEXT) -> None:
     """Log to stdout (below WARNING) and stderr from `level` on; removes other handlers.
 
     Uncaught exceptions are logged, too.
     """
     root = logging.getLogger()
     early = _early_records()
-    consoles = _new_consoles(level, mask)
+    consoles = _new_consoles(level, mask, style)
     for records in early:
         records.hand_over_to(consoles)
     for handler in (*consoles, *early):
@@ -207,7 +235,7 @@ def _early_records() -> list[EarlyRecords]:
     return [handler for handler in handlers if isinstance(handler, EarlyRecords)]
 
 
-def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
+def _new_consoles(level: str, mask: SecretMask, style: LogStyle) -> list[logging.Handler]:
     """Handlers for stdout and stderr; removes all existing handlers."""
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -223,8 +251,8 @@ def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
         # Escape characters that the console cannot encode, instead of losing the line.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    formatter = LineFormatter(mask)
-    output = ConsoleHandler(sys.stdout)
+    formatter = style.formatter(mask)
+    output = ConsoleHandler(sys.stderr if style.only_stderr else sys.stdout)
     output.addFilter(lambda record: record.levelno < logging.WARNING)
     problems = ConsoleHandler(sys.stderr)
     for handler, lowest in ((output, level), (problems, max(level, "WARNING", key=_number))):
@@ -242,7 +270,7 @@ def _is_for_consoles(record: logging.LogRecord) -> bool:
     return not FILE_ONLY.keys() & vars(record).keys()
 
 
-def log_to_file(path: Path, mask: SecretMask) -> None:
+def log_to_file(path: Path, mask: SecretMask, style: LogStyle = TEXT) -> None:
     """Log everything from DEBUG on to `path`, rotated at 10 MB with five backups.
 
     Raises:
@@ -258,7 +286,7 @@ def log_to_file(path: Path, mask: SecretMask) -> None:
             f"Cannot write the log {path}: {error.strerror or error}; check LOG_FILE"
         ) from error
     handler.setLevel(logging.DEBUG)
-    handler.setFormatter(LineFormatter(mask))
+    handler.setFormatter(style.formatter(mask))
     root = logging.getLogger()
     for records in _early_records():
         records.copy_to(handler)

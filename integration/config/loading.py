@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.settings import (
     VARIABLES,
     ConfigurationError,
@@ -64,7 +65,7 @@ def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dic
         ConfigurationError: the file cannot be read.
     """
     found = read_all_variables(environment, env_file)
-    return {name: found[name] for name in VARIABLES if name in found}
+    return {name: found[name] for name in (*VARIABLES, *NOTIFY_VARIABLES) if name in found}
 
 
 def read_all_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:

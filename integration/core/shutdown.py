@@ -113,6 +113,10 @@ class SignalWatch:
         """From now on a signal aborts again what is done, until `let_calls_finish`."""
         self._calls_must_finish = False
 
+    def only_request(self) -> None:
+        """From now on a signal requests a stop, and nothing else; the second ends the process."""
+        self._calls_must_finish = True
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         reason = INTERRUPTIONS[signal.Signals(number)]
         if self._first_at is not None:
