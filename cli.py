@@ -47,7 +47,7 @@ from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.facts import Facts
-from integration.core.files import display_path
+from integration.core.files import FileError, display_path
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
 from integration.core.verdict import judge
@@ -97,6 +97,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cli")
 
+# After a signal. A page takes a second or so; a silent database must not keep the program going.
+SECONDS_TO_FINISH = 5.0
+
 PROGRAM_DIR = Path(__file__).resolve().parent
 
 
@@ -117,7 +120,10 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     try:
         return run_command(options, stop, signals)
     except Interrupted as interruption:
-        logger.warning("%s; nothing was stored", interruption)
+        kept = (
+            "what was stored before is kept: run it again" if stop.reason else "nothing was stored"
+        )
+        logger.warning("%s; %s", interruption, kept)
         return interruption.reason.exit_code
     except AppError as error:
         if signals.interrupted_by:
@@ -125,6 +131,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
             return signals.interrupted_by.exit_code
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
         return error.exit_code
+    finally:
+        signals.close()
 
 
 def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
@@ -238,7 +246,11 @@ def run_sources(options: RunOptions, stop: Stop, signals: SignalWatch) -> int:
             raise
     run_once = partial(run_once_of, configuration, options, telling, stop, signals)
     every = configuration.settings.etl_interval if options.every == "setting" else options.every
-    code = run_once() if every is None else repeat_runs(run_once, every, stop)
+    try:
+        code = run_once() if every is None else repeat_runs(run_once, every, stop)
+    except Interrupted:
+        if stop.reason is None:  # before the first page
+            raise
     if stop.reason:
         logger.warning("%s; the next run continues from the checkpoints", stop.reason.text)
         return stop.reason.exit_code
@@ -255,7 +267,7 @@ def told_pass(
     try:
         yield result
     except Interrupted as interruption:
-        result.end(interruption.reason.exit_code, f"{interruption}; nothing was stored")
+        result.end(interruption.reason.exit_code, str(interruption))
         raise
     except AppError as error:
         by = signals.interrupted_by
@@ -264,9 +276,17 @@ def told_pass(
     finally:
         signals.only_request()
         if options.json:
-            print_answer([result.as_json()])
+            print_result(result)
         ends = [source_end(one) for one in result.sources]
         telling.ended(result.exit_code, result.error, ends)
+
+
+def print_result(result: PassResult) -> None:
+    """`run --json`: the answer, whatever its outcome."""
+    try:
+        print_answer([result.as_json()])
+    except FileError as error:
+        logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
 
 
 def source_end(one: SourcePass) -> SourceEnd:
@@ -294,7 +314,7 @@ def run_once_of(
     chosen = configuration.sources.named(options.source)
     with told_pass(options, telling, signals) as result:
         with open_ingest(configuration, stop) as ingest:
-            signals.let_calls_finish()
+            signals.let_calls_finish(SECONDS_TO_FINISH)
             with recorded_pass(ingest, request, result):
                 code = ingest.run(chosen, request)
             if not request.dry_run:
@@ -338,7 +358,7 @@ def retry_rejected(
 ) -> ExitCode:
     """`rejected --retry`: store rejected records after all."""
     chosen = configuration.sources.named(filter(None, [options.source]))
-    signals.let_calls_finish()
+    signals.let_calls_finish(SECONDS_TO_FINISH)
     code = ingest.retry_rejected(chosen)
     log_interruption(ingest, "the other records stay rejected until the next --retry")
     return code
@@ -352,7 +372,7 @@ def replay_run(
     if run is None:
         raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
     (source,) = configuration.sources.named([run.source])
-    signals.let_calls_finish()
+    signals.let_calls_finish(SECONDS_TO_FINISH)
     code = ingest.replay(source, run)
     log_interruption(ingest, f"replay run {options.run} again to store its other pages")
     return code
@@ -383,7 +403,7 @@ def forget_person(
     with closing(open_writer(writer_settings(settings))) as session:
         places = Places(session, sources.sources, partial(reader_of, configuration, stop), *files)
         if options.yes:
-            signals.let_calls_finish()
+            signals.let_calls_finish(SECONDS_TO_FINISH)
         print_answer(forget(places, options.email, stop, erase=options.yes))
     return stop.reason.exit_code if stop.reason else ExitCode.OK
 

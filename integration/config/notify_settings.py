@@ -86,7 +86,7 @@ def _secrets_of(url: str) -> Iterator[str]:
     rest = url.partition("://")[2]
     yield url
     yield rest
-    login, at_sign, _ = rest.partition("/")[0].rpartition("@")
+    login, at_sign, _ = re.split(r"[/?#]", rest)[0].rpartition("@")
     if at_sign:
         _, _, password = login.partition(":")
         yield from (login, password, unquote(password))

@@ -69,17 +69,14 @@ class PassResult:
 
 @contextmanager
 def recorded_pass(ingest: Ingest, request: RunRequest, result: PassResult) -> Iterator[None]:
-    """Add the runs of the block to the result, also if the database is gone at its end."""
+    """Add the runs of the block to the result; none if the database was gone at its end."""
     session = ingest.workplace.session
     before = _newest_run(session)
-    try:
-        yield
-    finally:
-        with suppress(DatabaseError):
-            result.sources = [
-                _pass(session, name, code, before, request)
-                for name, code in ingest.outcomes.items()
-            ]
+    yield
+    with suppress(DatabaseError):
+        result.sources = [
+            _pass(session, name, code, before, request) for name, code in ingest.outcomes.items()
+        ]
 
 
 def _newest_run(session: WriteSession) -> int:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 OK = "ok"
 PARTIAL = "partial"
 Kind = Literal["failure", "warning", "success"]
+_RANKS: dict[Kind, int] = {"failure": 0, "warning": 1, "success": 2}
 
 
 class Condition(NamedTuple):
@@ -46,14 +47,13 @@ def decide(
 
     Args:
         previous: the states that were told, by scope; what was never told is taken to be well.
-        conditions: how things are now, most important first.
+        conditions: how things are now; in the text, what is worse comes first.
         place: which host or installation this is.
     """
     changed = [one for one in conditions if previous.get(one.scope, OK) != one.state]
     if not changed:
         return None
-    # What is wrong comes first, then what is well again.
-    ordered = sorted(changed, key=lambda one: one.state == OK)
+    ordered = sorted(changed, key=lambda one: _RANKS[_kind(one.state)])
     others = len(ordered) - 1
     more = f" (and {others} more)" if others else ""
     return Notification(

@@ -71,8 +71,8 @@ def _send(url: str, text: str) -> str | None:
 
     try:
         with requests.post(
-            url, data=text.encode(), timeout=TIMEOUT_SECONDS, stream=True
+            url, data=text.encode(errors="replace"), timeout=TIMEOUT_SECONDS, stream=True
         ) as response:
             return None if response.ok else f"status {response.status_code}"
-    except (requests.RequestException, ValueError) as error:
+    except Exception as error:  # noqa: BLE001  whatever it is, its traceback has the address
         return type(error).__name__

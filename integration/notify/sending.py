@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -87,17 +88,19 @@ class Sending:
         return texts
 
     def _talk(self, message: str) -> None:
-        with self._process.stdin as stdin, self._process.stdout as stdout:  # type: ignore[union-attr]
-            _write(stdin, message)
-            for line in stdout:
+        assert self._process.stdin
+        assert self._process.stdout
+        _write(self._process.stdin, message)
+        with self._process.stdout as lines:
+            for line in lines:
                 position, _, outcome = line.decode().strip().partition(" ")
                 self._outcomes[int(position)] = outcome
         self._process.wait()
 
 
 def _write(stdin: IO[bytes], message: str) -> None:
-    try:
+    with suppress(BrokenPipeError):  # it has ended: the package is not installed
         stdin.write(message.encode())
+        stdin.flush()
+    with suppress(BrokenPipeError):
         stdin.close()
-    except BrokenPipeError:  # it has ended: the package is not installed
-        return

@@ -73,7 +73,7 @@ def test_each_source_is_told_of_when_its_state_changes(folder: Path, told: Recei
     assert [one.exit_code for one in runs] == [69, 1, 0]
     assert told.pings == ["start", "69", "start", "1", "start", "0"]
     first, last = told.notifications
-    assert first["title"] == "shop: The source crm was partial (exit code 1) (and 1 more)"
+    assert first["title"] == "shop: The source web failed (exit code 69) (and 1 more)"
     assert "1 of 2 records were rejected" in first["message"]
     assert "Next: python cli.py rejected --source crm" in first["message"]
     assert "The source web failed (exit code 69)." in first["message"]
