@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.receiver import CHECK, TOKEN, receiver
-from tests.support.runs import Customer, database_of, environment_for, run
+from tests.support.runs import (
+    Customer,
+    database_of,
+    environment_for,
+    run,
+    start,
+    wait_until,
+)
 from tests.support.scripted_server import scripted_server
 
 if TYPE_CHECKING:
@@ -159,6 +167,29 @@ def test_a_dead_receiver_costs_a_warning_and_ten_seconds_at_most(
         sandbox.faults([{**ONE_FAILS[0], "email": "ada@example.com"}])
         assert run(tmp_path, environment | server.settings).exit_code == 1
         assert server.titles == ["shop: The delivery was partial (exit code 1)"]
+
+
+def test_a_kill_before_the_notification_leaves_it_to_the_next_run(
+    tmp_path: Path, sandbox: SandboxProcess, environment: dict[str, str], told: Receiver
+) -> None:
+    """The run itself is whole; what the next one finds is told once."""
+    rejected = database_of(tmp_path / "rejected.sqlite", ["ada@example.com", "no-at-sign"])
+    environment |= told.settings | {"DB_NAME": str(rejected)}
+
+    def never(connection: socket.socket, _: bytes) -> None:
+        connection.settimeout(60)
+
+    with scripted_server(never) as dead:
+        process = start(tmp_path, environment | {"NOTIFY_URLS": f"json://127.0.0.1:{dead.port}"})
+        wait_until(process, lambda: dead.connections == 1)
+        process.kill()
+        process.communicate()
+    codes = [run(tmp_path, environment).exit_code for _ in range(2)]
+
+    assert codes == [1, 1]
+    assert told.titles == ["shop: The delivery was partial (exit code 1)"]
+    status = json.loads(run(tmp_path, {}, "--status", "--json").stdout)
+    assert [one["status"] for one in status["runs"]] == ["completed"] * 3
 
 
 def test_a_receiver_that_refuses_is_a_warning(
