@@ -14,6 +14,7 @@ from integration.database.errors import DatabaseError
 from integration.service import cursors
 from integration.service.deliveries import ALL
 from integration.service.docs_context import docs_context
+from integration.service.endpoints import PlainRoute
 from integration.service.home_context import home_context, run_row
 from integration.service.masking import mask_email
 from integration.service.overview import Overviews
@@ -96,8 +97,13 @@ class HtmlPaths:
             ("/openapi.json", self.openapi),
             ("/assets/{name}", self.asset),
         ):
-            app.add_api_route(
-                path, endpoint, methods=["GET"], include_in_schema=False, response_model=None
+            app.router.add_api_route(
+                path,
+                endpoint,
+                methods=["GET"],
+                include_in_schema=False,
+                response_model=None,
+                route_class_override=PlainRoute,
             )
         show_problems_with(app, self.problem)
 
