@@ -67,6 +67,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cli")
 
+# After a signal. A page takes a second or so; a silent database must not keep the program going.
+SECONDS_TO_FINISH = 5.0
+
 PROGRAM_DIR = Path(__file__).resolve().parent
 
 
@@ -79,7 +82,10 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     try:
         return run_command(options, stop, signals)
     except Interrupted as interruption:
-        logger.warning("%s; nothing was stored", interruption)
+        kept = (
+            "what was stored before is kept: run it again" if stop.reason else "nothing was stored"
+        )
+        logger.warning("%s; %s", interruption, kept)
         return interruption.reason.exit_code
     except AppError as error:
         if signals.interrupted_by:
@@ -87,6 +93,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
             return signals.interrupted_by.exit_code
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
         return error.exit_code
+    finally:
+        signals.close()
 
 
 def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
@@ -125,13 +133,12 @@ def work_on_stored(
 ) -> int:
     """Run one of the commands that work on what earlier runs have stored."""
     sources = configuration.sources
+    begin = partial(signals.let_calls_finish, SECONDS_TO_FINISH)
     with open_ingest(configuration, stop) as ingest:
         if isinstance(options, RejectedOptions):
-            return commands.retry_rejected(
-                ingest, sources, options.source, signals.let_calls_finish
-            )
+            return commands.retry_rejected(ingest, sources, options.source, begin)
         if isinstance(options, ReplayOptions):
-            return commands.replay(ingest, sources, options.run, signals.let_calls_finish)
+            return commands.replay(ingest, sources, options.run, begin)
         print_answer(commands.reset_source(ingest, options.source, yes=options.yes))
         return ExitCode.OK
 
@@ -172,7 +179,11 @@ def run_sources(
     request = RunRequest.of(options)
     every = configuration.settings.etl_interval if options.every == "setting" else options.every
     run_once = partial(run_once_of, configuration, chosen, request, stop, signals)
-    code = run_once() if every is None else repeat_runs(run_once, every, stop)
+    try:
+        code = run_once() if every is None else repeat_runs(run_once, every, stop)
+    except Interrupted:
+        if stop.reason is None:  # before the first page
+            raise
     if stop.reason:
         logger.warning("%s; the next run continues from the checkpoints", stop.reason.text)
         return stop.reason.exit_code
@@ -189,7 +200,7 @@ def run_once_of(
     """Ingest each source once; until the database can be used, a signal ends it at once."""
     signals.abort_at_once()
     with open_ingest(configuration, stop) as ingest:
-        signals.let_calls_finish()
+        signals.let_calls_finish(SECONDS_TO_FINISH)
         code = ingest.run(chosen, request)
         if not request.dry_run:
             ingest.delete_old_pages(configuration.settings.raw_retention_days)
@@ -210,6 +221,7 @@ def show_statistics(options: StatsOptions, configuration: Configuration) -> Exit
 def show_rejected(options: RejectedOptions, configuration: Configuration, stop: Stop) -> ExitCode:
     """`rejected`: list the records that are still rejected, and why; creates nothing."""
     settings, sources = configuration
+    sources.named(filter(None, [options.source]))
     reader = partial(reader_of, configuration, stop)
     with closing(open_writer(writer_settings(settings))) as session:
         print_answer(commands.rejected_listing(session, sources, options.source, reader))
@@ -227,7 +239,7 @@ def forget_person(
     with closing(open_writer(writer_settings(settings))) as session:
         places = Places(session, sources.sources, partial(reader_of, configuration, stop), *files)
         if options.yes:
-            signals.let_calls_finish()
+            signals.let_calls_finish(SECONDS_TO_FINISH)
         print_answer(forget(places, options.email, stop, erase=options.yes))
     return stop.reason.exit_code if stop.reason else ExitCode.OK
 

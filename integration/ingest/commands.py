@@ -50,7 +50,6 @@ def rejected_listing(
     open_reader: Callable[[Source], Reader],
 ) -> list[str]:
     """`rejected`: the records of one source, or of all, that are still rejected, and why."""
-    sources.named(filter(None, [name]))
     records = open_records(session, name) if has_tables(session) else []
     details = with_details(session, records, sources.sources, open_reader)
     return list(rejected_lines(list(details)))

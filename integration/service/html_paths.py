@@ -47,7 +47,7 @@ from integration.service.run_lists import (
     users_page,
 )
 from integration.service.search import MATCHES_SHOWN, find_matches, first_email, match_context
-from integration.service.texts import plural
+from integration.service.story import sentence_of
 
 FOLDER = FilePath(__file__).with_name("page")
 ASSETS = {
@@ -192,13 +192,12 @@ class HtmlPaths:
         """One person's story."""
         is_masked = self._is_masked(parameters)
         facts = person_facts(self._parts, email)
-        number = plural(len(facts.deliveries), "delivery", "deliveries")
         return self._render(
             "person.html",
             parameters,
             story={
                 "email": mask_email(email) if is_masked else email,
-                "sentence": f"In {number}.",
+                "sentence": sentence_of(facts),
                 "steps": story(facts, is_masked=is_masked),
                 "errors": [one for one in (facts.database_error, facts.journal_error) if one],
             },
