@@ -372,6 +372,12 @@ class TestSecrets:
             "Missing required environment variables: TOKEN_B, TOKEN_A"
         )
 
+    def test_without_reading_secrets_may_be_missing(self) -> None:
+        """Those that are set are known, so that no log shows them."""
+        for variables in ({}, {"CRM_TOKEN": "geheim\n"}):
+            sources = load_sources(EXAMPLE, variables, Path(), needs_secrets=False)
+            assert sources.secrets == variables
+
     def test_a_secret_that_no_header_can_contain_is_not_shown(self, tmp_path: Path) -> None:
         """The message names the variable."""
         text = (
