@@ -18,7 +18,7 @@ from integration.ingest.source_rules import (
     rule_mistakes,
     unknown_key,
 )
-from integration.ingest.sources import KINDS, HttpSource, Source, is_url
+from integration.ingest.sources import KINDS, BaseSource, HttpSource, Source, is_url
 from integration.ingest.toml_lines import key_lines, line_of
 
 if TYPE_CHECKING:
@@ -116,9 +116,16 @@ def parse_sources(tables: Mapping[str, Table]) -> tuple[list[Source], list[Mista
         model = KINDS.get(str(table.get("kind")))
         values = {**table, "name": name, **_implied(table, tables)}
         try:
-            sources += [model.model_validate(values)] if model else []
+            if model is None:  # a mistake already; the keys of all kinds can be checked
+                BaseSource.model_validate(values)
+            else:
+                sources.append(model.model_validate(values))
         except ValidationError as error:
-            mistakes += [_mistake(name, table, details) for details in error.errors()]
+            mistakes += [
+                _mistake(name, table, details)
+                for details in error.errors()
+                if model is not None or details["type"] != "extra_forbidden"
+            ]
     return sources, mistakes
 
 
