@@ -151,7 +151,8 @@ def configure(options: "CliOptions") -> Configuration:
     variables = {**read_all_variables(os.environ, env_file), **options.overrides()}
     settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
     file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
-    sources = load_sources(file, variables, working_dir)
+    only_run_reads = isinstance(options, RunOptions)
+    sources = load_sources(file, variables, working_dir, needs_secrets=only_run_reads)
     mask = SecretMask({*settings.secrets(), *sources.secrets.values(), *proxy_secrets(os.environ)})
     log_to_console(settings.log_level, mask)
     check_log_and_journal(
