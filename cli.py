@@ -148,7 +148,8 @@ def configure(options: "CliOptions") -> Configuration:
     working_dir, variables = read_everything(options)
     settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
     file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
-    sources = load_sources(file, variables, working_dir)
+    only_run_reads = isinstance(options, RunOptions)
+    sources = load_sources(file, variables, working_dir, needs_secrets=only_run_reads)
     open_log(settings, {*settings.secrets(), *sources.secrets.values()})
     return Configuration(settings, sources)
 
