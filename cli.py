@@ -82,10 +82,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     try:
         return run_command(options, stop, signals)
     except Interrupted as interruption:
-        kept = (
-            "what was stored before is kept: run it again" if stop.reason else "nothing was stored"
-        )
-        logger.warning("%s; %s", interruption, kept)
+        again = "what was stored before is kept: run it again"
+        logger.warning("%s; %s", interruption, again if stop.reason else "nothing was stored")
         return interruption.reason.exit_code
     except AppError as error:
         if signals.interrupted_by:
