@@ -80,7 +80,8 @@ def measure_data(
 
 def walk(port: int, rows: int, filters: dict[str, str]) -> Walk:
     """Read all pages by cursor, and check that they have so many customers, each of them once."""
-    paths, problems = [], []
+    paths: list[str] = []
+    problems: list[str] = []
     last, count = 0, 0
     cursor: str | None = None
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
