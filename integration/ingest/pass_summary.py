@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from integration.database.errors import DatabaseError
 from integration.ingest.alarms import COMPARED_RUNS
-from integration.ingest.runs import earlier_runs, last_runs
+from integration.ingest.runs import comparable_runs, last_runs
 from integration.ingest.statistics import run_statistics
 
 if TYPE_CHECKING:
@@ -91,8 +91,11 @@ def _pass(
     run = next(iter(last_runs(session, name, 1)), None)
     if request.dry_run or run is None or run.run_id <= newest_before:
         return SourcePass(name, code)
-    # Only regular runs read about as much as each other.
-    earlier = earlier_runs(session, name, run.run_id, COMPARED_RUNS) if request.is_regular else []
+    # Others do not read as much as those before them.
+    if not request.is_regular:
+        return SourcePass(name, code, run_statistics(run))
+    begins = run.cursor_from is None
+    earlier = comparable_runs(session, name, run.run_id, COMPARED_RUNS, from_beginning=begins)
     return SourcePass(name, code, run_statistics(run), [one.seconds for one in earlier])
 
 
