@@ -45,6 +45,7 @@ from integration.config.loading import (
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import FileError, display_path
+from integration.core.log_lines import LogStyle
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop
 from integration.database.settings import writer_settings
@@ -59,7 +60,6 @@ from integration.ingest.tables import has_tables
 from integration.notify.conditions import Extent, SourceEnd
 from integration.notify.ingest import IngestTelling
 from logger_config import (
-    LogStyle,
     begin_log,
     log_to_console,
     log_to_file,

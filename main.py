@@ -44,6 +44,7 @@ from integration.core.files import (
     raise_open_file_limit,
 )
 from integration.core.log_context import naming_run
+from integration.core.log_lines import LogStyle
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
 from integration.database.settings import reader_settings
@@ -66,7 +67,6 @@ from integration.journal.read_only import ReadOnlyJournal
 from integration.notify.delivery import DeliveryTelling, TakenRun
 from iterable_client import IterableClient, Pause
 from logger_config import (
-    LogStyle,
     begin_log,
     log_to_console,
     log_to_file,
