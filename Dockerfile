@@ -18,7 +18,7 @@ RUN python3 -m venv pip \
         --no-compile --only-binary :all: --require-hashes --requirement requirements.txt \
     && rm -r /opt/venv/lib/python3*/site-packages/mysql/vendor/private \
         /opt/venv/lib/python3*/site-packages/mysql/vendor/plugin/authentication_* \
-    && /opt/venv/bin/python -m compileall -q -x /sqlglot/ --invalidation-mode unchecked-hash \
+    && /opt/venv/bin/python -m compileall -q -x '/(sqlglot|apprise)/' --invalidation-mode unchecked-hash \
         /opt/venv/lib
 
 FROM ${BASE}

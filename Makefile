@@ -9,7 +9,7 @@ LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.1
 COMPOSE := docker compose
 PROFILES ?= mock
 
-.PHONY: help demo test coverage test-cluster test-image bench check lint-files format lock clean \
+.PHONY: help demo test coverage test-cluster test-image bench pdf check lint-files format lock clean \
 	build secrets up down logs db-shell
 
 help:  ## list the targets
@@ -44,6 +44,10 @@ lint-files: $(VENV)/development  ## check Dockerfile, compose file, workflow and
 	$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes/iterable-integration.yaml
 	$(BIN)/zizmor --offline --quiet --persona pedantic .github
 
+# Needs Debian's libpango-1.0-0, libpangoft2-1.0-0 and fonts-dejavu.
+pdf: $(VENV)/documentation  ## make one PDF of README and docs: handbook.pdf
+	$(BIN)/python -m sandbox.handbook
+
 check: $(VENV)/development  ## format check, lint, types, import rules and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -61,6 +65,7 @@ format: $(VENV)/development  ## format the code and apply lint fixes
 lock: $(VENV)/lock/bin/uv  ## pin and hash all packages of requirements*.in in requirements*.txt
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements.txt requirements.in
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-dev.txt requirements-dev.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-docs.txt requirements-docs.in
 
 build: secrets  ## build the image
 	$(COMPOSE) build
@@ -97,4 +102,8 @@ $(VENV)/runtime: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/development: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/runtime
+
+$(VENV)/documentation: requirements-docs.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	@touch $@ $(VENV)/runtime

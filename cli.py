@@ -26,7 +26,7 @@ import sys
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
@@ -48,33 +48,30 @@ from integration.config.loading import (
     with_absolute_paths,
     with_secrets,
 )
-from integration.config.settings import ConfigurationError
-from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
-from integration.core.facts import Facts
-from integration.core.files import display_path
+from integration.core.files import FileError, display_path
+from integration.core.log_lines import LogStyle
 from integration.core.redaction import SecretMask, proxy_secrets
-from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
-from integration.core.verdict import judge
+from integration.core.shutdown import Interrupted, SignalWatch, Stop
 from integration.database.settings import writer_settings
 from integration.database.writing import open_writer
-from integration.ingest.kinds.readers import open_reader
-from integration.ingest.rejection_details import with_details
-from integration.ingest.rejection_texts import rejected_lines
-from integration.ingest.rejections import open_records
+from integration.ingest import commands
+from integration.ingest.bootstrap import Configuration, open_ingest, reader_of
+from integration.ingest.pass_summary import PassResult, SourcePass, recorded_pass
 from integration.ingest.repetition import repeat_runs
-from integration.ingest.reset import reset
-from integration.ingest.run import Workplace
-from integration.ingest.run_all import Ingest
 from integration.ingest.run_rules import RunRequest
-from integration.ingest.runs import find_run
 from integration.ingest.source_file import describe_sources, find_sources_file, load_sources
-from integration.ingest.statistics import as_json, as_lines, source_facts, statistics_of
-from integration.ingest.tables import has_tables, prepare_tables
-from integration.iterable.pause import Pause
-from integration.journal.facts import read_delivery_facts
-from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
+from integration.ingest.tables import has_tables
+from integration.notify.conditions import Extent, SourceEnd
+from integration.notify.ingest import IngestTelling
+from logger_config import (
+    begin_log,
+    log_to_console,
+    log_to_file,
+    print_answer,
+    rotated_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -82,9 +79,6 @@ if TYPE_CHECKING:
 
     from integration.config.cli_options import CliOptions
     from integration.config.ingest_settings import IngestSettings
-    from integration.ingest.models import Reader
-    from integration.ingest.source_file import Sources
-    from integration.ingest.sources import Source
 
 logger = logging.getLogger("cli")
 
@@ -94,26 +88,18 @@ SECONDS_TO_FINISH = 5.0
 PROGRAM_DIR = Path(__file__).resolve().parent
 
 
-class Configuration(NamedTuple):
-    """The settings and the sources."""
-
-    settings: "IngestSettings"
-    sources: "Sources"
-
-
 def main(arguments: "Sequence[str] | None" = None) -> int:
     """Run the command and return its exit code; expected failures are logged in one line."""
     options = parse_cli_arguments(arguments)
-    begin_log(options.console_level or "INFO")
+    style = LogStyle.of_environment(os.environ, only_stderr=options.prints_json)
+    begin_log(options.console_level or "INFO", style)
     stop = Stop()
     signals = SignalWatch(stop)
     try:
         return run_command(options, stop, signals)
     except Interrupted as interruption:
-        kept = (
-            "what was stored before is kept: run it again" if stop.reason else "nothing was stored"
-        )
-        logger.warning("%s; %s", interruption, kept)
+        again = "what was stored before is kept: run it again"
+        logger.warning("%s; %s", interruption, again if stop.reason else "nothing was stored")
         return interruption.reason.exit_code
     except AppError as error:
         if signals.interrupted_by:
@@ -131,19 +117,18 @@ def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
         return demo(options, stop, signals)
     if isinstance(options, ServeOptions):
         return serve(options, stop, signals)
+    if isinstance(options, RunOptions):
+        return run_sources(options, stop, signals)
     return work_on_sources(options, configure(options), stop, signals)
 
 
 def work_on_sources(
-    options: "RunOptions | StatsOptions | ForgetOptions | RejectedOptions | ReplayOptions"
-    " | ResetOptions",
+    options: "StatsOptions | ForgetOptions | RejectedOptions | ReplayOptions | ResetOptions",
     configuration: Configuration,
     stop: Stop,
     signals: SignalWatch,
 ) -> int:
-    """Run one of the commands that need the sources."""
-    if isinstance(options, RunOptions):
-        return run_sources(options, configuration, stop, signals)
+    """Run one of the commands that need the sources, but `run`."""
     if isinstance(options, StatsOptions):
         return show_statistics(options, configuration)
     if isinstance(options, ForgetOptions):
@@ -160,21 +145,26 @@ def work_on_stored(
     signals: SignalWatch,
 ) -> int:
     """Run one of the commands that work on what earlier runs have stored."""
+    sources = configuration.sources
+    begin = partial(signals.let_calls_finish, SECONDS_TO_FINISH)
     with open_ingest(configuration, stop) as ingest:
         if isinstance(options, RejectedOptions):
-            return retry_rejected(options, configuration, ingest, signals)
+            return commands.retry_rejected(ingest, sources, options.source, begin)
         if isinstance(options, ReplayOptions):
-            return replay_run(options, configuration, ingest, signals)
-        return reset_one(options, ingest)
+            return commands.replay(ingest, sources, options.run, begin)
+        print_answer(commands.reset_source(ingest, options.source, yes=options.yes))
+        return ExitCode.OK
 
 
-def configure(options: "CliOptions") -> Configuration:
-    """Read and check the settings and the sources, and open the log."""
+def configure(options: "CliOptions", secrets: "AbstractSet[str]" = frozenset()) -> Configuration:
+    """Read and check the settings and the sources, and open the log without these secrets, too."""
     working_dir, variables = read_everything(options)
     settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
     file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
-    sources = load_sources(file, variables, working_dir)
-    open_log(settings, {*settings.secrets(), *sources.secrets.values()})
+    only_run_reads = isinstance(options, RunOptions)
+    sources = load_sources(file, variables, working_dir, needs_secrets=only_run_reads)
+    secrets = {*settings.secrets(), *sources.secrets.values(), *secrets}
+    open_log(settings, secrets, only_stderr=options.prints_json)
     return Configuration(settings, sources)
 
 
@@ -186,48 +176,34 @@ def read_everything(options: "CliOptions") -> "tuple[Path, dict[str, str]]":
     return working_dir, with_secrets(variables, INGEST_SECRETS)
 
 
-def open_log(settings: "IngestSettings", secrets: "AbstractSet[str]") -> None:
+def open_log(
+    settings: "IngestSettings", secrets: "AbstractSet[str]", *, only_stderr: bool = False
+) -> None:
     """Log to the console and the file, without these secrets."""
     mask = SecretMask({*secrets, *proxy_secrets(os.environ)})
-    log_to_console(settings.log_level, mask)
+    style = LogStyle(settings.log_format, only_stderr)
+    log_to_console(settings.log_level, mask, style)
     check_log_and_journal(
         settings.log_file, rotated_files(settings.log_file), settings.journal_file
     )
-    log_to_file(settings.log_file, mask)
+    log_to_file(settings.log_file, mask, style)
     logger.debug("Log file: %s", display_path(settings.log_file))
 
 
-@contextmanager
-def open_ingest(configuration: Configuration, stop: Stop) -> "Iterator[Ingest]":
-    """Connect to the database, and create the tables that the ingest needs."""
-    settings, sources = configuration
-    wait = partial(wait_in_main_thread, stop)
-    with closing(open_writer(writer_settings(settings), sleep=wait)) as session:
-        tables = prepare_tables(session)
-        reader = partial(reader_of, configuration, stop)
-        yield Ingest(Workplace(session, tables, stop), reader, sources.sources)
-
-
-def reader_of(configuration: Configuration, stop: Stop, source: "Source") -> "Reader":
-    """The reader of a source, with the settings' timeout and attempts."""
-    settings, sources = configuration
-    return open_reader(
-        source,
-        sources.secrets,
-        timeout_seconds=settings.request_timeout,
-        max_attempts=settings.max_attempts,
-        pause=Pause(stop.wait, stop.requested, stop.request),
-    )
-
-
-def run_sources(
-    options: RunOptions, configuration: Configuration, stop: Stop, signals: SignalWatch
-) -> int:
+def run_sources(options: RunOptions, stop: Stop, signals: SignalWatch) -> int:
     """`run`: ingest sources, once or every so many seconds."""
-    chosen = configuration.sources.named(options.source)
-    request = RunRequest.of(options)
+    telling = IngestTelling({}, Path(), stop)
+    try:
+        working_dir, variables = read_everything(options)
+        if not options.dry_run:
+            telling = IngestTelling(variables, working_dir, stop)
+        configuration = configure(options, telling.secrets)
+        configuration.sources.named(options.source)
+    except AppError:
+        with told_pass(options, telling, signals):
+            raise
+    run_once = partial(run_once_of, configuration, options, telling, stop, signals)
     every = configuration.settings.etl_interval if options.every == "setting" else options.every
-    run_once = partial(run_once_of, configuration, chosen, request, stop, signals)
     try:
         code = run_once() if every is None else repeat_runs(run_once, every, stop)
     except Interrupted:
@@ -239,20 +215,69 @@ def run_sources(
     return code
 
 
+@contextmanager
+def told_pass(
+    options: RunOptions, telling: IngestTelling, signals: SignalWatch
+) -> "Iterator[PassResult]":
+    """Tell of a pass over the sources: when it starts, and how it has ended."""
+    result = PassResult()
+    telling.started()
+    try:
+        yield result
+    except Interrupted as interruption:
+        result.end(interruption.reason.exit_code, str(interruption))
+        raise
+    except AppError as error:
+        by = signals.interrupted_by
+        result.end(*((by.exit_code, by.text) if by else (error.exit_code, str(error))))
+        raise
+    finally:
+        signals.only_request()
+        if options.json:
+            print_result(result)
+        ends = [source_end(one) for one in result.sources]
+        telling.ended(result.exit_code, result.error, ends)
+
+
+def print_result(result: PassResult) -> None:
+    """`run --json`: the answer, whatever its outcome."""
+    try:
+        print_answer([result.as_json()])
+    except FileError as error:
+        logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
+
+
+def source_end(one: SourcePass) -> SourceEnd:
+    """What is told of the run of a source."""
+    if one.run is None:
+        return SourceEnd(one.source, one.exit_code)
+    extent = Extent(one.run.seconds, one.earlier_seconds)
+    counts = one.run.records, one.run.rejected
+    is_complete = one.run.status == "completed"
+    return SourceEnd(
+        one.source, one.exit_code, one.run.error, *counts, extent if is_complete else None
+    )
+
+
 def run_once_of(
     configuration: Configuration,
-    chosen: "Sequence[Source]",
-    request: RunRequest,
+    options: RunOptions,
+    telling: IngestTelling,
     stop: Stop,
     signals: SignalWatch,
 ) -> ExitCode:
     """Ingest each source once; until the database can be used, a signal ends it at once."""
     signals.abort_at_once()
-    with open_ingest(configuration, stop) as ingest:
-        signals.let_calls_finish(SECONDS_TO_FINISH)
-        code = ingest.run(chosen, request)
-        if not request.dry_run:
-            ingest.delete_old_pages(configuration.settings.raw_retention_days)
+    request = RunRequest.of(options)
+    chosen = configuration.sources.named(options.source)
+    with told_pass(options, telling, signals) as result:
+        with open_ingest(configuration, stop) as ingest:
+            signals.let_calls_finish(SECONDS_TO_FINISH)
+            with recorded_pass(ingest, request, result):
+                code = ingest.run(chosen, request)
+            if not request.dry_run:
+                ingest.delete_old_pages(configuration.settings.raw_retention_days)
+        result.end(code, None)
         return code
 
 
@@ -260,10 +285,13 @@ def show_statistics(options: StatsOptions, configuration: Configuration) -> Exit
     """`stats`: the verdict, and each source's records, runs, checkpoint and lag; only reads."""
     settings, sources = configuration
     with closing(open_writer(writer_settings(settings))) as session:
-        statistics = statistics_of(session, sources.sources)
-    deliveries = read_delivery_facts(settings.journal_file)
-    verdict = judge(Facts(now=utc_now(), deliveries=deliveries, sources=source_facts(statistics)))
-    lines = [as_json(verdict, statistics)] if options.json else as_lines(verdict, statistics)
+        lines = commands.statistics_lines(
+            session,
+            sources.sources,
+            settings.journal_file,
+            settings.delivery_expected_every_hours,
+            as_json=options.json,
+        )
     print_answer(lines)
     return ExitCode.OK
 
@@ -272,50 +300,12 @@ def show_rejected(options: RejectedOptions, configuration: Configuration, stop: 
     """`rejected`: list the records that are still rejected, and why; creates nothing."""
     settings, sources = configuration
     sources.named(filter(None, [options.source]))
+    reader = partial(reader_of, configuration, stop)
     with closing(open_writer(writer_settings(settings))) as session:
-        records = open_records(session, options.source) if has_tables(session) else []
-        reader = partial(reader_of, configuration, stop)
-        records = list(with_details(session, records, sources.sources, reader))
-    print_answer(rejected_lines(records))
-    return ExitCode.OK
-
-
-def retry_rejected(
-    options: RejectedOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
-) -> ExitCode:
-    """`rejected --retry`: store rejected records after all."""
-    chosen = configuration.sources.named(filter(None, [options.source]))
-    signals.let_calls_finish(SECONDS_TO_FINISH)
-    code = ingest.retry_rejected(chosen)
-    log_interruption(ingest, "the other records stay rejected until the next --retry")
-    return code
-
-
-def replay_run(
-    options: ReplayOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
-) -> ExitCode:
-    """`replay`: store a run again from its raw pages."""
-    run = find_run(ingest.workplace.session, options.run)
-    if run is None:
-        raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
-    (source,) = configuration.sources.named([run.source])
-    signals.let_calls_finish(SECONDS_TO_FINISH)
-    code = ingest.replay(source, run)
-    log_interruption(ingest, f"replay run {options.run} again to store its other pages")
-    return code
-
-
-def log_interruption(ingest: Ingest, next_step: str) -> None:
-    """Say that a signal ended the command, and what to do."""
-    reason = ingest.workplace.stop.reason
-    if reason:
-        logger.warning("%s; %s", reason.text, next_step)
-
-
-def reset_one(options: ResetOptions, ingest: Ingest) -> ExitCode:
-    """`reset`: forget a source, or show what that would delete."""
-    known = {source.name for source in ingest.all_sources}
-    print_answer(reset(ingest.workplace.session, options.source, known, yes=options.yes))
+        lines = commands.rejected_listing(
+            session, sources, options.source, reader, as_json=options.json
+        )
+    print_answer(lines)
     return ExitCode.OK
 
 
@@ -344,11 +334,7 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
         load_service_settings,
     )
     from integration.ingest import origins, overview  # noqa: PLC0415
-    from integration.service.bootstrap import (  # noqa: PLC0415
-        IngestParts,
-        Remembered,
-        serve_window,
-    )
+    from integration.service.bootstrap import IngestParts, serve_window  # noqa: PLC0415
 
     working_dir, variables = read_everything(options)
     service = load_service_settings(with_secrets(variables, SERVICE_SECRET_VARIABLES))
@@ -357,7 +343,7 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     sources = describe_sources(file, variables, working_dir)
     open_log(settings, {*settings.secrets(), service.service_token or ""})
     ingest = IngestParts(
-        has_tables=Remembered(has_tables),
+        has_tables=has_tables,
         overviews=partial(overview.source_overviews, sources=sources),
         rejected_groups=overview.rejected_groups,
         runs=overview.ingest_runs,
@@ -370,7 +356,10 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     signals.let_calls_finish()
     # Its account sees the etl_ tables; the sessions only read.
     database = writer_settings(settings)
-    serve_window(service, database, settings.journal_file, ingest, stop)
+    expected = settings.delivery_expected_every_hours
+    serve_window(
+        service, database, settings.journal_file, ingest, stop, delivery_every_hours=expected
+    )
     return stop.reason.exit_code if stop.reason else ExitCode.OK
 
 

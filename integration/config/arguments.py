@@ -28,6 +28,7 @@ examples:
   python main.py --resume                resume the last unfinished run
   python main.py --retry-failed          retry the users that the last run failed to deliver
   python main.py --status                show recent runs, pending users and the next step
+  python main.py --status --json         the same as one JSON object, for programs
   python main.py --verify 500            read back 500 delivered users and compare
   python main.py --explain ada@shop.com  show why a person was sent or not, and the outcome
 
@@ -60,6 +61,18 @@ class Options:
     output_dir: Path | None
     verbose: bool
     quiet: bool
+    json: bool
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run that sends users, which may be told of."""
+        return not (
+            self.demo
+            or self.dry_run
+            or self.status
+            or self.verify is not None
+            or self.explain is not None
+        )
 
     @property
     def uses_earlier_run(self) -> bool:
@@ -95,6 +108,22 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_choices(parser)
+    _add_overrides(parser)
+    options = Options(**vars(parser.parse_args(arguments)))
+    if options.uses_earlier_run and (options.dry_run or options.limit):
+        parser.error("--dry-run and --limit apply to new runs only")
+    if options.every is not None and (options.uses_earlier_run or options.demo):
+        parser.error("--every applies to new runs only")
+    if options.json and (options.verify is not None or options.explain is not None):
+        parser.error("--json goes with a run and with --status")
+    if options.demo and options.verify is not None:
+        parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
+    return options
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    """What the run is to do."""
     add = parser.add_argument
     add("--demo", action="store_true", help="run with a bundled database and a mock Iterable API")
     add("--dry-run", action="store_true", help="print the payloads without sending them")
@@ -123,6 +152,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     )
     add("--limit", type=_users, metavar="N", help="process only the first N users")
     add("--every", type=_seconds, metavar="SECONDS", help="repeat until stopped")
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    """What replaces settings, or names their file."""
+    add = parser.add_argument
     add("--mode", choices=("auto", "single", "bulk"), help="single or bulk calls (DELIVERY_MODE)")
     add(
         "--workers",
@@ -132,20 +166,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     )
     add("--env-file", type=Path, metavar="FILE", help="read settings from FILE instead of .env")
     add("--output-dir", type=Path, metavar="DIR", help="folder for CSV and JSON files (OUTPUT_DIR)")
+    add("--json", action="store_true", help="print the result as JSON, and the log to stderr")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
         "--verbose", action="store_true", help="log at DEBUG; payloads are in the file only"
     )
     volume.add_argument("--quiet", action="store_true", help="warnings and errors only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
-    options = Options(**vars(parser.parse_args(arguments)))
-    if options.uses_earlier_run and (options.dry_run or options.limit):
-        parser.error("--dry-run and --limit apply to new runs only")
-    if options.every is not None and (options.uses_earlier_run or options.demo):
-        parser.error("--every applies to new runs only")
-    if options.demo and options.verify is not None:
-        parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
-    return options
 
 
 def without_every(arguments: Sequence[str]) -> list[str]:

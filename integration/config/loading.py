@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.settings import (
     SECRET_VARIABLES,
     VARIABLES,
@@ -68,7 +69,8 @@ def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dic
         ConfigurationError: the file cannot be read.
     """
     found = read_all_variables(environment, env_file)
-    names = [*VARIABLES, *(name + FILE_SUFFIX for name in sorted(SECRET_VARIABLES))]
+    secrets = (name + FILE_SUFFIX for name in sorted(SECRET_VARIABLES))
+    names = (*VARIABLES, *NOTIFY_VARIABLES, *secrets)
     return {name: found[name] for name in names if name in found}
 
 

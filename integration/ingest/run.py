@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
+from integration.core.log_context import naming_run
 from integration.core.shutdown import wait_in_main_thread
 from integration.database.errors import DatabaseError, DatabaseUnavailable
 from integration.ingest.alarms import COMPARED_RUNS, Extent, stale, unusual
@@ -33,7 +34,7 @@ from integration.ingest.run_rules import (
     records_text,
     with_fields,
 )
-from integration.ingest.runs import beat, earlier_runs, end_run, start_run
+from integration.ingest.runs import beat, comparable_runs, end_run, latest_with, start_run
 from integration.ingest.target import Target
 from integration.ingest.transactions import repeat
 from integration.ingest.validation import PageValidation
@@ -81,7 +82,9 @@ def run_source(
     """
     try:
         with source_lock(workplace.session, source.name):
-            return SourceRun(workplace, source, reader, request).run()
+            run = SourceRun(workplace, source, reader, request)
+            with naming_run(str(run.run_id)):
+                return run.run()
     except (IngestError, DatabaseError) as error:
         if isinstance(error, DatabaseUnavailable):
             raise
@@ -95,7 +98,11 @@ def _naming(source: Source, error: Exception) -> str:
 
 
 class SourceRun:
-    """One run of a source, whose lock the caller holds."""
+    """One run of a source, whose lock the caller holds.
+
+    Attributes:
+        run_id: its number in etl_runs.
+    """
 
     def __init__(
         self, workplace: Workplace, source: Source, reader: Reader, request: RunRequest
@@ -114,13 +121,14 @@ class SourceRun:
         self._checkpoint = read_checkpoint(self._session, source.name)
         self._position = self._checkpoint.position
         self._known = known_fields(self._position)
-        self._run_id = self._start()
+        self._cursor_from = None if request.full_refresh else cursor_text(self._position)
+        self.run_id = self._start()
         self._seen = self._new_seen()
         self._target = Target(
             self._session,
             workplace.tables,
             source,
-            self._run_id,
+            self.run_id,
             self._checkpoint,
             dry_run=request.dry_run,
             sleep=self._sleep,
@@ -146,9 +154,8 @@ class SourceRun:
         return ExitCode.SOME_FAILED if self._target.counts.rejected else ExitCode.OK
 
     def _start(self) -> int:
-        name, cursor = self._source.name, cursor_text(self._position)
-        begins = self._request.full_refresh or cursor is None
-        logger.info("%s: reading from %s", name, "the beginning" if begins else cursor)
+        name, cursor = self._source.name, self._cursor_from
+        logger.info("%s: reading from %s", name, cursor or "the beginning")
         if self._request.dry_run:
             return DRY_RUN_ID
         return start_run(self._session, name, self._source.kind, self._started_at, cursor)
@@ -182,7 +189,7 @@ class SourceRun:
         rows = MissingRows(
             self._session,
             self._source,
-            None if self._request.dry_run else self._run_id,
+            None if self._request.dry_run else self.run_id,
             stopping=self._stop.requested,
             sleep=self._sleep,
         )
@@ -191,7 +198,7 @@ class SourceRun:
 
     def _beat(self) -> None:
         if not self._request.dry_run:
-            beat(self._session, self._run_id)
+            beat(self._session, self.run_id)
 
     def _store(self, ready: PreparedPage) -> None:
         page, (valid, rejected) = ready.page, ready.checked
@@ -261,7 +268,7 @@ class SourceRun:
             self._session,
             lambda _: end_run(
                 self._session,
-                self._run_id,
+                self.run_id,
                 status,
                 cursor_to=cursor_text(self._position),
                 error=error,
@@ -280,13 +287,22 @@ class SourceRun:
             logger.warning("%s: %s rejected: %s", name, records_text(counts.rejected), reasons)
 
     def _check_alarms(self, *, is_complete: bool, has_failed: bool) -> None:
-        runs = earlier_runs(self._session, self._source.name, self._run_id, COMPARED_RUNS)
-        texts = []
-        if is_complete and self._request.is_regular:
-            extent = Extent(self._target.counts.records, time.monotonic() - self._started)
-            texts = unusual(extent, [Extent(run.records, run.seconds) for run in runs])
-        if has_failed or (runs and not is_complete):
-            last_success = runs[0].finished_at if runs else None
+        texts = self._unusual() if is_complete and self._request.is_regular else []
+        success = latest_with(self._session, self._source.name, ["completed"])
+        if has_failed or (success and not is_complete):
+            last_success = success.finished_at if success else None
             texts = [stale(last_success, utc_now(), self._source.expected_every_hours) or ""]
         for text in filter(None, texts):
             self._warn(f"{self._source.name}: {text}")
+
+    def _unusual(self) -> list[str]:
+        """How the run differs from earlier ones that began where it began."""
+        runs = comparable_runs(
+            self._session,
+            self._source.name,
+            self.run_id,
+            COMPARED_RUNS,
+            from_beginning=self._cursor_from is None,
+        )
+        extent = Extent(self._target.counts.records, time.monotonic() - self._started)
+        return unusual(extent, [Extent(run.records, run.seconds) for run in runs])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from integration.config.ingest_settings import INGEST_FIELDS, INGEST_VARIABLES
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.service_settings import SERVICE_FIELDS
 from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
 from integration.core.exit_codes import ExitCode
@@ -76,6 +77,15 @@ def test_the_settings_of_the_window_are_documented() -> None:
         name: str(field.default).replace("None", "–").replace("False", "false")
         for name, field in SERVICE_FIELDS.items()
     }
+
+
+def test_the_settings_of_notifications_are_documented() -> None:
+    """All variables, and no others; each is off until it is set."""
+    rows = table_rows(section_of(CONFIGURATION, "Notifications"))
+
+    assert {name.strip("`"): default for name, default, _ in rows} == dict.fromkeys(
+        NOTIFY_VARIABLES, "–"
+    )
 
 
 def test_the_keys_of_a_source_are_documented() -> None:
@@ -216,3 +226,12 @@ def timeless(results: dict[str, Any]) -> dict[str, Any]:
 def test_the_program_reads_query_2_of_the_projects_own_file() -> None:
     """The SQL exists once."""
     assert QUERY_FILE == ROOT / "phase2_queries.sql"
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """And `make pdf` contains them: its chapters are those of the index."""
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\* \[[^]]+\]\(([^)]+\.md)\): ", index, re.MULTILINE)
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert set(listed) == pages | {"../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md"}
+    assert len(listed) == len(set(listed))
