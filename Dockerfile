@@ -17,9 +17,7 @@ RUN python3 -m venv pip \
     && pip/bin/python -m pip --python /opt/venv/bin/python install --quiet --no-cache-dir \
         --no-compile --only-binary :all: --require-hashes --requirement requirements.txt \
     && rm -r /opt/venv/lib/python3*/site-packages/mysql/vendor/private \
-        /opt/venv/lib/python3*/site-packages/mysql/vendor/plugin/authentication_* \
-    && /opt/venv/bin/python -m compileall -q -x '/(sqlglot|apprise)/' --invalidation-mode unchecked-hash \
-        /opt/venv/lib
+        /opt/venv/lib/python3*/site-packages/mysql/vendor/plugin/authentication_*
 
 FROM ${BASE}
 ARG VERSION=1.0.0
