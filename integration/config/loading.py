@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from integration.config.notify_settings import NOTIFY_VARIABLES
+from integration.config.notify_settings import NOTIFY_SECRET_VARIABLES, NOTIFY_VARIABLES
 from integration.config.settings import (
     SECRET_VARIABLES,
     VARIABLES,
@@ -69,7 +70,7 @@ def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dic
         ConfigurationError: the file cannot be read.
     """
     found = read_all_variables(environment, env_file)
-    secrets = (name + FILE_SUFFIX for name in sorted(SECRET_VARIABLES))
+    secrets = (name + FILE_SUFFIX for name in sorted(SECRET_VARIABLES | NOTIFY_SECRET_VARIABLES))
     names = (*VARIABLES, *NOTIFY_VARIABLES, *secrets)
     return {name: found[name] for name in names if name in found}
 
@@ -106,6 +107,22 @@ def with_secrets(variables: Mapping[str, str], names: Iterable[str]) -> dict[str
     secrets = {name: _read_secret(name + FILE_SUFFIX, Path(path)) for name, path in files.items()}
     read = {name + FILE_SUFFIX for name in files}
     return {name: text for name, text in variables.items() if name not in read} | secrets
+
+
+def readable_secrets(variables: Mapping[str, str], names: Iterable[str]) -> set[str]:
+    """The secrets that can be read now, to mask them; a pipe is left to its only reader.
+
+    Args:
+        variables: what `read_all_variables` found.
+        names: the secrets to look for.
+    """
+    found = {variables.get(name, "") for name in names}
+    files = [(name + FILE_SUFFIX, variables.get(name + FILE_SUFFIX)) for name in names]
+    for variable, path in files:
+        with suppress(ConfigurationError, ValueError):
+            if path and Path(path).is_file():
+                found.add(_read_secret(variable, Path(path)))
+    return found
 
 
 def find_env_file(named: Path | None, working_dir: Path, program_dir: Path) -> Path | None:

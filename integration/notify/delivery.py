@@ -5,9 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from integration.config.loading import load_status
-from integration.config.notify_settings import NotifySettings, load_notify_settings
-from integration.config.settings import ConfigurationError, StatusSettings
+from integration.config.loading import load_status, readable_secrets, with_secrets
+from integration.config.notify_settings import (
+    NOTIFY_SECRET_VARIABLES,
+    NotifySettings,
+    load_notify_settings,
+)
+from integration.config.settings import SECRET_VARIABLES, ConfigurationError, StatusSettings
 from integration.core.clock import utc_now
 from integration.core.facts import Facts
 from integration.core.redaction import SecretMask
@@ -77,10 +81,9 @@ class DeliveryTelling:
         self._status = _status_settings(variables, working_dir)
         if not is_told:
             return self._settings
-        self._settings = load_notify_settings(variables)
+        self._settings = load_notify_settings(with_secrets(variables, NOTIFY_SECRET_VARIABLES))
         if self._settings.is_set:
-            names = ("ITERABLE_API_KEY", "ITERABLE_JWT_SECRET", "DB_PASSWORD")
-            secrets = {variables.get(name, "") for name in names}
+            secrets = readable_secrets(variables, SECRET_VARIABLES)
             mask = SecretMask({*secrets, *self._settings.secrets()})
             journal = self._status.journal_file
             self._reporter = Reporter(self._settings, journal, mask, self._stop)

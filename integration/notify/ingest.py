@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from integration.config.notify_settings import load_notify_settings
+from integration.config.loading import with_secrets
+from integration.config.notify_settings import NOTIFY_SECRET_VARIABLES, load_notify_settings
 from integration.config.settings import DEFAULT_JOURNAL_FILE
 from integration.core.redaction import SecretMask
 from integration.notify.conditions import ingest_conditions
@@ -31,7 +32,7 @@ class IngestTelling:
     """
 
     def __init__(self, variables: Mapping[str, str], working_dir: Path, stop: Stop) -> None:
-        self._settings = load_notify_settings(variables)
+        self._settings = load_notify_settings(with_secrets(variables, NOTIFY_SECRET_VARIABLES))
         self.secrets = self._settings.secrets()
         journal = working_dir / variables.get("JOURNAL_FILE", str(DEFAULT_JOURNAL_FILE))
         names = ("DB_PASSWORD", "INGEST_DB_PASSWORD", "API_KEY")

@@ -11,6 +11,7 @@ import yaml
 
 from integration.config.arguments import __version__
 from integration.config.ingest_settings import INGEST_SECRET_VARIABLES, INGEST_VARIABLES
+from integration.config.notify_settings import NOTIFY_SECRET_VARIABLES, NOTIFY_VARIABLES
 from integration.config.service_settings import SERVICE_SECRET_VARIABLES, SERVICE_VARIABLES
 from integration.config.settings import VARIABLES
 
@@ -22,11 +23,18 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 WORKFLOW = (ROOT / ".github/workflows/ci-cd.yml").read_text(encoding="utf-8")
 MANIFESTS = ROOT / "deploy/kubernetes/iterable-integration.yaml"
-SECRETS = {*INGEST_SECRET_VARIABLES, *SERVICE_SECRET_VARIABLES, "DATABASE_URL", "CRM_TOKEN"}
+SECRETS = {
+    *INGEST_SECRET_VARIABLES,
+    *SERVICE_SECRET_VARIABLES,
+    *NOTIFY_SECRET_VARIABLES,
+    "DATABASE_URL",
+    "CRM_TOKEN",
+}
 KNOWN = {
     *VARIABLES,
     *INGEST_VARIABLES,
     *SERVICE_VARIABLES,
+    *NOTIFY_VARIABLES,
     *(f"{name}_FILE" for name in SECRETS),
 }
 RUNNABLE = {path.name for path in (ROOT / "deploy/image").iterdir()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,11 +13,16 @@ from integration.config.loading import (
     load_status,
     read_all_variables,
     read_variables,
+    readable_secrets,
     with_secrets,
 )
+from integration.config.notify_settings import NOTIFY_SECRET_VARIABLES
 from integration.config.service_settings import SERVICE_SECRET_VARIABLES, load_service_settings
 from integration.config.settings import SECRET_VARIABLES, ConfigurationError
+from integration.core.shutdown import Stop
 from integration.ingest.source_file import load_sources
+from integration.notify.delivery import DeliveryTelling
+from integration.notify.ingest import IngestTelling
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,6 +103,41 @@ def test_the_token_of_the_window_may_be_in_a_file(tmp_path: Path) -> None:
 
     assert settings.service_token == "s3cret"
     assert "s3cret" not in repr(settings)
+
+
+@pytest.mark.parametrize("name", sorted(NOTIFY_SECRET_VARIABLES))
+def test_an_address_that_is_told_may_be_in_a_file(tmp_path: Path, name: str) -> None:
+    """For both programs; it is masked as a secret."""
+    path = tmp_path / "address"
+    path.write_text("http://127.0.0.1:1/geheim-geheim\n", encoding="utf-8")
+    variables = read_variables({f"{name}_FILE": str(path)}, None)
+
+    of_ingest = IngestTelling(variables, tmp_path, Stop()).secrets
+    of_delivery = DeliveryTelling(Stop()).begin(variables, tmp_path, is_told=True)
+
+    assert "geheim-geheim" in of_ingest
+    assert of_delivery.is_set
+    assert of_delivery.secrets() == of_ingest
+
+
+def test_a_file_with_an_address_that_is_missing_is_one_clear_line(tmp_path: Path) -> None:
+    """As for the other secrets."""
+    variables = {"HEALTHCHECK_URL_FILE": str(tmp_path / "none")}
+    with pytest.raises(ConfigurationError, match="HEALTHCHECK_URL_FILE names a file that cannot"):
+        DeliveryTelling(Stop()).begin(variables, tmp_path, is_told=True)
+
+
+def test_secrets_that_can_be_read_are_masked(tmp_path: Path, file: Path) -> None:
+    """The others are left to whoever needs them: a pipe can be read once."""
+    os.mkfifo(tmp_path / "pipe")
+    variables = {
+        "DB_PASSWORD": "x",
+        "API_KEY_FILE": str(file),
+        "ITERABLE_API_KEY_FILE": str(tmp_path / "pipe"),
+        "SERVICE_TOKEN_FILE": str(tmp_path / "none"),
+    }
+    names = ["DB_PASSWORD", "API_KEY", "ITERABLE_API_KEY", "SERVICE_TOKEN"]
+    assert readable_secrets(variables, names) - {""} == {"x", SECRET}
 
 
 def test_the_secret_of_a_source_may_be_in_a_file(tmp_path: Path) -> None:
