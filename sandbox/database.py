@@ -46,15 +46,20 @@ def create_database(path: Path, setup_sql: Path = SETUP_SQL, *, empty: bool = Fa
             connection.execute(statement)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Create the file that the command line names."""
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m sandbox.database",
         description="Create an SQLite database with the customers and page views of the demo.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the database to make")
     parser.add_argument("--empty", action="store_true", help="only the tables, without rows")
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Create the file that the command line names."""
+    options = build_parser().parse_args(arguments)
     file: Path = options.file
     try:
         create_database(file, empty=options.empty)
