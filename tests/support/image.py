@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ("buildah", "debootstrap", "unshare", "chroot")
+TOOLS = ("buildah", "debootstrap", "setpriv", "unshare", "chroot")
 SUITE = "trixie"
 PACKAGES = "python3,python3-venv,ca-certificates"
 BASE, TAG = "localhost/python-base:latest", "localhost/iterable-integration:test"
@@ -95,7 +95,9 @@ class Image:
         variables = [*self.settings["Env"], *(f"{n}={v}" for n, v in (environment or {}).items())]
         volumes = [str(folder / "state"), str(folder / "output")]
         place = [str(self.root), *volumes, user, self.settings["WorkingDir"]]
-        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        # They end with the tests, whatever ends these; the mounts end with them.
+        namespaces = ["setpriv", "--pdeathsig", "KILL"]
+        namespaces += ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
         inside = ["/usr/bin/env", "-i", *variables, *words]
         return subprocess.Popen(
             [*namespaces, "/bin/sh", "-c", _RUN, "sh", *place, *inside],

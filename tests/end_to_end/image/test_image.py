@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 import urllib.request
 from contextlib import closing
@@ -36,11 +37,14 @@ def stopped(process: subprocess.Popen[str]) -> tuple[int, float, str]:
     started = time.monotonic()
     os.kill(first_process(process), signal.SIGTERM)
     output, _ = process.communicate(timeout=MAX_WAIT_SECONDS)
-    return process.returncode, time.monotonic() - started, output
+    seconds = time.monotonic() - started
+    sys.stdout.write(f"exit code {process.returncode}, {seconds:.2f} s after SIGTERM\n")
+    return process.returncode, seconds, output
 
 
 def test_it_is_small(image: Image) -> None:
     """Base included."""
+    sys.stdout.write(f"{image.size / 10**6:.0f} MB with its base\n")
     assert image.size < MAX_BYTES
 
 
