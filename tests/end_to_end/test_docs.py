@@ -54,7 +54,7 @@ def test_the_documented_help_is_the_programs(tmp_path: Path) -> None:
 
 def test_the_settings_table_is_the_settings() -> None:
     """All variables with their defaults, and no others."""
-    table = {row[0].strip("`"): row[1] for row in table_rows(section_of(README, "Settings"))}
+    table = {row[0].strip("`"): row[1] for row in table_rows(section_of(CONFIGURATION, "Settings"))}
 
     assert table == {name: what_happens_without(name) for name in VARIABLES}
 
