@@ -11,12 +11,13 @@ from integration.config.settings import ConfigurationError, StatusSettings
 from integration.core.clock import utc_now
 from integration.core.facts import Facts
 from integration.core.redaction import SecretMask
+from integration.core.run_ends import Extent
 from integration.core.verdict import judge
 from integration.journal.facts import read_delivery_facts
 from integration.journal.queries import count_outcomes, read_run, recent_runs
 from integration.journal.read_only import ReadOnlyJournal
 from integration.journal.reading import JournalError
-from integration.notify.conditions import DeliveryEnd, Extent, delivery_conditions
+from integration.notify.conditions import DeliveryEnd, delivery_conditions
 from integration.notify.reporter import Reporter
 
 if TYPE_CHECKING:
