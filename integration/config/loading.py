@@ -128,7 +128,9 @@ def with_absolute_paths(settings: SomeSettings, folder: Path) -> SomeSettings:
     if "db_ssl_ca" in paths and not is_text(str(paths["db_ssl_ca"])):
         raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
     database = {"db_name": str(folder / settings.db_name)} if settings.db_engine == "sqlite" else {}
-    changes: dict[str, Any] = {**paths, **database}
+    query_file = getattr(settings, "query_file", None)
+    query = {"query_file": query_file._replace(path=folder / query_file.path)} if query_file else {}
+    changes: dict[str, Any] = {**paths, **database, **query}
     return replace(settings, **changes)
 
 

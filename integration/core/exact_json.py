@@ -6,7 +6,6 @@ than 64 bits. Texts with such numbers are read and written here, by the standard
 
 from __future__ import annotations
 
-import json
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,8 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# What a stored row begins with if it has numbers that are to be read with all their digits.
+EXACT = b" "
 # Fewer digits than this are the same as a float and as a decimal number.
 SAFE_DIGITS = 15
 _MANY_DIGITS = re.compile(r"\d[\d.]{15}")
@@ -48,6 +49,8 @@ def loads_exactly(text: str | bytes) -> Any:  # noqa: ANN401  decoded JSON
     content = text if isinstance(text, str) else text.decode()
     if not _MANY_DIGITS.search(content):
         return value
+    import json  # noqa: PLC0415  few rows need it
+
     return json.loads(content, parse_float=_float_or_decimal, parse_int=_int_or_decimal)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from integration.core.models import NewRun, PageView
+    from integration.database.query_file import Query
+
+
+def as_time(text: str) -> datetime:
+    """What a driver returns for a time."""
+    return datetime.fromisoformat(text)
 
 
 class Batches:
@@ -36,11 +43,15 @@ class Batches:
     def __exit__(self, *_: object) -> None:
         """There is no connection."""
 
-    def stream_page_views(
-        self, query: str, limit: int | None = None
-    ) -> Iterator[Sequence[tuple[Any, ...]]]:
+    def stream_rows(
+        self, query: Query, limit: int | None = None
+    ) -> tuple[tuple[str, ...], Iterator[Sequence[tuple[Any, ...]]]]:
         """The batches, then the error."""
-        yield from (list(map(tuple, batch)) for batch in self._batches)
+        return CSV_HEADER, self._rows()
+
+    def _rows(self) -> Iterator[Sequence[tuple[Any, ...]]]:
+        for batch in self._batches:
+            yield [(*view[:-1], as_time(view.event_time)) for view in batch]
         if self._error:
             raise self._error
 
