@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 EXACT = b" "
 # Fewer digits than this are the same as a float and as a decimal number.
 SAFE_DIGITS = 15
-_MANY_DIGITS = re.compile(r"\d[\d.]{15}")
+_MANY_DIGITS = re.compile(rb"\d[\d.]{15}|\d[eE]")
 _INT64_DIGITS = 18
 
 
@@ -45,8 +45,9 @@ def loads_exactly(text: str | bytes) -> Any:  # noqa: ANN401  decoded JSON
     Raises:
         ValueError: it is no JSON.
     """
-    value = orjson.loads(text)
-    content = text if isinstance(text, str) else text.decode()
+    # orjson takes no subclass of str.
+    content = text.encode() if isinstance(text, str) else text
+    value = orjson.loads(content)
     if not _MANY_DIGITS.search(content):
         return value
     import json  # noqa: PLC0415  few rows need it

@@ -151,7 +151,7 @@ def outcome_of(profile: int | None, event: int | None) -> UserOutcome:
     statuses = {profile, event} - {CallStatus.NOT_WANTED}
     if statuses == {CallStatus.UNCHANGED}:
         return "unchanged"
-    if statuses <= SUCCEEDED:
+    if statuses and statuses <= SUCCEEDED:
         return "successful"
     if statuses & SUCCEEDED:
         return "partial_failures"
