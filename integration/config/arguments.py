@@ -21,6 +21,7 @@ examples:
   python main.py --demo                  run with bundled parts, nothing to set up
   python main.py --dry-run --limit 5     print the payloads of the first five users
   python main.py --env-file eu.env       run with the settings of another file
+  python main.py --all-syncs             run every syncs/NAME.env, one after the other
   python main.py --quiet                 warnings and errors only, for cron
   python main.py --incremental           skip users that have not changed
   python main.py --resume                resume the last unfinished run
@@ -56,6 +57,8 @@ class Options:
     mode: str | None
     workers: int | Literal["auto"] | None
     env_file: Path | None
+    sync: str | None
+    all_syncs: bool
     output_dir: Path | None
     verbose: bool
     quiet: bool
@@ -134,6 +137,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         help="maximum number of concurrent requests, or auto (MAX_WORKERS)",
     )
     add("--env-file", type=Path, metavar="FILE", help="read settings from FILE instead of .env")
+    add_sync = parser.add_mutually_exclusive_group().add_argument
+    add_sync("--sync", metavar="NAME", help="run the sync whose settings are in syncs/NAME.env")
+    add_sync("--all-syncs", action="store_true", help="run all syncs, one after the other")
     add("--output-dir", type=Path, metavar="DIR", help="folder for CSV and JSON files (OUTPUT_DIR)")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
@@ -144,6 +150,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     options = Options(**vars(parser.parse_args(arguments)))
     if options.uses_earlier_run and (options.dry_run or options.limit):
         parser.error("--dry-run and --limit apply to new runs only")
+    if options.demo and (options.sync or options.all_syncs):
+        parser.error("--demo has no syncs")
     if options.demo and options.verify is not None:
         parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
     return options

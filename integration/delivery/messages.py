@@ -38,7 +38,13 @@ def unsendable_message(found: Unsendable) -> str:
 
 
 def _named(run: Run) -> str:
-    return f"Run {run.run_id} of {to_second(run.started_at)} UTC"
+    sync = f" of sync {run.sync}" if run.sync else ""
+    return f"Run {run.run_id}{sync} of {to_second(run.started_at)} UTC"
+
+
+def command(run: Run, option: str) -> str:
+    """What starts the program with this option, for the sync of a run."""
+    return f"python main.py --sync {run.sync} {option}" if run.sync else f"python main.py {option}"
 
 
 def to_second(iso_time: str) -> str:
