@@ -42,11 +42,6 @@ def _named(run: Run) -> str:
     return f"Run {run.run_id}{sync} of {to_second(run.started_at)} UTC"
 
 
-def command(run: Run, option: str) -> str:
-    """What starts the program with this option, for the sync of a run."""
-    return f"python main.py --sync {run.sync} {option}" if run.sync else f"python main.py {option}"
-
-
 def to_second(iso_time: str) -> str:
     """An ISO time in UTC, to the second."""
     return iso_time[:19].replace("T", " ")

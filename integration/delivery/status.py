@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integration.core.facts import DeliveryFacts, Facts
-from integration.core.verdict import judge
+from integration.core.verdict import RESUME, RETRY, delivery_command, judge
 from integration.delivery.messages import (
-    command,
     other_project_message,
     to_second,
     unfinished_message,
@@ -87,11 +86,12 @@ def _advice(work: OpenWork) -> Iterator[str]:
     """The pending users, and the commands to run next."""
     not_finished, failed, elsewhere, rejected = work
     if not_finished:
-        yield f"{unfinished_message(not_finished)}: {command(not_finished.run, '--resume')}"
+        resume = delivery_command(RESUME, not_finished.run.sync)
+        yield f"{unfinished_message(not_finished)}: {resume}"
     if failed and not (not_finished and not_finished.run.number == failed.run.number):
         yield (
             f"{failed.pending_users} user(s) of run {failed.run.run_id} were not delivered:"
-            f" {command(failed.run, '--retry-failed')}"
+            f" {delivery_command(RETRY, failed.run.sync)}"
         )
     if elsewhere:
         yield other_project_message(elsewhere)

@@ -126,6 +126,7 @@ def _pending(backlog: Backlog | None) -> Pending | None:
         status=run.status,
         users=backlog.pending_users,
         stop_reason=run.stop_reason,
+        sync=run.sync,
     )
 
 

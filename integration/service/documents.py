@@ -35,6 +35,7 @@ _DELIVERY = {
     "type": "delivery",
     "name": "0b6d0f1e-52a7-4b5a-9a36-0c8f54f0a7d2",
     "kind": "full",
+    "sync": None,
     "counts": _DELIVERY_COUNTS,
 }
 
