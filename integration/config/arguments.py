@@ -97,6 +97,20 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_choices(parser)
+    _add_overrides(parser)
+    options = Options(**vars(parser.parse_args(arguments)))
+    if options.uses_earlier_run and (options.dry_run or options.limit):
+        parser.error("--dry-run and --limit apply to new runs only")
+    if options.demo and (options.sync or options.all_syncs):
+        parser.error("--demo has no syncs")
+    if options.demo and options.verify is not None:
+        parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
+    return options
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    """What the run is to do."""
     add = parser.add_argument
     add("--demo", action="store_true", help="run with a bundled database and a mock Iterable API")
     add("--dry-run", action="store_true", help="print the payloads without sending them")
@@ -129,6 +143,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         help="show what is known of one person, and why they were sent or not",
     )
     add("--limit", type=_users, metavar="N", help="process only the first N users")
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    """What replaces settings, or names their file."""
+    add = parser.add_argument
     add("--mode", choices=("auto", "single", "bulk"), help="single or bulk calls (DELIVERY_MODE)")
     add(
         "--workers",
@@ -147,14 +166,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     )
     volume.add_argument("--quiet", action="store_true", help="warnings and errors only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
-    options = Options(**vars(parser.parse_args(arguments)))
-    if options.uses_earlier_run and (options.dry_run or options.limit):
-        parser.error("--dry-run and --limit apply to new runs only")
-    if options.demo and (options.sync or options.all_syncs):
-        parser.error("--demo has no syncs")
-    if options.demo and options.verify is not None:
-        parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
-    return options
 
 
 def _whole_number(limit: int) -> Callable[[str], int]:
