@@ -40,6 +40,8 @@ def _column(values: Sequence[object]) -> Iterable[str]:
     types = set(map(type, values))
     if types <= _NUMBERS:
         return map(str, values)
+    if types == {type(None)}:
+        return [""] * len(values)
     if types == {str}:
         cells = cast("Sequence[str]", values)
         text = "\n".join(["", *cells])
