@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import orjson
 from integration.core.exact_json import EXACT, dumps_exactly, loads_exactly
 from integration.core.mapping import RECENT_VIEW
 from integration.core.models import EVENT_NAME
-from integration.iterable.payloads import Payloads, created_at, name_based_id, uuid5_of
+from integration.iterable.payloads import Payloads, created_at, name_based_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from integration.core.mapping import Mapping, Path
 
 
-_PAGE_VIEW = orjson.dumps(EVENT_NAME)
-# A value of a row as JSON, if no text has an escape and none is an object or an array.
-_CELL = re.compile(rb'"[^"]*"|[^,\[\]"]+')
 # What orjson returns takes 8 KB, however short it is; what is made of these takes its length.
 _PROFILE = b'{"email":%b,"dataFields":%b}'
 _MERGED_PROFILE = b'{"email":%b,"dataFields":%b,"mergeNestedObjects":true}'
@@ -48,64 +44,11 @@ class MappedPayloads:
         self._page = mapping.columns.index("page") if "page" in mapping.columns else None
         self._profile_body = _MERGED_PROFILE if mapping.merges_objects else _PROFILE
         targets = list(enumerate(mapping.targets))
-        self._size = len(targets)
-        roles = {"email", "event_name", "event_time"}
-        # Places that must have text for a row to be taken apart.
-        self._texts = [place for place, one in targets if one.role in roles or place == self._page]
-        self._profile_cells = _cell_reader(
-            [(one.profile, place) for place, one in targets if one.profile],
-            b'"recent_page_view":true' if self._page is not None else b"",
-        )
-        self._event_cells = _cell_reader(
-            [(one.event, place) for place, one in targets if one.event], b""
-        )
         self._profile = _reader([(one.profile, place) for place, one in targets if one.profile])
         self._event = _reader([(one.event, place) for place, one in targets if one.event])
 
     def __call__(self, row: bytes) -> Payloads:
         """The payloads of a row: a JSON array with the values of the query's columns."""
-        # Without escapes, objects and inner arrays, a row is taken apart into the JSON of each
-        # value, and put together again, which takes half the time of decoding and encoding.
-        if b"\\" not in row and b"{" not in row and row.rfind(b"[") == 0:
-            cells = _CELL.findall(row)
-            if len(cells) == self._size and all(
-                cells[place].startswith(b'"') for place in self._texts
-            ):
-                return self._of_cells(cells)
-        return self._of_values(row)
-
-    def _of_cells(self, cells: Sequence[bytes]) -> Payloads:
-        address = cells[self._email]
-        email = address[1:-1].decode()
-        profile = self._profile_body % (address, self._profile_cells(cells))
-        if not self._sends_events:
-            return Payloads(email, profile, b"")
-        fields = self._event_cells(cells)
-        name = _PAGE_VIEW if self._name is None else cells[self._name]
-        moment = None if self._time is None else cells[self._time][1:-1].decode()
-        event = _EVENT % (
-            address,
-            name,
-            self._identity_of_cells(cells, email, name, fields),
-            b'"createdAt":%d,' % created_at(moment) if moment else b"",
-            fields,
-        )
-        return Payloads(email, profile, event, name[1:-1].decode())
-
-    def _identity_of_cells(
-        self, cells: Sequence[bytes], email: str, name: bytes, fields: bytes
-    ) -> bytes:
-        """What `_identity` returns, as bytes."""
-        if self._event_id is not None:
-            return uuid5_of(b"event", name[1:-1], cells[self._event_id].strip(b'"'))
-        known = email.lower().encode()
-        customer = known if self._id is None else cells[self._id].strip(b'"')
-        if self._page is None or self._time is None:
-            return uuid5_of(b"content", customer, known, b"[%b,%b]" % (name, fields))
-        more = () if self._name is None else (name[1:-1],)
-        return uuid5_of(customer, known, cells[self._page][1:-1], cells[self._time][1:-1], *more)
-
-    def _of_values(self, row: bytes) -> Payloads:
         is_exact = row.startswith(EXACT)
         values = loads_exactly(row) if is_exact else orjson.loads(row)
         dumps = dumps_exactly if is_exact else orjson.dumps
@@ -146,34 +89,8 @@ class MappedPayloads:
         return name_based_id(customer, email, page, time, *more)
 
 
-def _cell_reader(
-    paths: Sequence[tuple[Path, int]], constant: bytes
-) -> Callable[[Sequence[bytes]], bytes]:
-    """What `_reader` is for values, for JSON: a function that makes an object of these cells."""
-    template, places = _template(paths, constant)
-    return lambda cells: template % tuple([cells[place] for place in places])
-
-
-def _template(paths: Iterable[tuple[Path, int]], constant: bytes) -> tuple[bytes, list[int]]:
-    """The JSON of an object with a mark for each value, and the places of the values."""
-    flat, within = _by_name(paths)
-    members = [b"%b:%%b" % _escaped(name) for name, _ in flat]
-    places = [place for _, place in flat]
-    for name, inner in within.items():
-        template, more = _template(inner, b"")
-        members.append(b"%b:%b" % (_escaped(name), template))
-        places += more
-    return b"{%b}" % b",".join([*members, constant] if constant else members), places
-
-
-def _escaped(name: str) -> bytes:
-    return orjson.dumps(name).replace(b"%", b"%%")
-
-
-def _by_name(
-    paths: Iterable[tuple[Path, int]],
-) -> tuple[list[tuple[str, int]], dict[str, list[tuple[Path, int]]]]:
-    """The fields of an object, and the paths within its inner objects."""
+def _reader(paths: Iterable[tuple[Path, int]]) -> Callable[[Sequence[Any]], dict[str, Any]]:
+    """A function that makes an object of the values at these places, nested by their paths."""
     flat: list[tuple[str, int]] = []
     within: dict[str, list[tuple[Path, int]]] = {}
     for (name, *rest), place in paths:
@@ -181,12 +98,6 @@ def _by_name(
             within.setdefault(name, []).append((tuple(rest), place))
         else:
             flat.append((name, place))
-    return flat, within
-
-
-def _reader(paths: Iterable[tuple[Path, int]]) -> Callable[[Sequence[Any]], dict[str, Any]]:
-    """A function that makes an object of the values at these places, nested by their paths."""
-    flat, within = _by_name(paths)
     names, places = [name for name, _ in flat], [place for _, place in flat]
     nested = [(name, _reader(inner)) for name, inner in within.items()]
     if len(places) > 1 and not nested:

@@ -112,12 +112,7 @@ def created_at(moment: str) -> int:
 
 def name_based_id(*parts: str) -> str:
     """The UUIDv5 of these parts, within the namespace of event ids."""
-    return uuid5_of(*(part.encode() for part in parts)).decode()
-
-
-def uuid5_of(*parts: bytes) -> bytes:
-    """The same of parts in UTF-8."""
-    return _uuid5(_NAMESPACE_BYTES + b"|".join(parts))
+    return _uuid5(_NAMESPACE_BYTES + "|".join(parts).encode()).decode()
 
 
 def _event_id(customer_id: bytes, email: bytes, page: bytes, time: bytes) -> bytes:

@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from integration.core.exact_json import EXACT
 from integration.core.mapping import DOCUMENTED, Mapping
@@ -127,49 +126,3 @@ def test_rows_say_which_calls_they_want() -> None:
     users = mapped_users(mapping, cells, 5)
     assert [user.calls for user in users[:2]] == [CALLS[1:], CALLS]
     assert users[2].customer_id == "row 7"
-
-
-COLUMNS = [
-    "id",
-    "email",
-    "page",
-    "event_time",
-    "event_name",
-    "event_id",
-    "profile.a%b",
-    "event.x.y",
-]
-plain = st.text(st.characters(codec="utf-8", categories=["L", "N", "Zs"])) | st.sampled_from(
-    ["", "a,b", "[x", "]", "{}", 'a "quote"', "back\\slash", "null", "100 %", "{"]
-)
-cells = (
-    st.none() | plain | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.booleans()
-)
-
-
-@given(
-    st.sets(st.sampled_from(COLUMNS[2:])),
-    st.booleans(),
-    st.tuples(
-        st.integers() | plain,
-        plain,
-        cells,
-        st.just("2026-01-13 14:30:45") | st.none(),
-        st.none() | plain,
-        st.integers() | plain,
-        cells,
-        cells,
-    ),
-)
-def test_a_row_that_is_taken_apart_is_sent_as_one_that_is_decoded(
-    chosen: set[str], has_id: bool, row: tuple[Any, ...]
-) -> None:
-    """Byte for byte, whatever columns and values it has."""
-    given = {"email", *chosen, *(["id"] if has_id else [])} | {"event.always"}
-    values = dict(zip(COLUMNS, row, strict=True)) | {"event.always": 1}
-    columns = [name for name in [*COLUMNS, "event.always"] if name in given]
-    (user,) = mapped_users(
-        Mapping.of(columns), Cells([tuple(values[name] for name in columns)], {}), 1
-    )
-    made = MappedPayloads(Mapping.of(columns))
-    assert made(user.row) == made._of_values(user.row)
