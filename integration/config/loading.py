@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.settings import (
     VARIABLES,
     ConfigurationError,
@@ -68,7 +69,7 @@ def read_variables(
     found = read_all_variables(environment, env_file)
     if sync_file is not None:
         found |= read_all_variables(environment, sync_file)
-    return {name: found[name] for name in VARIABLES if name in found}
+    return {name: found[name] for name in (*VARIABLES, *NOTIFY_VARIABLES) if name in found}
 
 
 def read_all_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
