@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from integration.config.values import (
     TRUE_WORDS,
+    QueryFile,
     auto_or,
     checked_api_key,
     checked_base_url,
@@ -19,6 +20,7 @@ from integration.config.values import (
     journal_path,
     number_above,
     one_of,
+    query_file,
     readable_file,
     true_or_false,
     whole_number,
@@ -99,6 +101,13 @@ class Settings:
     db_ssl_ca: Path | None = field(
         default=None,
         metadata=accepts(readable_file, "the path of a readable CA certificate file in PEM form"),
+    )
+
+    query_file: QueryFile | None = field(
+        default=None,
+        metadata=accepts(
+            query_file, "the path of a readable SQL file with one query, or FILE#N for Query N"
+        ),
     )
 
     iterable_api_key: str = field(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from integration.database.query_file import Dialect
+
 
 def to_sqlite(sql: str) -> list[str]:
     """Translate a file of MySQL statements into SQLite's, one string each.
@@ -91,6 +93,13 @@ def _column(column: exp.ColumnDef) -> exp.Expression:
     return column
 
 
+def _in_sqlite(query: str, dialect: Dialect) -> str:
+    """The query in SQLite's dialect; EXPLAIN asks for the plan, and not for the byte code."""
+    statement = query.removeprefix("EXPLAIN ")
+    own = statement if dialect == "native" else ";".join(to_sqlite(statement))
+    return own if statement == query else f"EXPLAIN QUERY PLAN {own}"
+
+
 class SQLiteSession:
     """An SQLite file, opened read-only. A separate thread makes all calls to SQLite.
 
@@ -120,13 +129,19 @@ class SQLiteSession:
         # SQLite opens any file; only reading shows whether it is a database.
         self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
 
-    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:  # noqa: ARG002
-        """Start a MySQL query and return the names of its columns.
+    def execute(
+        self,
+        query: str,
+        limit: int | None = None,  # noqa: ARG002
+        dialect: Dialect = "mysql",
+    ) -> Sequence[str]:
+        """Start a query and return the names of its columns.
 
         SQLite computes rows as they are fetched, so the caller applies the limit.
         """
+        own = _in_sqlite(query, dialect)
         with _translated_errors():
-            self._driver.run(partial(self._cursor.execute, ";".join(to_sqlite(query))))
+            self._driver.run(partial(self._cursor.execute, own))
         return self._columns
 
     @property

@@ -14,7 +14,7 @@ from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.service_settings import SERVICE_FIELDS
 from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
 from integration.core.exit_codes import ExitCode
-from integration.delivery.start_run import QUERY_FILE
+from integration.delivery.chosen_query import QUERY_FILE
 from integration.ingest.models import Code
 from integration.ingest.source_rules import keys_of
 from integration.ingest.sources import KINDS
