@@ -7,6 +7,7 @@ from decimal import Decimal
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from integration.core.exact_json import JsonText
 from integration.core.models import PageView
 from integration.database.errors import QueryFailed
 
@@ -40,6 +41,7 @@ SQL_NAMES: dict[type, str] = {
     memoryview: "binary (BLOB, BINARY or VARBINARY)",
     list: "an array",
     dict: "an object",
+    JsonText: "JSON",
 }
 
 

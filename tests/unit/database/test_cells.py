@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from integration.core.exact_json import JsonText, dumps_exactly, loads_exactly
 from integration.core.mapping import Mapping, MappingError
 from integration.database.cells import cells_of
+from integration.database.row_check import name_of_type
 
 MOMENT = datetime(2026, 1, 13, 14, 30, 45, 999999)  # noqa: DTZ001  as drivers return it: UTC
 
@@ -138,3 +139,10 @@ def test_json_keeps_every_digit(document: Any) -> None:
 def as_people_read(text: bytes) -> Any:
     """JSON with all numbers as decimal ones."""
     return json.loads(text, parse_float=Decimal, parse_int=Decimal)
+
+
+def test_the_types_of_a_row_are_named_as_in_sql() -> None:
+    """As `--check` shows them."""
+    values = (7, "text", JsonText("[1]"), Decimal("1.5"), None, timedelta(1))
+    names = ["an integer", "text", "JSON", "DECIMAL", "NULL", "TIME"]
+    assert list(map(name_of_type, values)) == names
