@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from integration.config.converting import ConfigurationError, is_text
+from integration.config.engines import is_in_file
 from integration.config.settings import (
     VARIABLES,
-    ConfigurationError,
     Settings,
-    is_text,
     load_settings,
     load_status_settings,
 )
@@ -127,7 +127,8 @@ def with_absolute_paths(settings: SomeSettings, folder: Path) -> SomeSettings:
     }
     if "db_ssl_ca" in paths and not is_text(str(paths["db_ssl_ca"])):
         raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
-    database = {"db_name": str(folder / settings.db_name)} if settings.db_engine == "sqlite" else {}
+    in_file = is_in_file(settings.db_engine, settings.db_name)
+    database = {"db_name": str(folder / settings.db_name)} if in_file else {}
     changes: dict[str, Any] = {**paths, **database}
     return replace(settings, **changes)
 
