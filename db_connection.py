@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from integration.core.hosts import parse_hosts
 from integration.database.connecting import (
@@ -28,13 +28,15 @@ from integration.database.errors import (
     DatabaseUnavailable,
     QueryFailed,
 )
-from integration.database.query_file import load_query
+from integration.database.query_file import Query, load_query
 from integration.database.row_check import page_view_rows, wrong_columns
 from integration.database.settings import DatabaseSettings, Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
+
+    from integration.database.query_file import Dialect
 
 __all__ = [
     "DatabaseConnection",
@@ -42,7 +44,9 @@ __all__ = [
     "DatabaseRefused",
     "DatabaseSettings",
     "DatabaseUnavailable",
+    "Query",
     "QueryFailed",
+    "RowStream",
     "load_query",
 ]
 
@@ -52,7 +56,9 @@ logger = logging.getLogger(__name__)
 class Session(Protocol):
     """One open connection, of either engine."""
 
-    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
+    def execute(
+        self, query: str, limit: int | None = None, dialect: Dialect = "mysql"
+    ) -> Sequence[str]:
         """Start a query and return the names of its columns.
 
         The session may send more rows than `limit`; the caller stops reading.
@@ -63,6 +69,13 @@ class Session(Protocol):
 
     def close(self) -> None:
         """End the connection, with or without unread rows."""
+
+
+class RowStream(NamedTuple):
+    """The rows of a query: the names of its columns, and batches of rows as they arrive."""
+
+    columns: tuple[str, ...]
+    batches: Iterator[Sequence[tuple[Any, ...]]]
 
 
 class DatabaseConnection:
@@ -187,19 +200,25 @@ class DatabaseConnection:
             QueryFailed: the query cannot be run, or returns other columns or types.
             DatabaseUnavailable: not connected, or the connection was lost while reading.
         """
-        session = self._open_session()
-        problem = wrong_columns(session.execute(query, limit))
-        if problem:
+        columns, batches = self.stream_rows(Query(query), limit)
+        if problem := wrong_columns(columns):
             raise QueryFailed(problem)
-        count = 0
-        for batch in session.batches():
-            rows = batch if limit is None else batch[: limit - count]
-            count += len(rows)
-            if rows:
-                yield page_view_rows(rows)
-            if count == limit:
-                break
-        logger.info("Query executed successfully, returned %d rows", count)
+        yield from map(page_view_rows, batches)
+
+    def stream_rows(self, query: Query, limit: int | None = None) -> RowStream:
+        """Start a query; its rows are read as they are taken, and each value is the driver's.
+
+        Args:
+            query: Any query that returns rows.
+            limit: Maximum number of rows, in addition to any LIMIT in the query.
+
+        Raises:
+            QueryFailed: the query cannot be run.
+            DatabaseUnavailable: not connected; while reading: the connection was lost.
+        """
+        session = self._open_session()
+        columns = tuple(session.execute(query.text, limit, query.dialect))
+        return RowStream(columns, _limited(session.batches(), limit))
 
     def execute_query(self, sql: str) -> list[dict[str, object]]:
         """Run one statement and return all its rows.
@@ -239,3 +258,17 @@ class DatabaseConnection:
         if session is not None:
             session.close()
             logger.debug("Database connection closed")
+
+
+def _limited(
+    batches: Iterable[Sequence[tuple[Any, ...]]], limit: int | None
+) -> Iterator[Sequence[tuple[Any, ...]]]:
+    count = 0
+    for batch in batches:
+        rows = batch if limit is None else batch[: limit - count]
+        count += len(rows)
+        if rows:
+            yield rows
+        if count == limit:
+            break
+    logger.info("Query executed successfully, returned %d rows", count)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from integration.database.query_file import Dialect
+
 
 def to_sqlite(sql: str) -> list[str]:
     """Translate a file of MySQL statements into SQLite's, one string each.
@@ -120,13 +122,19 @@ class SQLiteSession:
         # SQLite opens any file; only reading shows whether it is a database.
         self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
 
-    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:  # noqa: ARG002
-        """Start a MySQL query and return the names of its columns.
+    def execute(
+        self,
+        query: str,
+        limit: int | None = None,  # noqa: ARG002
+        dialect: Dialect = "mysql",
+    ) -> Sequence[str]:
+        """Start a query and return the names of its columns.
 
         SQLite computes rows as they are fetched, so the caller applies the limit.
         """
+        own = query if dialect == "native" else ";".join(to_sqlite(query))
         with _translated_errors():
-            self._driver.run(partial(self._cursor.execute, ";".join(to_sqlite(query))))
+            self._driver.run(partial(self._cursor.execute, own))
         return self._columns
 
     @property
