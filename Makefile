@@ -42,6 +42,9 @@ format: $(VENV)/development  ## format the code and apply lint fixes
 # newest ones that the .in files allow.
 lock: $(VENV)/lock/bin/uv  ## pin and hash all packages of requirements*.in in requirements*.txt
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements.txt requirements.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-postgres.txt requirements-postgres.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-duckdb.txt requirements-duckdb.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-spark.txt requirements-spark.in
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-dev.txt requirements-dev.in
 
 clean:  ## remove the virtual environment, caches and demo output

@@ -141,6 +141,7 @@ def make_database(settings: "Settings") -> DatabaseConnection:
             password=settings.db_password,
             name=settings.db_name,
             ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+            options=settings.db_options,
         )
     )
 

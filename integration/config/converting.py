@@ -79,7 +79,7 @@ def is_text(value: str) -> bool:
 
 
 def _value_error(name: str, text: str, setting: Field[Any], secret: AbstractSet[str]) -> str:
-    # An address with an @ may contain a password.
-    hidden = name in secret or "@" in text
+    # An address with an @ may contain a password, and the options of an engine a token.
+    hidden = name in secret or "@" in text or name == "DB_OPTIONS"
     shown = "a value that is not shown" if hidden else repr(text)
     return f"{name} is {shown}, expected {setting.metadata['expected']}"

@@ -206,9 +206,7 @@ def _project(base_url: str, key: str) -> str:
 
 FIELDS = {setting.name.upper(): setting for setting in fields(Settings)}
 VARIABLES = tuple(FIELDS)
-SECRET_VARIABLES = frozenset(
-    {"DB_PASSWORD", "DB_OPTIONS", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"}
-)
+SECRET_VARIABLES = frozenset({"DB_PASSWORD", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"})
 _ALWAYS_REQUIRED = ("DB_NAME", "ITERABLE_API_KEY")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from integration.config.engines import Engine
 
 if TYPE_CHECKING:
     from integration.config.ingest_settings import IngestSettings
 
-Engine = Literal["mysql", "sqlite"]
+__all__ = ["DatabaseSettings", "Engine", "writer_settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +18,15 @@ class DatabaseSettings:
     """Address and login of a database.
 
     Attributes:
-        engine: "mysql" (MariaDB too) or "sqlite".
-        hosts: Tried in order. SQLite uses only `engine` and `name`.
+        engine: "mysql" (MariaDB too), "postgresql", "sqlite", "duckdb" or "spark".
+        hosts: Tried in order. SQLite and DuckDB use only `engine`, `name` and `options`.
         port: The same for all hosts.
         user: The database user.
         password: May be empty.
-        name: The database; for SQLite the file.
+        name: The database; for SQLite and DuckDB the file.
         ssl_ca: PEM file; if set, TLS is required, and certificate and host name are verified.
         prefix: What precedes DB_USER in the name of the setting that has the user.
+        options: What only this engine has, names and values.
     """
 
     engine: Engine
@@ -34,6 +37,7 @@ class DatabaseSettings:
     name: str
     ssl_ca: str | None = None
     prefix: str = ""
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def writer_settings(settings: IngestSettings) -> DatabaseSettings:

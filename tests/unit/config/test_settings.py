@@ -257,7 +257,7 @@ class TestValues:
     @pytest.mark.parametrize(
         ("name", "value", "expected"),
         [
-            ("DB_ENGINE", "oracle", "mysql or sqlite"),
+            ("DB_ENGINE", "oracle", "one of mysql, sqlite, postgresql, duckdb, spark"),
             ("DB_HOST", " , ", HOSTS),
             ("DB_HOST", "db.example.com:3307", HOSTS),
             ("DB_HOST", "one,two:3307", HOSTS),
