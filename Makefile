@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help demo test coverage test-cluster bench check format lock clean
+.PHONY: help demo test coverage test-cluster bench pdf check format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,10 @@ test-cluster: $(VENV)/development  ## run the tests that need a Galera cluster o
 bench: $(VENV)/runtime  ## measure speed and memory; output in bench_output/
 	$(BIN)/python -m benchmarks $(BENCH)
 
+# Needs Debian's libpango-1.0-0, libpangoft2-1.0-0 and fonts-dejavu.
+pdf: $(VENV)/documentation  ## make one PDF of README and docs: handbook.pdf
+	$(BIN)/python -m sandbox.handbook
+
 check: $(VENV)/development  ## format check, lint, types, import rules and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,6 +50,7 @@ lock: $(VENV)/lock/bin/uv  ## pin and hash all packages of requirements*.in in r
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-duckdb.txt requirements-duckdb.in
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-spark.txt requirements-spark.in
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-dev.txt requirements-dev.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-docs.txt requirements-docs.in
 
 clean:  ## remove the virtual environment, caches and demo output
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
@@ -63,4 +68,8 @@ $(VENV)/runtime: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/development: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/runtime
+
+$(VENV)/documentation: requirements-docs.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
 	@touch $@ $(VENV)/runtime

@@ -82,6 +82,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("cli")
 
+# After a signal. A page takes a second or so; a silent database must not keep the program going.
+SECONDS_TO_FINISH = 5.0
+
 PROGRAM_DIR = Path(__file__).resolve().parent
 
 
@@ -101,7 +104,10 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     try:
         return run_command(options, stop, signals)
     except Interrupted as interruption:
-        logger.warning("%s; nothing was stored", interruption)
+        kept = (
+            "what was stored before is kept: run it again" if stop.reason else "nothing was stored"
+        )
+        logger.warning("%s; %s", interruption, kept)
         return interruption.reason.exit_code
     except AppError as error:
         if signals.interrupted_by:
@@ -109,6 +115,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
             return signals.interrupted_by.exit_code
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
         return error.exit_code
+    finally:
+        signals.close()
 
 
 def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
@@ -213,7 +221,11 @@ def run_sources(
     request = RunRequest.of(options)
     every = configuration.settings.etl_interval if options.every == "setting" else options.every
     run_once = partial(run_once_of, configuration, chosen, request, stop, signals)
-    code = run_once() if every is None else repeat_runs(run_once, every, stop)
+    try:
+        code = run_once() if every is None else repeat_runs(run_once, every, stop)
+    except Interrupted:
+        if stop.reason is None:  # before the first page
+            raise
     if stop.reason:
         logger.warning("%s; the next run continues from the checkpoints", stop.reason.text)
         return stop.reason.exit_code
@@ -230,7 +242,7 @@ def run_once_of(
     """Ingest each source once; until the database can be used, a signal ends it at once."""
     signals.abort_at_once()
     with open_ingest(configuration, stop) as ingest:
-        signals.let_calls_finish()
+        signals.let_calls_finish(SECONDS_TO_FINISH)
         code = ingest.run(chosen, request)
         if not request.dry_run:
             ingest.delete_old_pages(configuration.settings.raw_retention_days)
@@ -266,7 +278,7 @@ def retry_rejected(
 ) -> ExitCode:
     """`rejected --retry`: store rejected records after all."""
     chosen = configuration.sources.named(filter(None, [options.source]))
-    signals.let_calls_finish()
+    signals.let_calls_finish(SECONDS_TO_FINISH)
     code = ingest.retry_rejected(chosen)
     log_interruption(ingest, "the other records stay rejected until the next --retry")
     return code
@@ -280,7 +292,7 @@ def replay_run(
     if run is None:
         raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
     (source,) = configuration.sources.named([run.source])
-    signals.let_calls_finish()
+    signals.let_calls_finish(SECONDS_TO_FINISH)
     code = ingest.replay(source, run)
     log_interruption(ingest, f"replay run {options.run} again to store its other pages")
     return code
@@ -311,7 +323,7 @@ def forget_person(
     with closing(open_writer(writer_settings(settings))) as session:
         places = Places(session, sources.sources, partial(reader_of, configuration, stop), *files)
         if options.yes:
-            signals.let_calls_finish()
+            signals.let_calls_finish(SECONDS_TO_FINISH)
         print_answer(forget(places, options.email, stop, erase=options.yes))
     return stop.reason.exit_code if stop.reason else ExitCode.OK
 

@@ -191,6 +191,21 @@ class DatabaseConnection:
         columns = tuple(session.execute(query.text, limit, query.dialect))
         return RowStream(columns, _limited(session.batches(), limit))
 
+    def explain(self, query: Query) -> list[str]:
+        """How the database would run a query, a line for each step.
+
+        Raises:
+            QueryFailed: the query cannot be run.
+            DatabaseUnavailable: not connected, or the connection was lost.
+        """
+        session = self._open_session()
+        columns = session.execute(f"EXPLAIN {query.text}", None, query.dialect)
+        return [
+            ", ".join(f"{name} {value}" for name, value in zip(columns, row, strict=True) if value)
+            for batch in session.batches()
+            for row in batch
+        ]
+
     def execute_query(self, sql: str) -> list[dict[str, object]]:
         """Run one statement and return all its rows.
 

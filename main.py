@@ -48,7 +48,7 @@ from integration.delivery.dispatcher import Delivery, choose_workers
 from integration.delivery.dry_run import show_payloads
 from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
-from integration.delivery.new_users import pending_user
+from integration.delivery.new_users import pending_users
 from integration.delivery.progress import DeliveryProgress
 from integration.delivery.reports import write_csv
 from integration.delivery.run_files import RunFiles
@@ -81,11 +81,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     stop = Stop()
     signals = SignalWatch(stop)
     try:
-        if options.status or options.explain:
-            return show_past(options)
-        if options.verify is not None:
-            return verify_delivered(options, stop, signals)
-        return run_integration(options, stop, signals)
+        return command(options, stop, signals)
     except Interrupted as interruption:
         logger.warning("%s; nothing was sent", interruption)
         return interruption.reason.exit_code
@@ -95,6 +91,17 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
             return signals.interrupted_by.exit_code
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
         return error.exit_code
+
+
+def command(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
+    """Run what the options ask for."""
+    if options.status or options.explain:
+        return show_past(options)
+    if options.check:
+        return check_setup(options, stop, signals)
+    if options.verify is not None:
+        return verify_delivered(options, stop, signals)
+    return run_integration(options, stop, signals)
 
 
 @contextmanager
@@ -167,7 +174,10 @@ def export_csv(journal: "Journal", run: int, files: RunFiles) -> None:
     if files.csv is None and is_there(path):
         logger.info("The CSV already exists: %s", display_path(path))
         return
-    count = files.csv.finish() if files.csv else write_csv(path, journal.rows(run))
+    if files.csv:
+        count = files.csv.finish()
+    else:
+        count = write_csv(path, journal.rows(run), read_run(journal, run).columns)
     logger.info("Exported %d records to CSV: %s", count, display_path(path))
 
 
@@ -189,7 +199,7 @@ def deliver(
         mode=decide_mode(options, journal, run),
     )
     try:
-        delivery.deliver(map(pending_user, journal.pending(run)))
+        delivery.deliver(pending_users(read_run(journal, run), journal.pending(run)))
         # A refused key says nothing about the calls that the right one allows.
         if not (stop.reason and stop.reason.exit_code == ExitCode.KEY_REFUSED):
             journal.set_mode(run, delivery.mode)
@@ -231,6 +241,23 @@ def explain_person(email: str, variables: "dict[str, str]", working_dir: Path) -
     return code
 
 
+def check_setup(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
+    """`--check`: database, query and mapping, then the key and the fields of the project."""
+    from integration.delivery.check import check_query, key_answer  # noqa: PLC0415  only --check
+    from integration.delivery.chosen_query import chosen_query  # noqa: PLC0415
+
+    with settings_for(options) as settings:
+        query = chosen_query(settings.query_file)
+        mapping, lines = check_query(query.query, make_database(settings))
+        print_answer([query.title, "", *lines, ""])
+        signals.let_calls_finish()
+        with closing(make_client(settings, stop)) as client:
+            fields = client.read_fields()
+        answer = key_answer(mapping, fields, uses_jwt=settings.use_jwt_auth)
+        print_answer(answer.lines)
+    return stop.reason.exit_code if stop.reason else answer.exit_code
+
+
 def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
     """`--verify`: read delivered users back from Iterable and compare."""
     from integration.delivery.verification import verify  # noqa: PLC0415  only --verify needs it
@@ -260,6 +287,7 @@ def run_plan(settings: "Settings", options: "Options") -> RunPlan:
         dry_run=options.dry_run,
         incremental=options.incremental,
         limit=options.limit,
+        query_file=settings.query_file,
     )
 
 

@@ -26,6 +26,7 @@ examples:
   python main.py --resume                resume the last unfinished run
   python main.py --retry-failed          retry the users that the last run failed to deliver
   python main.py --status                show recent runs, pending users and the next step
+  python main.py --check                 check database, query, key and fields; send nothing
   python main.py --verify 500            read back 500 delivered users and compare
   python main.py --explain ada@shop.com  show why a person was sent or not, and the outcome
 
@@ -48,6 +49,7 @@ class Options:
     retry_failed: bool
     incremental: bool
     status: bool
+    check: bool
     verify: int | Literal["all"] | None
     explain: str | None
     limit: int | None
@@ -60,9 +62,9 @@ class Options:
 
     @property
     def uses_earlier_run(self) -> bool:
-        """Whether the request is about an earlier run, without reading the database."""
+        """Whether the request is not for a new run."""
         named = self.verify is not None or self.explain is not None
-        return self.resume or self.retry_failed or self.status or named
+        return self.resume or self.retry_failed or self.status or self.check or named
 
     @property
     def console_level(self) -> str | None:
@@ -104,6 +106,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     )
     add_one_of("--incremental", action="store_true", help="skip users that have not changed")
     add_one_of("--status", action="store_true", help="show recent runs and pending users")
+    add_one_of(
+        "--check",
+        action="store_true",
+        help="show where each column of the query goes, and check the key",
+    )
     add_one_of(
         "--verify",
         type=_users_or_all,

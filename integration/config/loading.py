@@ -129,7 +129,9 @@ def with_absolute_paths(settings: SomeSettings, folder: Path) -> SomeSettings:
         raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
     in_file = is_in_file(settings.db_engine, settings.db_name)
     database = {"db_name": str(folder / settings.db_name)} if in_file else {}
-    changes: dict[str, Any] = {**paths, **database}
+    query_file = getattr(settings, "query_file", None)
+    query = {"query_file": query_file._replace(path=folder / query_file.path)} if query_file else {}
+    changes: dict[str, Any] = {**paths, **database, **query}
     return replace(settings, **changes)
 
 

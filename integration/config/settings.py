@@ -22,6 +22,7 @@ from integration.config.engines import (
 )
 from integration.config.values import (
     TRUE_WORDS,
+    QueryFile,
     auto_or,
     checked_api_key,
     checked_base_url,
@@ -29,6 +30,7 @@ from integration.config.values import (
     journal_path,
     number_above,
     one_of,
+    query_file,
     readable_file,
     true_or_false,
     whole_number,
@@ -89,6 +91,13 @@ class Settings:
     )
     db_options: tuple[tuple[str, str], ...] = field(
         default=(), repr=False, metadata=accepts(options, "name=value&name=value, each name once")
+    )
+
+    query_file: QueryFile | None = field(
+        default=None,
+        metadata=accepts(
+            query_file, "the path of a readable SQL file with one query, or FILE#N for Query N"
+        ),
     )
 
     iterable_api_key: str = field(

@@ -6,7 +6,6 @@ than 64 bits. Texts with such numbers are read and written here, by the standard
 
 from __future__ import annotations
 
-import json
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,11 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# What a stored row begins with if it has numbers that are to be read with all their digits.
+EXACT = b" "
 # Fewer digits than this are the same as a float and as a decimal number.
 SAFE_DIGITS = 15
-_MANY_DIGITS = re.compile(r"\d[\d.]{15}")
+_MANY_DIGITS = re.compile(rb"\d[\d.]{15}|\d[eE]")
 _INT64_DIGITS = 18
 
 
@@ -44,10 +45,13 @@ def loads_exactly(text: str | bytes) -> Any:  # noqa: ANN401  decoded JSON
     Raises:
         ValueError: it is no JSON.
     """
-    value = orjson.loads(text)
-    content = text if isinstance(text, str) else text.decode()
+    # orjson takes no subclass of str.
+    content = text.encode() if isinstance(text, str) else text
+    value = orjson.loads(content)
     if not _MANY_DIGITS.search(content):
         return value
+    import json  # noqa: PLC0415  few rows need it
+
     return json.loads(content, parse_float=_float_or_decimal, parse_int=_int_or_decimal)
 
 

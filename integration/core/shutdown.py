@@ -34,7 +34,7 @@ SECONDS_OF_ONE_SIGNAL = 0.5
 
 
 class Interrupted(BaseException):
-    """A signal arrived before anything was sent."""
+    """A signal arrived before anything was sent or stored, or what it waits for does not end."""
 
     def __init__(self, reason: StopReason) -> None:
         super().__init__(reason.text)
@@ -86,32 +86,42 @@ class SignalWatch:
     """Handles SIGINT and SIGTERM.
 
     Before the first call a signal aborts the run (`Interrupted`). After `let_calls_finish` the
-    first signal requests a stop, and calls in flight finish. A second signal ends the process at
-    once; like a kill, this costs no recorded outcome.
+    first signal requests a stop, and calls in flight finish, or are given up after a while. A
+    second signal ends the process at once; like a kill, this costs no recorded outcome.
     """
 
     def __init__(self, stop: Stop, clock: Callable[[], float] = time.monotonic) -> None:
         self._stop = stop
         self._clock = clock
         self._calls_must_finish = False
+        self._seconds_to_finish: float | None = None
         self._first_at: float | None = None
         self.interrupted_by: StopReason | None = None
         for number in INTERRUPTIONS:
             signal.signal(number, self._handle)
 
-    def let_calls_finish(self) -> None:
+    def let_calls_finish(self, within_seconds: float | None = None) -> None:
         """From now on a signal lets calls in flight finish.
+
+        Args:
+            within_seconds: after that the main thread gets `Interrupted`, wherever it
+                is; None if all calls have time limits of their own.
 
         Raises:
             Interrupted: a signal arrived earlier, but Python discarded its exception.
         """
         self._calls_must_finish = True
+        self._seconds_to_finish = within_seconds
         if self.interrupted_by:
             raise Interrupted(self.interrupted_by)
 
     def abort_at_once(self) -> None:
         """From now on a signal aborts again what is done, until `let_calls_finish`."""
         self._calls_must_finish = False
+
+    def close(self) -> None:
+        """Give nothing up any more: what is in progress is the end."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         reason = INTERRUPTIONS[signal.Signals(number)]
@@ -123,7 +133,14 @@ class SignalWatch:
         self._first_at = self._clock()
         if self._calls_must_finish:
             self._stop.request(reason)
+            if self._seconds_to_finish is not None:
+                signal.signal(signal.SIGALRM, self._give_up)
+                signal.setitimer(signal.ITIMER_REAL, self._seconds_to_finish)
             return
         # A library may replace the exception with its own: SQLite does in a callback.
         self.interrupted_by = reason
         raise Interrupted(reason)
+
+    def _give_up(self, _number: int, _frame: FrameType | None) -> None:
+        if self._stop.reason is not None:
+            raise Interrupted(self._stop.reason)

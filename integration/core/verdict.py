@@ -182,7 +182,7 @@ def _source_problems(source: SourceFacts, *, others_have_run: bool) -> Iterator[
         yield Problem(failed, f"The last run of the source {source.name} failed{reason}.", run)
     elif source.status == "crashed":
         yield Problem(failed, f"The last run of the source {source.name} was killed.", run)
-    elif source.stale and source.status != "running":
+    elif source.stale and source.status not in {None, "running"}:
         yield Problem("degraded", f"{name} is {source.stale}.", run)
     if number := source.open_rejections:
         records = f"{number:,} {'record' if number == 1 else 'records'}"

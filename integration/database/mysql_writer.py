@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import mysql.connector
 
 from integration.core.hosts import address_text
+from integration.core.shutdown import Interrupted
 from integration.database.call_thread import CallThread
 from integration.database.dialects import MySQLDialect
 from integration.database.errors import DatabaseError, DatabaseRefused, connect_error
@@ -159,8 +160,12 @@ class MySQLWriter:
                 f"No connection to the database at {self._error_values['host']}: "
                 "check the server and the network, then run again"
             )
-        with self._translated(write_error):
-            return self._driver.run(call)
+        try:
+            with self._translated(write_error):
+                return self._driver.run(call)
+        except Interrupted:  # the thread still waits for the answer: nothing more can be asked
+            self._is_open = False
+            raise
 
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run a statement and return its rows."""

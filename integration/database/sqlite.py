@@ -115,6 +115,13 @@ def _column(column: exp.ColumnDef) -> exp.Expression:
     return column
 
 
+def _in_sqlite(query: str, dialect: Dialect) -> str:
+    """The query in SQLite's dialect; EXPLAIN asks for the plan, and not for the byte code."""
+    statement = query.removeprefix("EXPLAIN ")
+    own = statement if dialect == "native" else ";".join(to_sqlite(statement))
+    return own if statement == query else f"EXPLAIN QUERY PLAN {own}"
+
+
 class SQLiteSession:
     """An SQLite file, opened read-only. A separate thread makes all calls to SQLite.
 
@@ -154,7 +161,7 @@ class SQLiteSession:
 
         SQLite computes rows as they are fetched, so the caller applies the limit.
         """
-        own = query if dialect == "native" else ";".join(to_sqlite(query))
+        own = _in_sqlite(query, dialect)
         with _translated_errors():
             self._driver.run(partial(self._cursor.execute, own))
         return self._columns

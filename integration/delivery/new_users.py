@@ -1,24 +1,30 @@
-"""From the rows of Query 2 to users that the journal stores, and back to what is sent. Pure.
+"""From the rows of a query to users that the journal stores, and back to what is sent. Pure.
 
 RecordError    exit 69: a row cannot be sent; the message is one line that names the row
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from integration.core.errors import AppError
+from integration.core.exact_json import EXACT, dumps_exactly
 from integration.core.exit_codes import ExitCode
-from integration.core.models import DeliveredUser, NewUser, PendingUser
+from integration.core.mapping import Mapping
+from integration.core.models import CALLS, DeliveredUser, NewUser, PendingUser
 from integration.iterable.payloads import Payloads, payloads_of, undeliverable_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from integration.core.models import StoredUser
+    from integration.core.models import Call, Run, StoredUser
+    from integration.database.cells import Cells
+
+    PayloadMaker = Callable[[bytes], Payloads]
 
 MAX_INTEGER = 2**63 - 1
 
@@ -53,14 +59,88 @@ def _row_json(row: tuple[Any, ...]) -> bytes:
         ) from error
 
 
-def pending_user(user: StoredUser) -> PendingUser:
-    """The user as it is sent."""
-    return PendingUser(user.position, *_payloads(user.row), user.calls)
+def mapped_users(mapping: Mapping, cells: Cells, first: int) -> list[NewUser]:
+    """The users of these rows of any query.
+
+    Args:
+        mapping: of its columns.
+        cells: the rows, and why some cannot be sent.
+        first: the number of the first row among all rows of the query.
+
+    Raises:
+        RecordError: a value cannot be written as JSON.
+    """
+    identity, send_profile = mapping.place("id"), mapping.place("send_profile")
+    users = []
+    for index, row in enumerate(cells.rows):
+        email = row[mapping.email_place]
+        problem = cells.problems.get(index) or _problem_of(mapping, row)
+        calls = mapping.calls
+        if send_profile is not None and not row[send_profile]:
+            calls = CALLS[1:]
+        customer = row[identity] if identity is not None else email and str(email).lower()
+        # Not even an email: no two rows are the same user then.
+        customer_id = f"row {first + index}" if customer in {None, ""} else customer
+        rejection = problem or undeliverable_reason(email)
+        users.append(NewUser(customer_id, email, _exact_json(row), rejection, calls))
+    return users
 
 
-def delivered_user(row: bytes, delivered_at: datetime) -> DeliveredUser:
-    """The user of a stored row as it was sent."""
-    return DeliveredUser(*_payloads(row), delivered_at)
+def _problem_of(mapping: Mapping, row: Sequence[Any]) -> str | None:
+    """Why a row cannot be sent, by the columns that are not fields."""
+    for target, value in zip(mapping.targets, row, strict=True):
+        if target.role in {"id", "event_id"} and value in {None, ""}:
+            return f"not sent: {target.column} is empty"
+        if target.role == "send_profile" and value not in {0, 1}:
+            return f"not sent: send_profile is {value}, expected 0 or 1"
+    return None
+
+
+def _exact_json(row: tuple[Any, ...]) -> bytes:
+    try:
+        return orjson.dumps(row)
+    except TypeError:
+        pass  # a number of more digits
+    try:
+        return EXACT + dumps_exactly(row)
+    except TypeError as error:
+        raise RecordError(f"A row has a value that cannot be sent ({error}): {row!r}") from error
+
+
+def payload_maker(columns: Sequence[str]) -> PayloadMaker:
+    """What makes the payloads of stored rows of a query with these columns."""
+    mapping = Mapping.of(columns)
+    if mapping.is_documented:
+        return _payloads
+    from integration.iterable.mapped_payloads import MappedPayloads  # noqa: PLC0415  not for Query 2
+
+    return MappedPayloads(mapping)
+
+
+def pending_user(user: StoredUser, payloads: PayloadMaker | None = None) -> PendingUser:
+    """The user as it is sent; `payloads` is that of the run's columns (`payload_maker`)."""
+    email, profile, event, event_name = (payloads or _payloads)(user.row)
+    return PendingUser(user.position, email, profile, event, user.calls, event_name)
+
+
+def pending_users(run: Run, users: Iterable[StoredUser]) -> Iterator[PendingUser]:
+    """The users of a run as they are sent."""
+    return map(partial(pending_user, payloads=payload_maker(run.columns)), users)
+
+
+def delivered_user(
+    row: bytes,
+    delivered_at: datetime,
+    calls: Sequence[Call] = CALLS,
+    payloads: PayloadMaker | None = None,
+) -> DeliveredUser:
+    """The user of a stored row as it was sent, by these calls."""
+    sent = (payloads or _payloads)(row)
+    profile, event = (
+        body if call in calls else None
+        for call, body in zip(CALLS, (sent.profile, sent.event), strict=True)
+    )
+    return DeliveredUser(sent.email, profile, event, delivered_at)
 
 
 def _payloads(row: bytes) -> Payloads:
@@ -71,7 +151,7 @@ def _payloads(row: bytes) -> Payloads:
     return Payloads(profile["email"], orjson.dumps(profile), orjson.dumps(event))
 
 
-def email_of(row: Any) -> str | None:  # noqa: ANN401  decoded JSON
-    """The email of a stored row."""
-    email = row["profile"]["email"] if isinstance(row, dict) else row[1]
+def email_of(row: Any, place: int = 1) -> str | None:  # noqa: ANN401  decoded JSON
+    """The email of a stored row, which is at this place."""
+    email = row["profile"]["email"] if isinstance(row, dict) else row[place]
     return None if email is None else str(email)

@@ -6,11 +6,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from integration.core.clock import local_now
 from integration.core.files import reserve_timestamp
 from integration.delivery.reports import CSV_NAME, RESULTS_NAME, CsvExport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,12 @@ class RunFiles:
         )
         return FileNames(*(str(folder / name.format(stamp)) for name in names))
 
-    def begin_csv(self, csv_file: str) -> CsvExport:
+    def begin_csv(self, csv_file: str, columns: Sequence[str]) -> CsvExport:
         """Begin the CSV; it is deleted at the end unless it is finished.
 
         Raises:
             FileError: it cannot be written.
         """
-        self.csv = CsvExport(Path(csv_file))
+        self.csv = CsvExport(Path(csv_file), columns)
         self._reserved.callback(self.csv.discard)
         return self.csv

@@ -19,7 +19,7 @@ from integration.journal.packing import unpack
 from integration.journal.queries import count_outcomes, read_run
 from integration.journal.ranges import OutcomeRange, Update, position_ranges
 from integration.journal.schema import (
-    SUCCEEDED,
+    DONE,
     SUPERSEDED_REASON,
     CallStatus,
     superseded_json,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from integration.journal.file import JournalFile
     from integration.journal.reading import JournalReader
 
-_SUCCEEDED = f"({', '.join(str(int(status)) for status in sorted(SUCCEEDED))})"
+_DONE = f"({', '.join(str(int(status)) for status in sorted(DONE))})"
 
 
 class Backlog(NamedTuple):
@@ -191,8 +191,8 @@ def _add_copied(file: JournalFile, target: int, first: int, lines: Sequence[byte
 
 
 def _copy_successes(file: JournalFile, run: int, target: int) -> None:
-    """Copy the outcomes of calls that succeeded; the others are not attempted yet."""
-    succeeded = {call: f"o.{call}_status IN {_SUCCEEDED}" for call in CALLS}
+    """Copy the outcomes of calls that succeeded or are not wanted; the others are pending."""
+    succeeded = {call: f"o.{call}_status IN {_DONE}" for call in CALLS}
     columns = ", ".join(
         f"CASE WHEN {succeeded[call]} THEN o.{column} END"
         for call in CALLS

@@ -24,7 +24,10 @@ MAX_USERS_LOOKED_UP = 100
 
 def _is_in(view: str, condition: str = "") -> str:
     """SQL: whether a user, by customer or email, is in a run newer than :run for :projects."""
-    newer = f"FROM {view} n WHERE n.run > :run AND n.project GLOB :projects{condition}"
+    newer = (
+        f"FROM {view} n WHERE n.run > :run AND n.project GLOB :projects"
+        f" AND n.sync = (SELECT sync FROM runs WHERE run = :run){condition}"
+    )
     return (
         f"(customer_id IN (SELECT n.customer_id {newer})"
         f" OR (email_key IS NOT NULL AND email_key IN (SELECT n.email_key {newer}"
@@ -50,8 +53,9 @@ def are_few_in_newer_runs(file: JournalReader, run: int, projects: str) -> bool:
     if len(users) > MAX_USERS_LOOKED_UP:
         return False
     newer = file.all(
-        "SELECT run FROM runs WHERE run > ? AND project GLOB ? AND total_users > 0 ORDER BY run",
-        (run, projects),
+        "SELECT run FROM runs WHERE run > :run AND project GLOB :projects AND total_users > 0"
+        " AND sync = (SELECT sync FROM runs WHERE run = :run) ORDER BY run",
+        {"run": run, "projects": projects},
     )
     return all(
         key is not None and any(positions_of(file, key, number) for (number,) in newer)

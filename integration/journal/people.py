@@ -15,7 +15,7 @@ from integration.core.models import CALLS, NOT_ATTEMPTED, CallResult
 from integration.journal.newer_runs import positions_of
 from integration.journal.packing import unpack
 from integration.journal.queries import read_run
-from integration.journal.schema import UserOutcome, email_key, outcome_of
+from integration.journal.schema import CallStatus, UserOutcome, email_key, outcome_of
 
 if TYPE_CHECKING:
     from integration.core.models import Call, Run
@@ -31,7 +31,7 @@ class Delivery(NamedTuple):
         row: the decoded row: the values of a `PageView`, or what version 1.0 stored.
         outcome: that of both calls together.
         at: when the last call was over, ISO 8601 in UTC, or None.
-        results: the result of each call, with Iterable's answer.
+        results: the result of each call that was to be made, with Iterable's answer.
     """
 
     run: Run
@@ -57,9 +57,18 @@ def _delivery(file: JournalReader, run: int, position: int) -> Delivery:
         (run, position),
     )
     (profile, profile_text, event, event_text) = calls
-    results = dict(zip(CALLS, map(read_result, (profile_text, event_text)), strict=True))
+    results = read_results((profile, profile_text), (event, event_text))
     row = _row(file, run, position)
     return Delivery(read_run(file, run), position, row, outcome_of(profile, event), at, results)
+
+
+def read_results(*calls: tuple[int | None, str | None]) -> dict[Call, CallResult]:
+    """The results of the calls that are to be made, from status and text of both."""
+    return {
+        call: read_result(text)
+        for call, (status, text) in zip(CALLS, calls, strict=True)
+        if status != CallStatus.NOT_WANTED
+    }
 
 
 def read_result(text: str | None) -> CallResult:

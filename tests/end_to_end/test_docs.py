@@ -13,7 +13,7 @@ from integration.config.ingest_settings import INGEST_FIELDS, INGEST_VARIABLES
 from integration.config.service_settings import SERVICE_FIELDS
 from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
 from integration.core.exit_codes import ExitCode
-from integration.delivery.start_run import QUERY_FILE
+from integration.delivery.chosen_query import QUERY_FILE
 from integration.ingest.models import Code
 from integration.ingest.source_rules import keys_of
 from integration.ingest.sources import KINDS
@@ -216,3 +216,12 @@ def timeless(results: dict[str, Any]) -> dict[str, Any]:
 def test_the_program_reads_query_2_of_the_projects_own_file() -> None:
     """The SQL exists once."""
     assert QUERY_FILE == ROOT / "phase2_queries.sql"
+
+
+def test_the_index_leads_to_every_page() -> None:
+    """And `make pdf` contains them: its chapters are those of the index."""
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\* \[[^]]+\]\(([^)]+\.md)\): ", index, re.MULTILINE)
+    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert set(listed) == pages | {"../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md"}
+    assert len(listed) == len(set(listed))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.core.exit_codes import ExitCode
+from integration.database.writing import open_writer
 from sandbox.database import create_database
 from sandbox.source import SourceOptions, SourceProcess
 from tests.support.cli_runs import CUSTOMERS, environment_of, run_cli, start_cli
@@ -40,6 +41,7 @@ path = "customers.csv"
 """
 # Three pages.
 LATENCY, EVERY, RUN_SECONDS = 0.5, 2.5, 1.5
+SECONDS_TO_FINISH = 5.0
 # A second, on a machine that is busy with other tests; far less than any timeout.
 SOON = 5.0
 
@@ -102,12 +104,14 @@ def log_of(folder: Path) -> str:
     return (folder / "run.log").read_text() if (folder / "run.log").exists() else ""
 
 
-def stop_soon(folder: Path, process: subprocess.Popen[str], number: signal.Signals) -> None:
+def stop_soon(
+    folder: Path, process: subprocess.Popen[str], number: signal.Signals, seconds: float = SOON
+) -> None:
     """Send a signal, which ends the program with its exit code."""
     sent = time.monotonic()
     process.send_signal(number)
     result = finish(folder, process)
-    assert time.monotonic() - sent < SOON
+    assert time.monotonic() - sent < seconds
     assert result.exit_code == 128 + number
     assert "the next run continues from the checkpoints" in result.stderr
 
@@ -128,12 +132,33 @@ def test_a_signal_while_a_later_run_connects_ends_the_program(
     """The database does not answer any more."""
     with stalling_proxy(seeded_database.port) as proxy:
         environment = environment_of(seeded_database) | {"DB_PORT": str(proxy.port)}
-        process = start_cli(folder, environment, "run", "--every", "1")
+        process = start_cli(folder, environment, "run", "--every", "4")
         wait_until(process, lambda: has_logged(folder, "crm: completed"))
         time.sleep(0.3)
         proxy.stall()
-        time.sleep(2)
+        time.sleep(4)
         stop_soon(folder, process, signal.SIGTERM)
+
+
+def test_a_signal_while_the_database_is_silent_ends_the_program(
+    folder: Path, seeded_database: DatabaseSettings
+) -> None:
+    """In the middle of a page: the transaction is given up, and the next run repeats the page."""
+    lines = "".join(f"user{number}@example.com,pro\n" for number in range(60_000))
+    (folder / "customers.csv").write_text(f"email,plan_type\n{lines}")
+    with stalling_proxy(seeded_database.port) as proxy:
+        environment = environment_of(seeded_database) | {"DB_PORT": str(proxy.port)}
+        process = start_cli(folder, environment, "run")
+        wait_until(process, lambda: has_logged(folder, "crm: reading from"))
+        proxy.stall()
+        time.sleep(1)
+        assert process.poll() is None
+        stop_soon(folder, process, signal.SIGTERM, seconds=SOON + SECONDS_TO_FINISH)
+    completed = run_cli(folder, environment_of(seeded_database), "run")
+    assert completed.exit_code == ExitCode.OK
+    with closing(open_writer(seeded_database)) as session:
+        ((people,),) = session.query("SELECT COUNT(*) FROM customers WHERE email LIKE 'user%'")
+    assert people == 60_000
 
 
 def test_a_configuration_error_at_the_start_ends_the_program(folder: Path) -> None:

@@ -43,6 +43,19 @@ def make_certificate(folder: Path, host: str = HOST) -> Certificate:
     return certificate
 
 
+def make_expired_certificate(folder: Path, host: str = HOST) -> Certificate:
+    """One that ended yesterday."""
+    certificate = make_certificate(folder, host)
+    key, file = str(certificate.key), str(certificate.file)
+    request = ["openssl", "x509", "-x509toreq", "-in", file, "-signkey", key]
+    requested = subprocess.run(request, check=True, capture_output=True).stdout
+    names = folder / "names.txt"
+    names.write_text(f"subjectAltName=DNS:{host}\n")
+    sign = ["openssl", "x509", "-req", "-signkey", key, "-days", "-1", "-extfile", str(names)]
+    subprocess.run([*sign, "-out", file], input=requested, check=True, capture_output=True)
+    return certificate
+
+
 @contextmanager
 def refusing_proxy(answer: bytes) -> Iterator[ScriptedServer]:
     """A proxy that gives every client the same answer."""

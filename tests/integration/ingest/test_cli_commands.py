@@ -106,10 +106,10 @@ def test_stats_shows_each_source_and_creates_nothing(program: Program) -> None:
     assert "2 records: 1 inserted, 0 updated, 0 unchanged, 1 rejected" in text
     sources = [SourceFacts(name="crm", status="completed", has_succeeded=True, open_rejections=1)]
     verdict = judge(Facts(now=utc_now(), deliveries=DeliveryFacts(), sources=sources))
-    assert verdict.status == "degraded"
+    assert verdict.status == "healthy"
     assert text.splitlines()[0] == verdict.line
     assert json.loads(program("stats", "--json").stdout)["verdict"] == {
-        "status": "degraded",
+        "status": "healthy",
         "sentence": verdict.sentence,
         "advice": verdict.advice,
         "problems": [asdict(problem) for problem in verdict.problems],

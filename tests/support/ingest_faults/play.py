@@ -109,7 +109,7 @@ class Play:
         self._killed_run(self._random.choice(self._kill_kinds()), self._combination.harmless)
         if not self.kills:
             self._update()
-            self._killed_run(self._kill_kinds()[0], ())
+            self._killed_run(self._kill_kinds()[0], (), is_late=False)
         if self._combination.ending:
             # A killed run may have left enough to read.
             if self._random.random() < 0.6:
@@ -134,9 +134,9 @@ class Play:
             kinds += ("busy",)
         return (*kinds, "time")
 
-    def _killed_run(self, kind: str, faults: tuple[str, ...]) -> None:
+    def _killed_run(self, kind: str, faults: tuple[str, ...], *, is_late: bool = True) -> None:
         hangs = kind == "request" and "hang" not in faults
-        with self._blocked(kind, is_late=True) as blocker, self._faults(faults, attempts=4):
+        with self._blocked(kind, is_late=is_late) as blocker, self._faults(faults, attempts=4):
             if hangs:
                 skip = 0 if self._style == "none" else self._random.randint(0, 2)
                 self._source.faults({"kind": "hang", "skip": skip})

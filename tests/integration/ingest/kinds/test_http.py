@@ -10,12 +10,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from integration.ingest.errors import SourceError, SourceRefused, SourceUnavailable
 from integration.ingest.models import Malformed
 from sandbox.source import SourceProcess
+from tests.support.proxy import make_certificate, make_expired_certificate
 from tests.support.readers import (
     SECRET,
     NoWait,
@@ -28,9 +30,14 @@ from tests.support.readers import (
     records,
     window,
 )
+from tests.support.tls_front import tls_front
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from integration.ingest.models import RawPage
+    from tests.support.proxy import Certificate
 
 STYLES = ["none", "page", "offset", "cursor", "link", "next_url"]
 AUTH = {"header": "Authorization", "prefix": "Bearer ", "variable": "CRM_TOKEN"}
@@ -49,6 +56,28 @@ def run(
 def queries(source: SourceProcess) -> list[str]:
     """The queries of all requests."""
     return [request["query"] for request in source.requests()]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(make_certificate, "self-signed"), (make_expired_certificate, "certificate has expired")],
+)
+def test_a_certificate_that_cannot_be_verified(
+    source: SourceProcess,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Path, str], Certificate],
+    message: str,
+) -> None:
+    """No request is sent; the message says what is wrong with it."""
+    certificate = make(tmp_path, "localhost")
+    if make is make_expired_certificate:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.file))
+    with tls_front(urlsplit(source.url).port or 0, certificate) as port:
+        reader = http_reader(http_source(f"https://localhost:{port}"))
+        with pytest.raises(SourceUnavailable, match=f"cannot be verified .*{message}"):
+            read(reader)
+    assert source.requests() == []
 
 
 @pytest.mark.parametrize("style", STYLES)
