@@ -42,7 +42,7 @@ from integration.config.loading import (
     read_all_variables,
     with_absolute_paths,
 )
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
+from integration.config.converting import ConfigurationError
 from integration.config.engines import IN_MEMORY, options, unknown_options
-from integration.config.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

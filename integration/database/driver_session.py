@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from integration.database.row_values import Convert
 
 CLOSE_SECONDS = 1
+EXPLAIN = "EXPLAIN "
 T = TypeVar("T")
 
 
@@ -130,9 +131,15 @@ class DriverSession:
     def execute(
         self, query: str, limit: int | None = None, dialect: Dialect = "mysql"
     ) -> Sequence[str]:
-        """Start a query and return the names of its columns."""
-        own = self._translate(query) if dialect == "mysql" else query
-        return self._call(partial(self._start, own, limit), self._query_error)
+        """Start a query, or EXPLAIN and a query, and return the names of its columns."""
+        statement = query.removeprefix(EXPLAIN)
+        own = self._translate(statement) if dialect == "mysql" else statement
+        start = self._start if statement == query else self._start_plan
+        return self._call(partial(start, own, limit), self._query_error)
+
+    def _start_plan(self, query: str, limit: int | None) -> Sequence[str]:
+        """Start EXPLAIN and a query, and return the names of its columns."""
+        return self._start(EXPLAIN + query, limit)
 
     def batches(self) -> Iterator[Sequence[tuple[Any, ...]]]:
         """Yield the rows as they arrive."""

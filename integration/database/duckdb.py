@@ -9,7 +9,7 @@ import duckdb
 
 from integration.config.engines import IN_MEMORY
 from integration.core.files import FileError, is_there
-from integration.database.driver_session import DriverSession
+from integration.database.driver_session import EXPLAIN, DriverSession
 from integration.database.errors import (
     DatabaseRefused,
     DatabaseUnavailable,
@@ -69,6 +69,9 @@ class DuckDBSession(DriverSession):
 
     def _start(self, query: str, limit: int | None) -> Sequence[str]:  # noqa: ARG002
         assert self._connection is not None
+        if query.startswith(EXPLAIN):
+            self._connection.execute(query)
+            return self._columns()
         statements = self._connection.extract_statements(query)
         if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
             raise QueryFailed("The query must be one SELECT")
@@ -83,7 +86,11 @@ class DuckDBSession(DriverSession):
         self._converters: Mapping[int, Any] = {
             place: plain for place, one in enumerate(description) if one[1].id in _NESTED
         }
-        return tuple(one[0] for one in description)
+        return self._columns()
+
+    def _columns(self) -> tuple[str, ...]:
+        assert self._connection is not None
+        return tuple(one[0] for one in self._connection.description or ())
 
     def _fetch(self) -> Sequence[tuple[Any, ...]]:
         assert self._connection is not None

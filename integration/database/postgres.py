@@ -10,7 +10,7 @@ import psycopg
 from psycopg.types.string import TextLoader
 
 from integration.core.hosts import address_text
-from integration.database.driver_session import CLOSE_SECONDS, DriverSession
+from integration.database.driver_session import CLOSE_SECONDS, EXPLAIN, DriverSession
 from integration.database.errors import QueryFailed
 from integration.database.postgres_errors import connect_error, query_error
 from integration.database.row_values import naive_utc, plain
@@ -53,7 +53,7 @@ class PostgreSQLSession(DriverSession):
         self._values = {"host": self._name, "user": settings.user, "name": settings.name}
         self._arguments = connect_arguments(settings, host, timeout_seconds)
         self._connection: psycopg.Connection | None = None
-        self._cursor: psycopg.ServerCursor[Any] | None = None
+        self._cursor: psycopg.Cursor[Any] | psycopg.ServerCursor[Any] | None = None
         self._connect(timeout_seconds)
 
     def _open(self) -> None:
@@ -67,7 +67,10 @@ class PostgreSQLSession(DriverSession):
         self._connection.rollback()
         self._close_cursor()
         self._connection.execute(SESSION_SETUP + (ALL_ROWS if limit is None else ""))
-        self._cursor = cursor = self._connection.cursor("rows")
+        # Only the rows of a query can have a cursor of the server.
+        has_plan = query.startswith(EXPLAIN)
+        cursor = self._connection.cursor() if has_plan else self._connection.cursor("rows")
+        self._cursor = cursor
         cursor.execute(query.encode())
         columns = cursor.description or []
         types = [self._type_name(column.type_code) for column in columns]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from integration.config.converting import ConfigurationError
 from integration.config.ingest_settings import load_ingest_settings
 from integration.config.loading import load_status, with_absolute_paths
-from integration.config.settings import ConfigurationError
 from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
 from integration.database.errors import DatabaseUnavailable

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
+from integration.config.converting import ConfigurationError
 from integration.config.ingest_settings import INGEST_FIELDS, INGEST_VARIABLES
 from integration.config.service_settings import SERVICE_FIELDS
-from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
+from integration.config.settings import FIELDS, VARIABLES, load_settings
 from integration.core.exit_codes import ExitCode
 from integration.delivery.chosen_query import QUERY_FILE
 from integration.ingest.models import Code

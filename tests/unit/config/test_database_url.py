@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from integration.config.converting import ConfigurationError
 from integration.config.database_url import with_database_url
 from integration.config.loading import read_variables
-from integration.config.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from integration.config.converting import ConfigurationError
 from integration.config.ingest_settings import load_ingest_settings
 from integration.config.loading import load, read_variables
-from integration.config.settings import ConfigurationError, Settings, load_settings
+from integration.config.settings import Settings, load_settings
 
 KEY = {"ITERABLE_API_KEY": "key"}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from integration.config.converting import ConfigurationError
 from integration.config.database_url import DATABASE_URL
 from integration.config.ingest_settings import INGEST_VARIABLES
 from integration.config.loading import find_env_file, read_variables
@@ -17,7 +18,6 @@ from integration.config.settings import (
     FIELDS,
     SECRET_VARIABLES,
     VARIABLES,
-    ConfigurationError,
     load_settings,
     load_status_settings,
 )
