@@ -2,10 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+# The server of `make test-spark`; the program needs its client only.
+SPARK_VERSION := 4.3.0
 LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help demo test coverage test-cluster bench pdf check format lock clean
+.PHONY: help demo test coverage test-cluster test-spark bench pdf check format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -23,6 +25,11 @@ coverage: $(VENV)/development  ## run the tests with branch coverage; fails belo
 # Needs Debian's mariadb-server, galera-4 and rsync; reports what is missing.
 test-cluster: $(VENV)/development  ## run the tests that need a Galera cluster of three nodes
 	TEST_CLUSTER=1 $(BIN)/python -m pytest tests/end_to_end/cluster
+
+# Needs Java 17 or later; installs Spark into an environment of its own, beside its client.
+test-spark: $(VENV)/spark/ready  ## run the tests that need a Spark cluster of two executors
+	SPARK_SERVER_PYTHON=$(CURDIR)/$(VENV)/spark-server/bin/python \
+		$(VENV)/spark/bin/python -m pytest tests/end_to_end/spark
 
 bench: $(VENV)/runtime  ## measure speed and memory; output in bench_output/
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -61,6 +68,15 @@ $(VENV)/bin/python:
 $(VENV)/lock/bin/uv: | $(VENV)/bin/python
 	$(BIN)/python -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/spark/ready: requirements-dev.txt requirements-spark.txt
+	$(PYTHON) -m venv $(VENV)/spark
+	$(VENV)/spark/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements-dev.txt -r requirements-spark.txt
+	$(PYTHON) -m venv $(VENV)/spark-server
+	$(VENV)/spark-server/bin/python -m pip install --quiet --disable-pip-version-check \
+		pyspark==$(SPARK_VERSION)
+	@touch $@
 
 $(VENV)/runtime: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

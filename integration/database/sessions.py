@@ -79,9 +79,9 @@ def _duckdb(settings: DatabaseSettings, seconds: float) -> Session:
 
 def _spark(settings: DatabaseSettings, seconds: float) -> Session:
     require_driver("pyspark.sql.connect.session", "Spark", "spark")
-    from integration.database.spark import SparkSession  # noqa: PLC0415
+    from integration.database.spark import SparkConnectSession  # noqa: PLC0415
 
-    return connect_to_any(settings.hosts, lambda host: SparkSession(settings, host, seconds))
+    return connect_to_any(settings.hosts, lambda host: SparkConnectSession(settings, host, seconds))
 
 
 _CONNECTORS: dict[str, Callable[[DatabaseSettings, float], Session]] = {
