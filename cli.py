@@ -18,10 +18,10 @@ if __name__ == "__main__":
 import logging
 import os
 import sys
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from integration.config.cli_arguments import parse_cli_arguments
 from integration.config.cli_options import (
@@ -42,42 +42,27 @@ from integration.config.loading import (
     read_all_variables,
     with_absolute_paths,
 )
-from integration.config.converting import ConfigurationError
-from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
-from integration.core.facts import Facts
 from integration.core.files import display_path
 from integration.core.redaction import SecretMask, proxy_secrets
-from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
-from integration.core.verdict import judge
+from integration.core.shutdown import Interrupted, SignalWatch, Stop
 from integration.database.settings import writer_settings
 from integration.database.writing import open_writer
-from integration.ingest.kinds.readers import open_reader
-from integration.ingest.rejection_details import with_details
-from integration.ingest.rejection_texts import rejected_lines
-from integration.ingest.rejections import open_records
+from integration.ingest import commands
+from integration.ingest.bootstrap import Configuration, open_ingest, reader_of
 from integration.ingest.repetition import repeat_runs
-from integration.ingest.reset import reset
-from integration.ingest.run import Workplace
-from integration.ingest.run_all import Ingest
 from integration.ingest.run_rules import RunRequest
-from integration.ingest.runs import find_run
 from integration.ingest.source_file import describe_sources, find_sources_file, load_sources
-from integration.ingest.statistics import as_json, as_lines, source_facts, statistics_of
-from integration.ingest.tables import has_tables, prepare_tables
-from integration.iterable.pause import Pause
-from integration.journal.facts import read_delivery_facts
+from integration.ingest.tables import has_tables
 from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
     from integration.config.cli_options import CliOptions
     from integration.config.ingest_settings import IngestSettings
-    from integration.ingest.models import Reader
-    from integration.ingest.source_file import Sources
     from integration.ingest.sources import Source
 
 logger = logging.getLogger("cli")
@@ -86,13 +71,6 @@ logger = logging.getLogger("cli")
 SECONDS_TO_FINISH = 5.0
 
 PROGRAM_DIR = Path(__file__).resolve().parent
-
-
-class Configuration(NamedTuple):
-    """The settings and the sources."""
-
-    settings: "IngestSettings"
-    sources: "Sources"
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
@@ -104,10 +82,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     try:
         return run_command(options, stop, signals)
     except Interrupted as interruption:
-        kept = (
-            "what was stored before is kept: run it again" if stop.reason else "nothing was stored"
-        )
-        logger.warning("%s; %s", interruption, kept)
+        again = "what was stored before is kept: run it again"
+        logger.warning("%s; %s", interruption, again if stop.reason else "nothing was stored")
         return interruption.reason.exit_code
     except AppError as error:
         if signals.interrupted_by:
@@ -154,12 +130,15 @@ def work_on_stored(
     signals: SignalWatch,
 ) -> int:
     """Run one of the commands that work on what earlier runs have stored."""
+    sources = configuration.sources
+    begin = partial(signals.let_calls_finish, SECONDS_TO_FINISH)
     with open_ingest(configuration, stop) as ingest:
         if isinstance(options, RejectedOptions):
-            return retry_rejected(options, configuration, ingest, signals)
+            return commands.retry_rejected(ingest, sources, options.source, begin)
         if isinstance(options, ReplayOptions):
-            return replay_run(options, configuration, ingest, signals)
-        return reset_one(options, ingest)
+            return commands.replay(ingest, sources, options.run, begin)
+        print_answer(commands.reset_source(ingest, options.source, yes=options.yes))
+        return ExitCode.OK
 
 
 def configure(options: "CliOptions") -> Configuration:
@@ -167,7 +146,8 @@ def configure(options: "CliOptions") -> Configuration:
     working_dir, variables = read_everything(options)
     settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
     file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
-    sources = load_sources(file, variables, working_dir)
+    only_run_reads = isinstance(options, RunOptions)
+    sources = load_sources(file, variables, working_dir, needs_secrets=only_run_reads)
     open_log(settings, {*settings.secrets(), *sources.secrets.values()})
     return Configuration(settings, sources)
 
@@ -188,29 +168,6 @@ def open_log(settings: "IngestSettings", secrets: "AbstractSet[str]") -> None:
     )
     log_to_file(settings.log_file, mask)
     logger.debug("Log file: %s", display_path(settings.log_file))
-
-
-@contextmanager
-def open_ingest(configuration: Configuration, stop: Stop) -> "Iterator[Ingest]":
-    """Connect to the database, and create the tables that the ingest needs."""
-    settings, sources = configuration
-    wait = partial(wait_in_main_thread, stop)
-    with closing(open_writer(writer_settings(settings), sleep=wait)) as session:
-        tables = prepare_tables(session)
-        reader = partial(reader_of, configuration, stop)
-        yield Ingest(Workplace(session, tables, stop), reader, sources.sources)
-
-
-def reader_of(configuration: Configuration, stop: Stop, source: "Source") -> "Reader":
-    """The reader of a source, with the settings' timeout and attempts."""
-    settings, sources = configuration
-    return open_reader(
-        source,
-        sources.secrets,
-        timeout_seconds=settings.request_timeout,
-        max_attempts=settings.max_attempts,
-        pause=Pause(stop.wait, stop.requested, stop.request),
-    )
 
 
 def run_sources(
@@ -253,10 +210,9 @@ def show_statistics(options: StatsOptions, configuration: Configuration) -> Exit
     """`stats`: the verdict, and each source's records, runs, checkpoint and lag; only reads."""
     settings, sources = configuration
     with closing(open_writer(writer_settings(settings))) as session:
-        statistics = statistics_of(session, sources.sources)
-    deliveries = read_delivery_facts(settings.journal_file)
-    verdict = judge(Facts(now=utc_now(), deliveries=deliveries, sources=source_facts(statistics)))
-    lines = [as_json(verdict, statistics)] if options.json else as_lines(verdict, statistics)
+        lines = commands.statistics_lines(
+            session, sources.sources, settings.journal_file, as_json=options.json
+        )
     print_answer(lines)
     return ExitCode.OK
 
@@ -265,50 +221,9 @@ def show_rejected(options: RejectedOptions, configuration: Configuration, stop: 
     """`rejected`: list the records that are still rejected, and why; creates nothing."""
     settings, sources = configuration
     sources.named(filter(None, [options.source]))
+    reader = partial(reader_of, configuration, stop)
     with closing(open_writer(writer_settings(settings))) as session:
-        records = open_records(session, options.source) if has_tables(session) else []
-        reader = partial(reader_of, configuration, stop)
-        records = list(with_details(session, records, sources.sources, reader))
-    print_answer(rejected_lines(records))
-    return ExitCode.OK
-
-
-def retry_rejected(
-    options: RejectedOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
-) -> ExitCode:
-    """`rejected --retry`: store rejected records after all."""
-    chosen = configuration.sources.named(filter(None, [options.source]))
-    signals.let_calls_finish(SECONDS_TO_FINISH)
-    code = ingest.retry_rejected(chosen)
-    log_interruption(ingest, "the other records stay rejected until the next --retry")
-    return code
-
-
-def replay_run(
-    options: ReplayOptions, configuration: Configuration, ingest: Ingest, signals: SignalWatch
-) -> ExitCode:
-    """`replay`: store a run again from its raw pages."""
-    run = find_run(ingest.workplace.session, options.run)
-    if run is None:
-        raise ConfigurationError(f"No such run: {options.run}; see python cli.py stats")
-    (source,) = configuration.sources.named([run.source])
-    signals.let_calls_finish(SECONDS_TO_FINISH)
-    code = ingest.replay(source, run)
-    log_interruption(ingest, f"replay run {options.run} again to store its other pages")
-    return code
-
-
-def log_interruption(ingest: Ingest, next_step: str) -> None:
-    """Say that a signal ended the command, and what to do."""
-    reason = ingest.workplace.stop.reason
-    if reason:
-        logger.warning("%s; %s", reason.text, next_step)
-
-
-def reset_one(options: ResetOptions, ingest: Ingest) -> ExitCode:
-    """`reset`: forget a source, or show what that would delete."""
-    known = {source.name for source in ingest.all_sources}
-    print_answer(reset(ingest.workplace.session, options.source, known, yes=options.yes))
+        print_answer(commands.rejected_listing(session, sources, options.source, reader))
     return ExitCode.OK
 
 
@@ -334,11 +249,7 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     # Only this needs them.
     from integration.config.service_settings import load_service_settings  # noqa: PLC0415
     from integration.ingest import origins, overview  # noqa: PLC0415
-    from integration.service.bootstrap import (  # noqa: PLC0415
-        IngestParts,
-        Remembered,
-        serve_window,
-    )
+    from integration.service.bootstrap import IngestParts, serve_window  # noqa: PLC0415
 
     working_dir, variables = read_everything(options)
     service = load_service_settings(variables)
@@ -347,7 +258,7 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     sources = describe_sources(file, variables, working_dir)
     open_log(settings, {*settings.secrets(), service.service_token or ""})
     ingest = IngestParts(
-        has_tables=Remembered(has_tables),
+        has_tables=has_tables,
         overviews=partial(overview.source_overviews, sources=sources),
         rejected_groups=overview.rejected_groups,
         runs=overview.ingest_runs,

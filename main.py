@@ -28,18 +28,16 @@ from integration.config.arguments import __version__, parse_arguments
 from integration.config.loading import (
     check_log_and_journal,
     current_folder,
-    find_env_file,
     load,
     load_status,
-    read_variables,
 )
+from integration.config.syncs import own_variables, sync_names, syncs_folder
 from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import (
     display_path,
     ensure_writable_folder,
-    is_there,
     raise_open_file_limit,
 )
 from integration.core.redaction import SecretMask, proxy_secrets
@@ -50,13 +48,12 @@ from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
 from integration.delivery.new_users import pending_users
 from integration.delivery.progress import DeliveryProgress
-from integration.delivery.reports import write_csv
-from integration.delivery.run_files import RunFiles
-from integration.delivery.start_run import RunPlan, start_run
+from integration.delivery.run_files import RunFiles, export_csv
+from integration.delivery.start_run import plan_of, start_run
 from integration.delivery.status import no_journal_lines, status_lines
 from integration.iterable.preflight import check_jwt_secret, check_route
 from integration.iterable.transport import PROGRAM
-from integration.journal.lock import is_locked, open_journal
+from integration.journal.lock import is_locked, open_journal, project_lock
 from integration.journal.queries import read_run
 from integration.journal.read_only import ReadOnlyJournal
 from iterable_client import IterableClient, Pause
@@ -93,8 +90,10 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         return error.exit_code
 
 
-def command(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
+def command(options: "Options", stop: Stop, signals: SignalWatch) -> int:
     """Run what the options ask for."""
+    if options.all_syncs:
+        return run_all_syncs()
     if options.status or options.explain:
         return show_past(options)
     if options.check:
@@ -133,8 +132,16 @@ def variables_for(options: "Options", working_dir: Path) -> "Iterator[dict[str, 
         with bundled_services(options.output_dir) as variables:
             yield variables
     else:
-        env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
-        yield read_variables(os.environ, env_file)
+        yield own_variables(options, working_dir, PROGRAM_DIR)
+
+
+def run_all_syncs() -> int:
+    """`--all-syncs`: the same command for each sync, one after the other."""
+    from integration.delivery.syncs import SyncRuns  # noqa: PLC0415  only --all-syncs needs it
+
+    names = sync_names(syncs_folder(current_folder(), PROGRAM_DIR))
+    arguments = [argument for argument in sys.argv[1:] if argument != "--all-syncs"]
+    return SyncRuns([sys.executable, __file__, *arguments]).run(names)
 
 
 def make_database(settings: "Settings") -> DatabaseConnection:
@@ -166,19 +173,6 @@ def make_client(settings: "Settings", stop: Stop) -> IterableClient:
         user_agent=f"{PROGRAM}/{__version__}",
         pause=Pause(stop.wait, stop.requested, stop.request),
     )
-
-
-def export_csv(journal: "Journal", run: int, files: RunFiles) -> None:
-    """Step 4.5: give the CSV its name; for users of an earlier run, write it from the journal."""
-    path = Path(read_run(journal, run).csv_file)
-    if files.csv is None and is_there(path):
-        logger.info("The CSV already exists: %s", display_path(path))
-        return
-    if files.csv:
-        count = files.csv.finish()
-    else:
-        count = write_csv(path, journal.rows(run), read_run(journal, run).columns)
-    logger.info("Exported %d records to CSV: %s", count, display_path(path))
 
 
 def deliver(
@@ -216,8 +210,7 @@ def show_past(options: "Options") -> ExitCode:
 
         variables = demo_files(options.output_dir)
     else:
-        env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
-        variables = read_variables(os.environ, env_file)
+        variables = own_variables(options, working_dir, PROGRAM_DIR)
     if options.explain:
         return explain_person(options.explain, variables, working_dir)
     settings = load_status(variables, working_dir)
@@ -227,7 +220,9 @@ def show_past(options: "Options") -> ExitCode:
         print_answer(no_journal_lines(display_path(path), utc_now()))
         return ExitCode.OK
     with journal:
-        print_answer(status_lines(journal, settings.project, utc_now(), running=is_locked(path)))
+        running = is_locked(path)
+        now, sync = utc_now(), options.sync
+        print_answer(status_lines(journal, settings.project, now, running=running, sync=sync))
     return ExitCode.OK
 
 
@@ -269,26 +264,13 @@ def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> Ex
         client.names_users = True
         journal = ReadOnlyJournal.open(settings.journal_file)
         with closing(client), journal or nullcontext():
-            code = verify(journal, client, limit, partial(wait_in_main_thread, stop))
+            wait = partial(wait_in_main_thread, stop)
+            code = verify(journal, client, limit, wait, options.sync or "")
     if stop.reason is None:
         return code
     if stop.reason.status == "stopped":
         logger.error("%s", stop.reason.text)
     return stop.reason.exit_code
-
-
-def run_plan(settings: "Settings", options: "Options") -> RunPlan:
-    """What the settings and the command line ask for."""
-    return RunPlan(
-        project=settings.project,
-        authentication=settings.authentication,
-        resume=options.resume,
-        retry_failed=options.retry_failed,
-        dry_run=options.dry_run,
-        incremental=options.incremental,
-        limit=options.limit,
-        query_file=settings.query_file,
-    )
 
 
 def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
@@ -299,10 +281,13 @@ def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> Exi
         settings = stack.enter_context(settings_for(options))
         logger.info("Environment variables loaded successfully")
         logger.info("Log file: %s", display_path(settings.log_file))
+        if options.sync and not options.dry_run:
+            folder = syncs_folder(current_folder(), PROGRAM_DIR)
+            stack.enter_context(project_lock(folder, settings.project))
         journal = stack.enter_context(open_journal(settings.journal_file, dry_run=options.dry_run))
         # Entered after the journal: its names are released before the lock is.
         files = stack.enter_context(RunFiles(settings.output_dir))
-        run = start_run(run_plan(settings, options), journal, files, make_database(settings))
+        run = start_run(plan_of(settings, options), journal, files, make_database(settings))
         if run is None:
             return ExitCode.OK
         logger.info("[STEP 4] Initializing Iterable API client...")

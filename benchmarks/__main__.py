@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import ingest, ingest_figures, machine, peer, query
+from benchmarks import engines, ingest, ingest_figures, machine, peer, query, window, window_figures
 from benchmarks.cases import CASES, GROUPS
 from benchmarks.ingest_runs import Place
 from benchmarks.measure import LATENCY_SECONDS, measure
@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 OUTPUT_DIR = Path("bench_output")
 QUERY_CASE = "query"
 PEER_CASE = "peer"
+ENGINES_CASE = "engines"
 QUERY_TITLE = "Query 2 beside other indexes, 500,000 customers, 5,000,000 views (minutes to load)"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     names = [*GROUPS, *(case.name for case in CASES), QUERY_CASE, PEER_CASE]
-    names += ingest.TITLES
+    names += [ENGINES_CASE]
+    names += [*ingest.TITLES, *window.TITLES]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Runs main.py against a mock Iterable server with 50 ms of latency, and cli.py."
@@ -45,12 +47,13 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--case", action="append", choices=names, metavar="NAME", help="only this; repeatable")
     add("--users", type=int, metavar="N", help="another size for all cases; nothing is judged")
-    add("--views", type=int, metavar="N", help="another number of page views for the ingest")
+    add("--views", type=int, metavar="N", help="another number of page views: ingest, window")
+    add("--customers", type=int, metavar="N", help="another number of customers for the window")
     add(
         "--runs",
         type=int,
         metavar="N",
-        help=f"runs of each case, for medians [1; peer: {peer.RUNS}]",
+        help=f"runs of each case, for medians [1; peer and pairs of deliveries: {peer.RUNS}]",
     )
     add("--database", choices=DATABASES, default="auto", help="auto: a server if one is installed")
     add("--output-dir", type=Path, default=OUTPUT_DIR, metavar="DIR", help=f"[{OUTPUT_DIR}]")
@@ -65,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.list:
         titles = {case.name: case.title for case in CASES}
-        titles |= {QUERY_CASE: QUERY_TITLE, PEER_CASE: peer.TITLE} | ingest.TITLES
+        titles |= {QUERY_CASE: QUERY_TITLE, PEER_CASE: peer.TITLE, ENGINES_CASE: engines.TITLE}
+        titles |= ingest.TITLES
+        titles |= window.TITLES
         show([f"{name:17} {title}" for name, title in titles.items()])
         return 0
     if options.compare:
@@ -90,20 +95,26 @@ def run(options: argparse.Namespace) -> int:
         lines = [measured(case, options, source) for case in chosen(options.case or [])]
         indexes = measured_indexes(source) if QUERY_CASE in (options.case or []) else []
         compared = compared_with_peer(options, source) if PEER_CASE in (options.case or []) else []
+        by_engine = measured_engines(options, source)
         ingested = measured_ingest(options, source) if ingest.is_chosen(options.case or []) else []
+        windows = measured_window(options, source) if window.is_chosen(options.case or []) else []
     results: dict[str, Any] = {"machine": facts | {"database": source.name}}
     results |= {"latency_seconds": LATENCY_SECONDS, "cases": as_json(lines)}
     results["query"] = [asdict(index) for index in indexes]
+    results["engines"] = [asdict(one) for one in by_engine]
     results["peer"] = peer.as_json(compared)
     results["ingest"] = ingest_figures.as_json(ingested)
+    results["window"] = window_figures.as_json(windows)
     file = options.output_dir / f"bench_{datetime.now().astimezone():%Y%m%d_%H%M%S}.json"
     file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show(["", *(table(lines) if lines else []), *(query.lines(indexes) if indexes else [])])
+    show(engines.lines(by_engine) if by_engine else [])
     show(peer.table(compared) if compared else [])
     show(ingest_figures.table(ingested))
+    show(window_figures.table(windows))
     show(["", f"Figures of every run: {file}"])
     met = [all_targets_met(lines), not indexes or query.is_met(indexes), peer.all_met(compared)]
-    met.append(ingest_figures.all_met(ingested))
+    met += [ingest_figures.all_met(ingested), window_figures.all_right(windows)]
     return 0 if all(met) else 1
 
 
@@ -154,6 +165,17 @@ def compared_with_peer(options: argparse.Namespace, source: Source) -> list[peer
     return peer.compare_all(setting, runs, options.users, show)
 
 
+def measured_engines(options: argparse.Namespace, source: Source) -> list[engines.EngineFigures]:
+    """Query 2 from each engine.
+
+    Raises:
+        NoServerError: it needs both servers.
+    """
+    if ENGINES_CASE not in (options.case or []):
+        return []
+    return engines.measure_engines(source, options.output_dir, options.users, options.runs, show)
+
+
 def measured_ingest(options: argparse.Namespace, source: Source) -> list[ingest_figures.Line]:
     """`cli.py run`, beside LOAD DATA and dlt.
 
@@ -166,6 +188,19 @@ def measured_ingest(options: argparse.Namespace, source: Source) -> list[ingest_
     place = Place(source, source.server, options.output_dir, show)
     sizes = ingest.sizes_for(options.users, options.views)
     return ingest.measure_ingest(place, options.case, sizes, options.runs or ingest.RUNS)
+
+
+def measured_window(options: argparse.Namespace, source: Source) -> list[window_figures.Line]:
+    """`cli.py serve` with many rows, runs and users.
+
+    Raises:
+        NoServerError: it needs a server.
+    """
+    if source.server is None:
+        raise NoServerError(NONE_INSTALLED)
+    place = Place(source, source.server, options.output_dir, show)
+    sizes = window.sizes_for(options.customers, options.views, options.users)
+    return window.measure_window(place, options.case, sizes, options.runs)
 
 
 def all_targets_met(lines: Sequence[Line]) -> bool:

@@ -50,7 +50,7 @@ def measure_indexes(server: MySQLServer, customers: int = CUSTOMERS) -> list[Ind
     """Create the database, and run Query 2 with each index in turn; the shipped one is first."""
     name = server.new_database()
     try:
-        _fill(server, name, customers)
+        fill(server, name, customers)
         found: list[IndexFigures] = []
         there = [SHIPPED]
         for columns in INDEXES:
@@ -97,7 +97,8 @@ def reads_all_views(plan: Iterable[Mapping[str, object]]) -> bool:
     return any(step["table"] == "pv" and step["type"] in {"ALL", "index"} for step in plan)
 
 
-def _fill(server: MySQLServer, name: str, customers: int) -> None:
+def fill(server: MySQLServer, name: str, customers: int) -> None:
+    """The tables of `database_setup.sql` with this number of customers and ten times the views."""
     load_schema(server, name)
     # Two primes scatter page and time evenly and reproducibly.
     scattered = "(people.n * 7919 + views.n * 104729)"
@@ -105,17 +106,17 @@ def _fill(server: MySQLServer, name: str, customers: int) -> None:
         "INSERT INTO customers (id, email, first_name, last_name, plan_type, candidate)"
         " SELECT 1 + n, CONCAT('customer.', n, '@example.com'), 'Alex', 'Delgado',"
         " ELT(1 + n % 5, 'pro', 'free', 'basic', 'enterprise', 'free'), 'yes'"
-        f" FROM {_numbers_below(customers)} people",
+        f" FROM {numbers_below(customers)} people",
         "INSERT INTO page_views (user_id, page, device, browser, location, event_time)"
         f" SELECT 1 + people.n, ELT(1 + {scattered} % 5, 'home', 'blog', 'pricing', 'features',"
         " 'settings'), 'desktop', 'Chrome', 'Newark, NJ',"
         f" DATE_SUB(NOW(), INTERVAL {scattered} * 31 % (60 * 86400) SECOND)"
-        f" FROM {_numbers_below(VIEWS_PER_CUSTOMER)} views, {_numbers_below(customers)} people",
+        f" FROM {numbers_below(VIEWS_PER_CUSTOMER)} views, {numbers_below(customers)} people",
         name=name,
     )
 
 
-def _numbers_below(count: int) -> str:
+def numbers_below(count: int) -> str:
     """A table expression of the numbers 0 to `count` - 1 in a column `n`, for any server."""
     places = range(len(str(count - 1)))
     tables = ", ".join(f"{_DIGIT} t{place}" for place in places)

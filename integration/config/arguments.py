@@ -21,6 +21,7 @@ examples:
   python main.py --demo                  run with bundled parts, nothing to set up
   python main.py --dry-run --limit 5     print the payloads of the first five users
   python main.py --env-file eu.env       run with the settings of another file
+  python main.py --all-syncs             run every syncs/NAME.env, one after the other
   python main.py --quiet                 warnings and errors only, for cron
   python main.py --incremental           skip users that have not changed
   python main.py --resume                resume the last unfinished run
@@ -56,6 +57,8 @@ class Options:
     mode: str | None
     workers: int | Literal["auto"] | None
     env_file: Path | None
+    sync: str | None
+    all_syncs: bool
     output_dir: Path | None
     verbose: bool
     quiet: bool
@@ -94,6 +97,20 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    _add_choices(parser)
+    _add_overrides(parser)
+    options = Options(**vars(parser.parse_args(arguments)))
+    if options.uses_earlier_run and (options.dry_run or options.limit):
+        parser.error("--dry-run and --limit apply to new runs only")
+    if options.demo and (options.sync or options.all_syncs):
+        parser.error("--demo has no syncs")
+    if options.demo and options.verify is not None:
+        parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
+    return options
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    """What the run is to do."""
     add = parser.add_argument
     add("--demo", action="store_true", help="run with a bundled database and a mock Iterable API")
     add("--dry-run", action="store_true", help="print the payloads without sending them")
@@ -126,6 +143,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         help="show what is known of one person, and why they were sent or not",
     )
     add("--limit", type=_users, metavar="N", help="process only the first N users")
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    """What replaces settings, or names their file."""
+    add = parser.add_argument
     add("--mode", choices=("auto", "single", "bulk"), help="single or bulk calls (DELIVERY_MODE)")
     add(
         "--workers",
@@ -134,6 +156,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         help="maximum number of concurrent requests, or auto (MAX_WORKERS)",
     )
     add("--env-file", type=Path, metavar="FILE", help="read settings from FILE instead of .env")
+    add_sync = parser.add_mutually_exclusive_group().add_argument
+    add_sync("--sync", metavar="NAME", help="run the sync whose settings are in syncs/NAME.env")
+    add_sync("--all-syncs", action="store_true", help="run all syncs, one after the other")
     add("--output-dir", type=Path, metavar="DIR", help="folder for CSV and JSON files (OUTPUT_DIR)")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
@@ -141,12 +166,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     )
     volume.add_argument("--quiet", action="store_true", help="warnings and errors only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
-    options = Options(**vars(parser.parse_args(arguments)))
-    if options.uses_earlier_run and (options.dry_run or options.limit):
-        parser.error("--dry-run and --limit apply to new runs only")
-    if options.demo and options.verify is not None:
-        parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
-    return options
 
 
 def _whole_number(limit: int) -> Callable[[str], int]:

@@ -57,13 +57,17 @@ def load_status(variables: Mapping[str, str], working_dir: Path) -> StatusSettin
     return replace(settings, journal_file=working_dir / settings.journal_file)
 
 
-def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
-    """The settings' variables that are set, from the environment first, then from the file.
+def read_variables(
+    environment: Mapping[str, str], env_file: Path | None, sync_file: Path | None = None
+) -> dict[str, str]:
+    """The settings' variables that are set: environment first, then a sync's file, then `.env`.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: a file cannot be read.
     """
     found = read_all_variables(environment, env_file)
+    if sync_file is not None:
+        found |= read_all_variables(environment, sync_file)
     return {name: found[name] for name in VARIABLES if name in found}
 
 

@@ -37,6 +37,8 @@ from integration.journal.queries import (
 )
 
 if TYPE_CHECKING:
+    from integration.config.arguments import Options
+    from integration.config.settings import Settings
     from integration.config.values import QueryFile
     from integration.core.models import Run, RunKind
     from integration.delivery.chosen_query import RowSource
@@ -79,6 +81,21 @@ class RunPlan:
     sync: str = ""
 
 
+def plan_of(settings: Settings, options: Options) -> RunPlan:
+    """What these settings and this command line ask for."""
+    return RunPlan(
+        project=settings.project,
+        authentication=settings.authentication,
+        resume=options.resume,
+        retry_failed=options.retry_failed,
+        dry_run=options.dry_run,
+        incremental=options.incremental,
+        limit=options.limit,
+        query_file=settings.query_file,
+        sync=options.sync or "",
+    )
+
+
 def start_run(plan: RunPlan, journal: Journal, files: RunFiles, database: RowSource) -> int | None:
     """Choose the users to send, and store them as a run.
 
@@ -99,12 +116,12 @@ def _choose_run(
 ) -> int | None:
     if plan.retry_failed:
         return retry_run(plan, journal, files)
-    earlier = unfinished(journal, plan.project)
+    earlier = unfinished(journal, plan.project, plan.sync)
     if plan.resume:
         if earlier and not earlier.run.is_loaded:
             again = _restarted_run(plan, earlier.run, files)
             return load_users(journal, again, files, database, plan.query_file)
-        return resume_run(journal, plan.project)
+        return resume_run(journal, plan.project, plan.sync)
     if earlier and not plan.dry_run:
         notice = unfinished_message(earlier)
         # A run that did not load has sent nothing: this one replaces it, and cron need not know.
@@ -114,11 +131,11 @@ def _choose_run(
     return load_users(journal, run, files, database, plan.query_file)
 
 
-def resume_run(journal: Journal, project: str) -> int | None:
+def resume_run(journal: Journal, project: str, sync: str = "") -> int | None:
     """Resume the newest unfinished run."""
-    backlog = unfinished(journal, project)
+    backlog = unfinished(journal, project, sync)
     if backlog is None:
-        check_project(journal, project)
+        check_project(journal, project, sync)
         logger.info("Nothing to resume: no run is unfinished")
         return None
     run = backlog.run.number
@@ -139,14 +156,14 @@ def resume_run(journal: Journal, project: str) -> int | None:
 
 def retry_run(plan: RunPlan, journal: Journal, files: RunFiles) -> int | None:
     """Start a run of the users that the newest finished run left undelivered."""
-    source = undelivered(journal, plan.project)
+    source = undelivered(journal, plan.project, plan.sync)
     if source is None:
-        first = unfinished(journal, plan.project)
+        first = unfinished(journal, plan.project, plan.sync)
         if first:
             raise StillPendingError(
                 f"{unfinished_message(first)}. Run --resume first, then --retry-failed"
             )
-        check_project(journal, plan.project)
+        check_project(journal, plan.project, plan.sync)
         logger.info("Nothing to retry: no finished run has undelivered users")
         return None
     run = journal.begin_retry(_new_run(plan, "retry", files), source)
@@ -158,13 +175,13 @@ def retry_run(plan: RunPlan, journal: Journal, files: RunFiles) -> int | None:
     return run
 
 
-def check_project(journal: Journal, project: str) -> None:
+def check_project(journal: Journal, project: str, sync: str = "") -> None:
     """Check that no users of another project are pending.
 
     Raises:
         ConfigurationError: only the settings that a run started with can resume it.
     """
-    elsewhere = of_another_project(journal, project)
+    elsewhere = of_another_project(journal, project, sync)
     if elsewhere:
         raise ConfigurationError(other_project_message(elsewhere))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integration.core.facts import DeliveryFacts, Facts
-from integration.core.verdict import judge
+from integration.core.verdict import RESUME, RETRY, delivery_command, judge
 from integration.delivery.messages import (
     other_project_message,
     to_second,
@@ -37,7 +37,12 @@ def no_journal_lines(path: Path, now: datetime) -> list[str]:
 
 
 def status_lines(
-    file: JournalReader, project: str | None, now: datetime, *, running: bool
+    file: JournalReader,
+    project: str | None,
+    now: datetime,
+    *,
+    running: bool,
+    sync: str | None = None,
 ) -> list[str]:
     """The verdict, the newest runs, pending users and what to run next.
 
@@ -46,8 +51,9 @@ def status_lines(
         project: whose pending users; None means any project.
         now: the current time.
         running: whether a run is in progress.
+        sync: whose pending users; None means any sync, or none.
     """
-    work = OpenWork() if running else open_work(file, project)
+    work = OpenWork() if running else open_work(file, project, sync)
     facts = Facts(now=now, deliveries=delivery_facts(file, work, running=running))
     runs = recent_runs(file, RUNS_SHOWN)
     if not runs:
@@ -80,11 +86,12 @@ def _advice(work: OpenWork) -> Iterator[str]:
     """The pending users, and the commands to run next."""
     not_finished, failed, elsewhere, rejected = work
     if not_finished:
-        yield f"{unfinished_message(not_finished)}: python main.py --resume"
+        resume = delivery_command(RESUME, not_finished.run.sync)
+        yield f"{unfinished_message(not_finished)}: {resume}"
     if failed and not (not_finished and not_finished.run.number == failed.run.number):
         yield (
             f"{failed.pending_users} user(s) of run {failed.run.run_id} were not delivered:"
-            " python main.py --retry-failed"
+            f" {delivery_command(RETRY, failed.run.sync)}"
         )
     if elsewhere:
         yield other_project_message(elsewhere)

@@ -166,9 +166,10 @@ def verify(
     client: UserReads,
     limit: int | None,
     wait: Callable[[float], bool],
+    sync: str = "",
 ) -> ExitCode:
     """Read delivered users of the newest run back and log which are not confirmed."""
-    run = newest_loaded_run(file) if file else None
+    run = newest_loaded_run(file, sync) if file else None
     if file is None or run is None:
         logger.warning("Nothing to verify: there was no run yet")
         return ExitCode.SOME_FAILED

@@ -4,7 +4,8 @@ IngestError                69
 ├── SourceError            69  what the source sent cannot be used: a page loop, a changed file
 │   ├── SourceUnavailable  69  no answer, or none that is complete: run again later
 │   │   └── SourceLimited  69  the source allows no more requests for a while
-│   └── SourceRefused      77  the source refused the credentials
+│   ├── SourceRefused      77  the source refused the credentials
+│   └── OptionRefused      78  an option of the command line that the source does not have
 ├── SourceBusy             75  another run holds the source, or moved its checkpoint
 ├── SchemaError            78  a required field is gone, or a new one came with schema = "freeze"
 ├── TooManyRejected        69  more than max_rejected_percent of a page
@@ -41,6 +42,12 @@ class SourceRefused(SourceError):  # noqa: N818  # named by what to do next
     """The source refused the credentials."""
 
     exit_code = ExitCode.KEY_REFUSED
+
+
+class OptionRefused(SourceError):  # noqa: N818  # named by what to do next
+    """The source cannot be read with an option of the command line."""
+
+    exit_code = ExitCode.CONFIGURATION
 
 
 class SourceBusy(IngestError):  # noqa: N818  # named by what to do next

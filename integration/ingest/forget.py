@@ -262,6 +262,7 @@ class Erasure:
         found = find_traces(self._journal, person, data)
         name = self._places.journal_file.name
         self._findings.add(name, found.users, "user", f" of {amount(found.runs, 'run')}")
+        self._findings.add(name, found.digests, "digest", " of the email")
         self._findings.add(name, found.last_sent, "fingerprint")
         self._findings.add(name, found.texts, "text")
         if erase:

@@ -1,7 +1,7 @@
 """Where a person came from: the records of the sources, with file and line or URL and position.
 
-The tables say which run connected a record with its row. The place within that run is found by
-looking for the email in the raw pages, as long as they are kept.
+The tables say which run connected a record with its row; later runs may have read it again. The
+newest place is found by looking for the email in the raw pages, as long as they are kept.
 """
 
 from __future__ import annotations
@@ -21,9 +21,16 @@ if TYPE_CHECKING:
 
     from integration.database.reading import ReadSession
 
-# Older pages are not searched: a person would wait too long.
+# Of later runs, and again of the run that connected the record. More are not searched: a person
+# would wait too long.
 MAX_PAGES = 200
 _FILE_ORIGIN = re.compile(r"(.*):(\d+)-\d+", re.DOTALL)
+
+
+class _Run(NamedTuple):
+    run_id: int
+    kind: str | None
+    started_at: object
 
 
 class _Page(NamedTuple):
@@ -54,10 +61,44 @@ def _stored(session: ReadSession, customer_id: object, email: str) -> Iterator[S
         " WHERE e.entity = 'customers' AND e.target_id = %s ORDER BY e.source, e.source_key",
         (customer_id,),
     )
-    for source, key, run_id, kind, started_at in rows:
-        pages = _pages(session, run_id)
-        place = next((place for _, place, _ in _occurrences(pages, email)), None)
-        yield SourceRecord(source, key, run_id, kind, to_time(started_at), place)
+    for source, key, *run in rows:
+        found, place = _newest_place(session, source, _Run(*run), email)
+        started_at = to_time(found.started_at)
+        yield SourceRecord(source, key, found.run_id, found.kind, started_at, place)
+
+
+def _newest_place(
+    session: ReadSession, source: str, connected: _Run, email: str
+) -> tuple[_Run, str | None]:
+    """The newest run of a source whose pages have the email, and the last place there."""
+    left = MAX_PAGES
+    for run in _later_runs(session, source, connected.run_id):
+        numbers = _page_numbers(session, run.run_id, left)
+        left -= len(numbers)
+        if place := _last_place(session, run, numbers, email):
+            return run, place
+        if not left:
+            break
+    numbers = _page_numbers(session, connected.run_id, MAX_PAGES)
+    return connected, _last_place(session, connected, numbers, email)
+
+
+def _later_runs(session: ReadSession, source: str, run_id: int) -> list[_Run]:
+    """Those with pages, newest first."""
+    rows = session.query(
+        "SELECT r.run_id, r.kind, r.started_at FROM etl_runs r"
+        " WHERE r.source = %s AND r.run_id > %s"
+        " AND EXISTS (SELECT 1 FROM etl_raw_data d WHERE d.run_id = r.run_id)"
+        " ORDER BY r.run_id DESC LIMIT %s",
+        (source, run_id, MAX_PAGES),
+    )
+    return list(map(_Run._make, rows))
+
+
+def _last_place(session: ReadSession, run: _Run, numbers: list[int], email: str) -> str | None:
+    pages = _pages(session, run.run_id, numbers)
+    places = [place for _, place, _ in _occurrences(pages, email)]
+    return places[-1] if places else None
 
 
 def _rejected(session: ReadSession, email: str) -> Iterator[SourceRecord]:
@@ -72,7 +113,8 @@ def _rejected(session: ReadSession, email: str) -> Iterator[SourceRecord]:
         numbers.setdefault(run_id, set()).add(number)
     for run_id, wanted in numbers.items():
         # Those before are needed to count lines.
-        for page, place, index in _occurrences(_pages(session, run_id, max(wanted)), email):
+        before = [one for one in _page_numbers(session, run_id, MAX_PAGES) if one <= max(wanted)]
+        for page, place, index in _occurrences(_pages(session, run_id, before), email):
             if page in wanted:
                 yield from _rejection(session, run_id, page, place, index)
 
@@ -90,14 +132,16 @@ def _rejection(
         yield SourceRecord(source, key, run_id, kind, to_time(started_at), place, code, field)
 
 
-def _pages(session: ReadSession, run_id: int, number: int | None = None) -> Iterator[_Page]:
-    """The pages of a run, or those up to one of them; what is damaged is left out."""
+def _page_numbers(session: ReadSession, run_id: int, limit: int) -> list[int]:
     rows = session.query(
-        "SELECT page FROM etl_raw_data WHERE run_id = %s AND page <= COALESCE(%s, page)"
-        " ORDER BY page LIMIT %s",
-        (run_id, number, MAX_PAGES),
+        "SELECT page FROM etl_raw_data WHERE run_id = %s ORDER BY page LIMIT %s", (run_id, limit)
     )
-    for (page,) in rows:
+    return [number for (number,) in rows]
+
+
+def _pages(session: ReadSession, run_id: int, numbers: list[int]) -> Iterator[_Page]:
+    """Pages of a run; what is damaged is left out."""
+    for page in numbers:
         ((packed, origin),) = session.query(
             "SELECT content, origin FROM etl_raw_data WHERE run_id = %s AND page = %s",
             (run_id, page),

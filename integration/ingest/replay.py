@@ -6,7 +6,6 @@ record: those that can be stored now are resolved, and new ones are added.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.clock import utc_now
@@ -31,13 +30,10 @@ from integration.ingest.transactions import repeat
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from integration.database.writing import WriteSession
     from integration.ingest.models import Rejection, ValidRow
-    from integration.ingest.outcome import Destination
     from integration.ingest.raw_pages import StoredPage
-    from integration.ingest.retry import Decode
+    from integration.ingest.retry import Stored
     from integration.ingest.runs import Run
-    from integration.ingest.tables import TargetTables
 
 REPLAY = "replay"
 
@@ -51,30 +47,14 @@ class _Page(NamedTuple):
 
 
 class Replay:
-    """Replays runs of one source.
+    """Replays runs of one source."""
 
-    Args:
-        session: the writable session.
-        tables: from `prepare_tables`.
-        source: the configuration of the source, as it is now.
-        decode: decodes its pages.
-        sleep: waits before a page is repeated; takes seconds.
-    """
-
-    def __init__(
-        self,
-        session: WriteSession,
-        tables: TargetTables,
-        source: Destination,
-        decode: Decode,
-        *,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self._session = session
-        self._tables = tables
-        self._source = source
-        self._decode = decode
-        self._sleep = sleep
+    def __init__(self, stored: Stored) -> None:
+        self._session = stored.session
+        self._tables = stored.tables
+        self._source = stored.source
+        self._decode = stored.decode
+        self._sleep = stored.sleep
         self._run_id = 0
         self.counts = Counts()
 

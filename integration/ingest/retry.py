@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from integration.core.clock import utc_now
@@ -44,34 +45,38 @@ class Decode(Protocol):
         """The valid records of a page, and the others."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What storing the records of a source again needs.
+
+    Attributes:
+        session: the writable session.
+        tables: from `prepare_tables`.
+        source: the configuration of the source, as it is now.
+        decode: decodes its pages.
+        sleep: waits before a page is repeated; takes seconds.
+    """
+
+    session: WriteSession
+    tables: TargetTables
+    source: Destination
+    decode: Decode
+    sleep: Callable[[float], object] = time.sleep
+
+
 class Retry:
     """Retries the open rejections of one source, in a run of its own of the kind `retry`.
 
     The run is recorded with the first page that has something to store; a source without any
     leaves no trace. Its records are those that were retried.
-
-    Args:
-        session: the writable session.
-        tables: from `prepare_tables`.
-        source: the configuration of the source.
-        decode: decodes its pages.
-        sleep: waits before a page is repeated; takes seconds.
     """
 
-    def __init__(
-        self,
-        session: WriteSession,
-        tables: TargetTables,
-        source: Destination,
-        decode: Decode,
-        *,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self._session = session
-        self._tables = tables
-        self._source = source
-        self._decode = decode
-        self._sleep = sleep
+    def __init__(self, stored: Stored) -> None:
+        self._session = stored.session
+        self._tables = stored.tables
+        self._source = stored.source
+        self._decode = stored.decode
+        self._sleep = stored.sleep
         self._run_id: int | None = None
         self.counts = Counts()
 
@@ -163,11 +168,9 @@ class Retry:
 
 def retry_unknown_customers(
     session: WriteSession,
-    tables: TargetTables,
-    sources: Sequence[tuple[Destination, Decode]],
+    sources: Sequence[Stored],
     *,
     stopping: Callable[[], bool] = lambda: False,
-    sleep: Callable[[float], object] = time.sleep,
 ) -> dict[str, Counts]:
     """Store the page views whose customers have arrived; the counts are by source.
 
@@ -176,12 +179,12 @@ def retry_unknown_customers(
     """
     waiting = {page.source for page in open_pages(session, code="unknown_customer")}
     results = {}
-    for source, decode in sources:
+    for stored in sources:
+        source = stored.source
         if source.name not in waiting or source.entity != "page_views" or stopping():
             continue
         try:
-            retry = Retry(session, tables, source, decode, sleep=sleep)
-            counts = retry.run("unknown_customer", stopping=stopping)
+            counts = Retry(stored).run("unknown_customer", stopping=stopping)
         except SourceBusy as error:
             logger.info("%s", error)
             continue

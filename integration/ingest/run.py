@@ -33,7 +33,7 @@ from integration.ingest.run_rules import (
     records_text,
     with_fields,
 )
-from integration.ingest.runs import beat, earlier_runs, end_run, start_run
+from integration.ingest.runs import beat, comparable_runs, end_run, latest_with, start_run
 from integration.ingest.target import Target
 from integration.ingest.transactions import repeat
 from integration.ingest.validation import PageValidation
@@ -114,6 +114,7 @@ class SourceRun:
         self._checkpoint = read_checkpoint(self._session, source.name)
         self._position = self._checkpoint.position
         self._known = known_fields(self._position)
+        self._cursor_from = None if request.full_refresh else cursor_text(self._position)
         self._run_id = self._start()
         self._seen = self._new_seen()
         self._target = Target(
@@ -146,9 +147,8 @@ class SourceRun:
         return ExitCode.SOME_FAILED if self._target.counts.rejected else ExitCode.OK
 
     def _start(self) -> int:
-        name, cursor = self._source.name, cursor_text(self._position)
-        begins = self._request.full_refresh or cursor is None
-        logger.info("%s: reading from %s", name, "the beginning" if begins else cursor)
+        name, cursor = self._source.name, self._cursor_from
+        logger.info("%s: reading from %s", name, cursor or "the beginning")
         if self._request.dry_run:
             return DRY_RUN_ID
         return start_run(self._session, name, self._source.kind, self._started_at, cursor)
@@ -280,13 +280,22 @@ class SourceRun:
             logger.warning("%s: %s rejected: %s", name, records_text(counts.rejected), reasons)
 
     def _check_alarms(self, *, is_complete: bool, has_failed: bool) -> None:
-        runs = earlier_runs(self._session, self._source.name, self._run_id, COMPARED_RUNS)
-        texts = []
-        if is_complete and self._request.is_regular:
-            extent = Extent(self._target.counts.records, time.monotonic() - self._started)
-            texts = unusual(extent, [Extent(run.records, run.seconds) for run in runs])
-        if has_failed or (runs and not is_complete):
-            last_success = runs[0].finished_at if runs else None
+        texts = self._unusual() if is_complete and self._request.is_regular else []
+        success = latest_with(self._session, self._source.name, ["completed"])
+        if has_failed or (success and not is_complete):
+            last_success = success.finished_at if success else None
             texts = [stale(last_success, utc_now(), self._source.expected_every_hours) or ""]
         for text in filter(None, texts):
             self._warn(f"{self._source.name}: {text}")
+
+    def _unusual(self) -> list[str]:
+        """How the run differs from earlier ones that began where it began."""
+        runs = comparable_runs(
+            self._session,
+            self._source.name,
+            self._run_id,
+            COMPARED_RUNS,
+            from_beginning=self._cursor_from is None,
+        )
+        extent = Extent(self._target.counts.records, time.monotonic() - self._started)
+        return unusual(extent, [Extent(run.records, run.seconds) for run in runs])

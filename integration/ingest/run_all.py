@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from integration.core.clock import utc_now
@@ -14,7 +15,7 @@ from integration.ingest.erased import is_erased
 from integration.ingest.rejections import count_open
 from integration.ingest.replay import Replay
 from integration.ingest.retention import delete_old_pages
-from integration.ingest.retry import Decode, Retry, retry_unknown_customers
+from integration.ingest.retry import Decode, Retry, Stored, retry_unknown_customers
 from integration.ingest.run import run_source
 from integration.ingest.run_rules import counts_text
 from integration.ingest.runs import ENDED, latest_with
@@ -23,13 +24,11 @@ from integration.ingest.validation import PageValidation
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from integration.database.writing import WriteSession
     from integration.ingest.models import Reader, Rejection, ValidRow
     from integration.ingest.run import Workplace
     from integration.ingest.run_rules import RunRequest
     from integration.ingest.runs import Run
     from integration.ingest.sources import Source
-    from integration.ingest.tables import TargetTables
 
 logger = logging.getLogger(__name__)
 
@@ -99,14 +98,10 @@ class Ingest:
     def _retry_views(self) -> None:
         """Store the page views that were rejected because their customers had not arrived."""
         sources = [source for source in self.all_sources if source.entity == "page_views"]
-        decoders = [(source, self.decoder(source)) for source in sources]
-        workplace = self.workplace
         results = retry_unknown_customers(
-            workplace.session,
-            workplace.tables,
-            decoders,
-            stopping=workplace.stop.requested,
-            sleep=self._sleep,
+            self.workplace.session,
+            [self._stored(source) for source in sources],
+            stopping=self.workplace.stop.requested,
         )
         for name, counts in results.items():
             if counts.records:
@@ -119,11 +114,9 @@ class Ingest:
             SourceBusy: a run of a source is in progress.
             DatabaseError: the database cannot be used.
         """
-        code, (session, tables) = ExitCode.OK, self._target
-        stop = self.workplace.stop
+        code, session, stop = ExitCode.OK, self.workplace.session, self.workplace.stop
         for source in sources:
-            retry = Retry(session, tables, source, self.decoder(source), sleep=self._sleep)
-            counts = retry.run(stopping=stop.requested)
+            counts = Retry(self._stored(source)).run(stopping=stop.requested)
             still = count_open(session, source.name)
             logger.info(
                 "%s: retried, %s; still rejected: %d", source.name, counts_text(counts), still
@@ -141,10 +134,8 @@ class Ingest:
             IngestError: a page is no longer stored, or cannot be decoded.
             DatabaseError: the database cannot be used.
         """
-        session, tables = self._target
-        stop = self.workplace.stop
-        replay = Replay(session, tables, source, self.decoder(source), sleep=self._sleep)
-        counts = replay.run(run, stop.requested)
+        session, stop = self.workplace.session, self.workplace.stop
+        counts = Replay(self._stored(source)).run(run, stop.requested)
         logger.info("%s: replayed run %d, %s", source.name, run.run_id, counts_text(counts))
         newest = latest_with(session, source.name, ENDED)
         if newest is not None and newest.run_id > run.run_id:
@@ -164,12 +155,14 @@ class Ingest:
         if deleted := delete_old_pages(self.workplace.session, retention_days):
             logger.info("Deleted %d raw pages older than %d days", deleted, retention_days)
 
-    @property
-    def _target(self) -> tuple[WriteSession, TargetTables]:
-        return self.workplace.session, self.workplace.tables
-
-    def _sleep(self, seconds: float) -> None:
-        wait_in_main_thread(self.workplace.stop, seconds)
+    def _stored(self, source: Source) -> Stored:
+        return Stored(
+            session=self.workplace.session,
+            tables=self.workplace.tables,
+            source=source,
+            decode=self.decoder(source),
+            sleep=partial(wait_in_main_thread, self.workplace.stop),
+        )
 
     def decoder(self, source: Source) -> Decode:
         """Decodes and validates the stored pages of a source, without what was erased there."""

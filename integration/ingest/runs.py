@@ -83,7 +83,8 @@ def start_run(
 ) -> int:
     """Record the start of a run and return its number; earlier runs that crashed are marked so.
 
-    The caller holds the lock of the source.
+    The caller holds the lock of the source. `cursor_from` is None for a run that reads from the
+    beginning.
     """
     now = to_text(utc_now())
     with session.transaction():
@@ -207,11 +208,23 @@ def runs_before(session: ReadSession, before: int, limit: int) -> list[Run]:
     return [_with_crash(session, _run(row)) for row in rows]
 
 
-def earlier_runs(session: WriteSession, source: str, before: int, limit: int) -> list[Run]:
-    """The latest completed runs of a source before the run `before`, newest first."""
+def comparable_runs(
+    session: WriteSession, source: str, before: int, limit: int, *, from_beginning: bool
+) -> list[Run]:
+    """The latest completed runs of a source before the run `before`, newest first.
+
+    Args:
+        session: the session.
+        source: its name.
+        before: the number of the run to compare.
+        limit: the maximum number of runs.
+        from_beginning: those that read from the beginning; else those that continued.
+    """
+    where = "IS NULL" if from_beginning else "IS NOT NULL"
     rows = session.query(
         f"SELECT {_COLUMNS} FROM etl_runs WHERE source = %s AND status = 'completed'"
-        " AND kind NOT IN ('retry', 'replay') AND run_id < %s ORDER BY run_id DESC LIMIT %s",
+        f" AND kind NOT IN ('retry', 'replay') AND cursor_from {where} AND run_id < %s"
+        " ORDER BY run_id DESC LIMIT %s",
         (source, before, limit),
     )
     return [_run(row) for row in rows]

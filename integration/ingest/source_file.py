@@ -18,7 +18,7 @@ from integration.ingest.source_rules import (
     rule_mistakes,
     unknown_key,
 )
-from integration.ingest.sources import KINDS, HttpSource, Source, is_url
+from integration.ingest.sources import KINDS, BaseSource, HttpSource, Source, is_url
 from integration.ingest.toml_lines import key_lines, line_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Sources:
     """All sources, customers before page views.
 
     Attributes:
-        secrets: the values that the sources' `auth` names, by variable.
+        secrets: the values that the sources' `auth` names, by variable; those that are set.
     """
 
     sources: tuple[Source, ...]
@@ -81,20 +81,30 @@ def find_sources_file(named: Path | None, working_dir: Path, program_dir: Path) 
     return found
 
 
-def load_sources(file: Path | None, variables: Mapping[str, str], working_dir: Path) -> Sources:
+def load_sources(
+    file: Path | None,
+    variables: Mapping[str, str],
+    working_dir: Path,
+    *,
+    needs_secrets: bool = True,
+) -> Sources:
     """The sources of a file or, without one, of API_HOST and CSV_URL.
 
     Args:
         file: what `find_sources_file` found.
         variables: all variables that are set, as `loading.read_all_variables` found them.
         working_dir: what relative paths of files are relative to.
+        needs_secrets: whether the sources are to be read; else secrets may be missing.
 
     Raises:
         ConfigurationError: mistakes, all in one line, or missing variables.
     """
     sources = _short_form_sources(variables) if file is None else _sources_of_file(file)
     ordered = sorted(sources, key=lambda source: source.entity != "customers")
-    secrets = _secrets_of(sources, variables)
+    names = _secret_names(sources)
+    if needs_secrets:
+        _check_secrets(names, variables)
+    secrets = {name: variables[name] for name in names if variables.get(name)}
     return Sources(tuple(_with_absolute_paths(source, working_dir) for source in ordered), secrets)
 
 
@@ -121,9 +131,16 @@ def parse_sources(tables: Mapping[str, Table]) -> tuple[list[Source], list[Mista
         model = KINDS.get(str(table.get("kind")))
         values = {**table, "name": name, **_implied(table, tables)}
         try:
-            sources += [model.model_validate(values)] if model else []
+            if model is None:  # a mistake already; the keys of all kinds can be checked
+                BaseSource.model_validate(values)
+            else:
+                sources.append(model.model_validate(values))
         except ValidationError as error:
-            mistakes += [_mistake(name, table, details) for details in error.errors()]
+            mistakes += [
+                _mistake(name, table, details)
+                for details in error.errors()
+                if model is not None or details["type"] != "extra_forbidden"
+            ]
     return sources, mistakes
 
 
@@ -241,10 +258,13 @@ def _short_form_tables(variables: Mapping[str, str]) -> dict[str, Table]:
     return tables
 
 
-def _secrets_of(sources: Iterable[Source], variables: Mapping[str, str]) -> dict[str, str]:
-    """The values of the variables that the sources name."""
+def _secret_names(sources: Iterable[Source]) -> list[str]:
+    """The variables that the sources name."""
     auths = [source.auth for source in sources if isinstance(source, HttpSource) and source.auth]
-    names = list(dict.fromkeys(auth.variable for auth in auths))
+    return list(dict.fromkeys(auth.variable for auth in auths))
+
+
+def _check_secrets(names: Iterable[str], variables: Mapping[str, str]) -> None:
     missing = [name for name in names if not variables.get(name)]
     if missing:
         raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
@@ -255,7 +275,6 @@ def _secrets_of(sources: Iterable[Source], variables: Mapping[str, str]) -> dict
             raise ConfigurationError(
                 f"{name} is a value that is not shown, expected printable ASCII, no spaces"
             ) from error
-    return {name: variables[name] for name in names}
 
 
 def _with_absolute_paths(source: Source, folder: Path) -> Source:

@@ -56,9 +56,9 @@ class Unsendable(NamedTuple):
     reasons: tuple[tuple[str, int], ...]
 
 
-def unfinished(file: JournalReader, project: str | None) -> Backlog | None:
-    """The newest unfinished run that `project` can resume; None means any project."""
-    for run in _newest_first(file, "status != 'completed'"):
+def unfinished(file: JournalReader, project: str | None, sync: str | None = None) -> Backlog | None:
+    """The newest unfinished run that `project` can resume; None means any project, or any sync."""
+    for run in _newest_first(file, "status != 'completed'", sync=sync):
         if may_continue(file, run, project):
             backlog = _backlog(file, run, _same_projects(file, run, project))
             projects = project or _own_projects(file, run)
@@ -67,9 +67,11 @@ def unfinished(file: JournalReader, project: str | None) -> Backlog | None:
     return None
 
 
-def undelivered(file: JournalReader, project: str | None) -> Backlog | None:
+def undelivered(
+    file: JournalReader, project: str | None, sync: str | None = None
+) -> Backlog | None:
     """The newest ended run with pending users that `project` can retry; None means any."""
-    for run in _newest_first(file, "status != 'running'"):
+    for run in _newest_first(file, "status != 'running'", sync=sync):
         if may_continue(file, run, project):
             backlog = _backlog(file, run, _same_projects(file, run, project))
             if backlog.pending_users:
@@ -77,9 +79,11 @@ def undelivered(file: JournalReader, project: str | None) -> Backlog | None:
     return None
 
 
-def of_another_project(file: JournalReader, project: str) -> Backlog | None:
+def of_another_project(
+    file: JournalReader, project: str, sync: str | None = None
+) -> Backlog | None:
     """The newest run with pending users that only the settings it started with can resume."""
-    for run in _newest_first(file, "project NOT IN ('', ?)", project):
+    for run in _newest_first(file, "project NOT IN ('', ?)", project, sync=sync):
         if not may_continue(file, run, project):
             # A wrong address that received no users is not a project: any newer run counts.
             projects = run.project if count_outcomes(file, run.number).delivered else "*"
@@ -89,9 +93,11 @@ def of_another_project(file: JournalReader, project: str) -> Backlog | None:
     return None
 
 
-def unsendable(file: JournalReader, project: str | None) -> Unsendable | None:
+def unsendable(
+    file: JournalReader, project: str | None, sync: str | None = None
+) -> Unsendable | None:
     """The newest run of `project` (None: of any) with users that can never be sent as they are."""
-    for run in _newest_first(file, "project IN ('', COALESCE(?, project))", project):
+    for run in _newest_first(file, "project IN ('', COALESCE(?, project))", project, sync=sync):
         reasons = file.all(
             "SELECT reason, COUNT(*) FROM rejected_users"
             f" WHERE run = :run AND NOT {IS_ERASED} AND NOT {IN_NEWER_RUN}"
@@ -121,6 +127,7 @@ def is_only_newer_run_for(file: JournalReader, earlier: Run, number: int) -> boo
         f"SELECT 1 FROM {users} WHERE run = :run"
         " AND customer_id IN (SELECT customer_id FROM users WHERE run = :but)"
         " AND (SELECT project FROM runs WHERE run = :but) GLOB :projects"
+        " AND (SELECT sync FROM runs WHERE run = :but) = (SELECT sync FROM runs WHERE run = :run)"
         f" AND NOT {IN_ANOTHER_NEWER_RUN} LIMIT 1"
     )
     return file.one(query, values) is not None
@@ -243,8 +250,11 @@ def _pending_positions(file: JournalFile, backlog: Backlog, condition: str) -> I
     file.execute("DROP TABLE found")
 
 
-def _newest_first(file: JournalReader, condition: str, *values: str | None) -> Iterator[Run]:
-    for (number,) in file.all(f"SELECT run FROM runs WHERE {condition} ORDER BY run DESC", values):
+def _newest_first(
+    file: JournalReader, condition: str, *values: str | None, sync: str | None
+) -> Iterator[Run]:
+    query = f"SELECT run FROM runs WHERE {condition} AND sync = COALESCE(?, sync) ORDER BY run DESC"
+    for (number,) in file.all(query, (*values, sync)):
         yield read_run(file, number)
 
 
@@ -286,9 +296,10 @@ def _has_work(file: JournalReader, backlog: Backlog) -> bool:
         return bool(backlog.pending_users)
     query = (
         "SELECT 1 FROM runs WHERE run > ? AND project GLOB ? AND status != 'loading'"
-        " AND (kind = 'full' OR user_limit >= ?)"
+        " AND (kind = 'full' OR user_limit >= ?) AND sync = ?"
     )
-    values = (backlog.run.number, backlog.projects, backlog.run.limit)
+    run = backlog.run
+    values = (run.number, backlog.projects, run.limit, run.sync)
     return file.one(query, values) is None
 
 
@@ -296,7 +307,7 @@ def _lacks_its_results(file: JournalReader, run: Run, projects: str) -> bool:
     """Whether a run crashed after its last call, and no full run has completed since."""
     query = (
         "SELECT 1 FROM runs WHERE run > ? AND project GLOB ?"
-        " AND status = 'completed' AND kind = 'full'"
+        " AND status = 'completed' AND kind = 'full' AND sync = ?"
     )
     crashed = run.status == "running"
-    return crashed and file.one(query, (run.number, projects)) is None
+    return crashed and file.one(query, (run.number, projects, run.sync)) is None

@@ -25,7 +25,7 @@ from integration.journal.erased import (
 from integration.journal.outcomes import ranges_between, replace_range
 from integration.journal.packing import decode, pack, unpack
 from integration.journal.queries import read_run
-from integration.journal.schema import email_key
+from integration.journal.schema import EMAIL_DIGEST_BYTES, email_digests, email_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -53,12 +53,14 @@ class JournalTraces(NamedTuple):
     Attributes:
         users: rows of users, each of one run.
         runs: the runs that have them.
+        digests: digests of the email, by which the person is found in all runs.
         last_sent: fingerprints of what was last sent.
         texts: outcomes of other users and reasons of runs that mention the person.
     """
 
     users: int
     runs: int
+    digests: int
     last_sent: int
     texts: int
 
@@ -91,7 +93,8 @@ def find_traces(file: JournalFile, person: Person, data: PersonalData) -> Journa
     where, values = _is_customer(person)
     (last_sent,) = file.one(f"SELECT COUNT(*) FROM last_sent WHERE {where}", values)
     texts = sum(len(_texts_of(file, person, data, place)) for place in _TEXTS)
-    return JournalTraces(len(users), len({run for run, *_ in users}), last_sent, texts)
+    digests = sum(_count_digests(file, run, some) for run, some in _by_run(users))
+    return JournalTraces(len(users), len({run for run, *_ in users}), digests, last_sent, texts)
 
 
 def erase_traces(file: JournalFile, person: Person, data: PersonalData) -> None:
@@ -191,6 +194,7 @@ def _erase_users(file: JournalFile, run: int, users: dict[int, Any]) -> None:
             "UPDATE packed_rows SET content = ? WHERE run = ? AND first = ?",
             (pack(lines), run, first),
         )
+        _erase_digests(file, run, first, positions)
     file.execute_many(
         "UPDATE users SET customer_id = ?, email_key = NULL, fingerprint = NULL"
         " WHERE run = ? AND position = ?",
@@ -199,6 +203,38 @@ def _erase_users(file: JournalFile, run: int, users: dict[int, Any]) -> None:
     for position in users:
         (piece,) = ranges_between(file, run, position, position)
         replace_range(file, run, without_response(piece._replace(first=position, last=position)))
+
+
+def _digests_at(file: JournalFile, run: int, first: int) -> bytearray:
+    """The digests of the emails of a pack's users."""
+    row = file.one("SELECT digests FROM email_digests WHERE run = ? AND first = ?", (run, first))
+    file.check(row is not None, "digests are missing")
+    return bytearray(row[0])
+
+
+def _digest_slice(index: int) -> slice:
+    return slice(index * EMAIL_DIGEST_BYTES, (index + 1) * EMAIL_DIGEST_BYTES)
+
+
+def _count_digests(file: JournalFile, run: int, users: Iterable[int]) -> int:
+    """How many of the users have a digest."""
+    return sum(
+        any(digests[_digest_slice(position - first)])
+        for first, positions in _packs_of(file, run, users).items()
+        for digests in [_digests_at(file, run, first)]
+        for position in positions
+    )
+
+
+def _erase_digests(file: JournalFile, run: int, first: int, positions: Iterable[int]) -> None:
+    """Leave those of users without an email in their place."""
+    digests = _digests_at(file, run, first)
+    for position in positions:
+        digests[_digest_slice(position - first)] = email_digests([None])
+    file.execute(
+        "UPDATE email_digests SET digests = ? WHERE run = ? AND first = ?",
+        (bytes(digests), run, first),
+    )
 
 
 def _texts_of(

@@ -71,9 +71,10 @@ def find_run(file: JournalReader, number: int) -> Run | None:
     return _run(row) if row else None
 
 
-def newest_loaded_run(file: JournalReader) -> Run | None:
-    """The newest run whose users were stored."""
-    row = file.one(f"{_RUNS} WHERE status != 'loading' ORDER BY run DESC LIMIT 1")
+def newest_loaded_run(file: JournalReader, sync: str = "") -> Run | None:
+    """The newest run of a sync whose users were stored; without a name, of none."""
+    query = f"{_RUNS} WHERE status != 'loading' AND sync = ? ORDER BY run DESC LIMIT 1"
+    row = file.one(query, (sync,))
     return _run(row) if row else None
 
 

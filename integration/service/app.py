@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from integration.config.arguments import __version__
+from integration.service.endpoints import PlainRoute
 from integration.service.gate import Gate
 from integration.service.html_paths import HtmlPaths
 from integration.service.json_paths import PATHS, JsonPaths
@@ -22,14 +23,16 @@ def create_app(parts: Parts) -> Gate:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     durations = Durations()
     overviews = Overviews(parts)
     endpoints = JsonPaths(parts, overviews, durations)
     for path, name, model in PATHS:
-        app.add_api_route(
+        app.router.add_api_route(
             path,
             getattr(endpoints, name),
+            route_class_override=PlainRoute,
             methods=["GET"],
             name=name,
             responses={200: {"model": model}} if model else {},

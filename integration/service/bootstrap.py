@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from integration.core.hosts import address_text
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from integration.core.shutdown import Stop
     from integration.database.settings import DatabaseSettings
 
-__all__ = ["IngestParts", "Remembered", "serve_window"]
+__all__ = ["IngestParts", "serve_window"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def serve_window(
             pool=pool,
             journal=journal,
             access=Access(settings.service_token),
-            ingest=ingest,
+            ingest=replace(ingest, has_tables=Remembered(ingest.has_tables)),
             is_masked=settings.service_masked,
         )
         port = listener.getsockname()[1]

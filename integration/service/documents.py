@@ -3,49 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-_AT = "2026-11-21T06:00:03.104Z"
-_ENVELOPE = {"request_id": "5f0c7e9a1b2c3d4e", "api_latency_ms": 1.7}
-_INGEST = {
-    "id": "ingest-12",
-    "type": "ingest",
-    "name": "crm",
-    "kind": "http",
-    "status": "completed",
-    "started_at": "2026-11-21T06:00:00Z",
-    "finished_at": _AT,
-    "seconds": 3.104,
-    "rate": 38.66,
-    "counts": {"records": 120, "inserted": 110, "updated": 4, "unchanged": 0, "rejected": 6},
-    "retries": 0,
-    "error": None,
-}
-_DELIVERY_COUNTS = {
-    "users": 41,
-    "successful": 40,
-    "partial": 0,
-    "failed": 1,
-    "not_attempted": 0,
-    "unchanged": 0,
-}
-_DELIVERY = {
-    **_INGEST,
-    "id": "delivery-7",
-    "type": "delivery",
-    "name": "0b6d0f1e-52a7-4b5a-9a36-0c8f54f0a7d2",
-    "kind": "full",
-    "counts": _DELIVERY_COUNTS,
-}
-
-
-def _example(**values: Any) -> ConfigDict:  # noqa: ANN401  of many types
-    example: dict[str, Any] = {
-        "request_id": _ENVELOPE["request_id"],
-        **values,
-        "api_latency_ms": _ENVELOPE["api_latency_ms"],
-    }
-    return ConfigDict(json_schema_extra={"examples": [example]})
+from integration.service.examples import AT, DELIVERY, DELIVERY_COUNTS, INGEST, example_of
 
 
 class Envelope(BaseModel):
@@ -65,7 +25,7 @@ class WrongParameter(BaseModel):
 class ProblemDocument(Envelope):
     """An error (RFC 9457)."""
 
-    model_config = _example(
+    model_config = example_of(
         type="about:blank",
         title="Unprocessable Content",
         status=422,
@@ -82,7 +42,7 @@ class ProblemDocument(Envelope):
 class Live(Envelope):
     """The process answers."""
 
-    model_config = _example(status="live")
+    model_config = example_of(status="live")
     status: Literal["live"]
 
 
@@ -121,12 +81,12 @@ class DeliveryHealth(BaseModel):
 class HealthDocument(Envelope):
     """The verdict, as on the page."""
 
-    model_config = _example(
+    model_config = example_of(
         status="healthy",
         sentence="All is well; no users of the last delivery are pending.",
         db_connected=True,
-        etl={"last_run": _INGEST, "last_success": _AT, "stale_sources": []},
-        delivery={"last_run": _DELIVERY, "pending_users": 0},
+        etl={"last_run": INGEST, "last_success": AT, "stale_sources": []},
+        delivery={"last_run": DELIVERY, "pending_users": 0},
         advice=None,
         problems=[],
         unavailable=[],
@@ -144,7 +104,7 @@ class HealthDocument(Envelope):
 class DataPage(Envelope):
     """Rows."""
 
-    model_config = _example(
+    model_config = example_of(
         items=[
             {
                 "id": 1,
@@ -190,7 +150,7 @@ class SourceDocument(BaseModel):
 class StatsDocument(Envelope):
     """All runs together."""
 
-    model_config = _example(
+    model_config = example_of(
         total_records_processed=180,
         run_count=2,
         sources=[
@@ -204,12 +164,12 @@ class StatsDocument(Envelope):
                 "stale": None,
                 "lag_seconds": 64.2,
                 "checkpoint": "2026-11-20T14:00:00Z",
-                "last_success": _INGEST,
+                "last_success": INGEST,
                 "last_failure": None,
                 "durations": [3.104],
             }
         ],
-        deliveries={"runs": 1, "users": 41, "outcomes": _DELIVERY_COUNTS, "retries": 0},
+        deliveries={"runs": 1, "users": 41, "outcomes": DELIVERY_COUNTS, "retries": 0},
         unavailable=[],
     )
     total_records_processed: int | None
@@ -222,8 +182,8 @@ class StatsDocument(Envelope):
 class RunsPage(Envelope):
     """Runs, newest first."""
 
-    model_config = _example(
-        items=[_DELIVERY, _INGEST], page_size=50, next_cursor=None, unavailable=[]
+    model_config = example_of(
+        items=[DELIVERY, INGEST], page_size=50, next_cursor=None, unavailable=[]
     )
     items: list[RunDocument]
     page_size: int
@@ -236,14 +196,14 @@ class RunsPage(Envelope):
 class RunDetails(Envelope, RunDocument):
     """A run; what else there is depends on its type."""
 
-    model_config = _example(**_DELIVERY, mode="single", reasons=[])
+    model_config = example_of(**DELIVERY, mode="single", reasons=[])
     reasons: Annotated[list[dict[str, Any]], Field(description="failures by reason")]
 
 
 class ItemsPage(Envelope):
     """Users of a delivery, or rejected records."""
 
-    model_config = _example(
+    model_config = example_of(
         items=[
             {
                 "position": 1,
@@ -252,7 +212,7 @@ class ItemsPage(Envelope):
                 "first_name": "Ada",
                 "last_name": "Lovelace",
                 "outcome": "successful",
-                "at": _AT,
+                "at": AT,
                 "calls": {
                     "users_update": {
                         "success": True,
@@ -275,7 +235,7 @@ class ItemsPage(Envelope):
 class PersonDocument(Envelope):
     """A person's story."""
 
-    model_config = _example(
+    model_config = example_of(
         email="ada@example.com",
         sources=[],
         customer=DataPage.model_config["json_schema_extra"]["examples"][0]["items"][0],  # type: ignore[call-overload,index]
@@ -298,9 +258,9 @@ class PersonDocument(Envelope):
 class ComparisonDocument(Envelope):
     """Two runs beside each other."""
 
-    model_config = _example(
-        run1={**_DELIVERY, "id": "delivery-6"},
-        run2=_DELIVERY,
+    model_config = example_of(
+        run1={**DELIVERY, "id": "delivery-6"},
+        run2=DELIVERY,
         changes={"users": 0, "successful": 1, "failed": -1},
         compared="users",
         only_in_run1={"total": 0, "items": []},

@@ -9,8 +9,6 @@ import logging
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from starlette.datastructures import MutableHeaders
-
 from integration.service.access import CHALLENGES, request_id
 from integration.service.problems import problem_response
 
@@ -33,7 +31,21 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# As ASGI has them.
+_ADDED = [
+    (name.lower().encode(), value.encode("latin-1")) for name, value in SECURITY_HEADERS.items()
+]
+_CACHE_CONTROL = b"cache-control"
+_READ_HEADERS = {b"host", b"authorization", b"x-request-id"}
 NO_ROUTE = "(no such path)"
+
+
+def completed(headers: list[tuple[bytes, bytes]], number: str) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, with the request's id and those for safety."""
+    added = [(b"x-request-id", number.encode()), *_ADDED]
+    if not any(name == _CACHE_CONTROL for name, _ in headers):
+        added.append((_CACHE_CONTROL, b"no-store"))
+    return [*headers, *added]
 
 
 class Handled(NamedTuple):
@@ -75,7 +87,9 @@ class Gate:
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in _READ_HEADERS
         }
         state = scope.setdefault("state", {})
         state["started"] = started = time.perf_counter()
@@ -86,11 +100,7 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                added = MutableHeaders(scope=message)
-                added["X-Request-ID"] = number
-                for name, value in SECURITY_HEADERS.items():
-                    added[name] = value
-                added.setdefault("Cache-Control", "no-store")
+                message["headers"] = completed(message["headers"], number)
             await send(message)
 
         try:

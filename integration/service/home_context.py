@@ -76,7 +76,7 @@ def run_row(run: AnyRun, suffix: str) -> dict[str, Any]:
     if isinstance(run, DeliveryRun):
         return {
             "href": f"/page/runs/delivery-{run.run.number}{suffix}",
-            "title": f"Delivery {run.run.number}",
+            "title": f"Delivery {run.run.number}{f': {run.run.sync}' if run.run.sync else ''}",
             "started": minute_text(run.started_at),
             "status": run.status,
             "duration": duration_text(run.seconds),
@@ -152,8 +152,10 @@ def _running_delivery(run: DeliveryRun, now: datetime) -> dict[str, Any]:
 
 def _source(one: SourceOverview, now: datetime) -> dict[str, Any]:
     success = one.last_success.finished_at if one.last_success else None
+    # A failed run that read little must not be overlooked.
+    visible = max((run.records for run in one.runs), default=0) // 3
     chart = bar_chart(
-        [_source_bar(run) for run in reversed(one.runs)],
+        [_source_bar(run, visible) for run in reversed(one.runs)],
         f"Records of the last {plural(len(one.runs), 'run')} of {one.name}",
     )
     return {
@@ -176,10 +178,10 @@ def _freshness(one: SourceOverview) -> str:
     return "stale" if one.facts.stale else "fresh"
 
 
-def _source_bar(run: IngestRun) -> Bar:
+def _source_bar(run: IngestRun, visible: int) -> Bar:
     title = f"{minute_text(run.started_at)}: {run.status}, {ingest_counts_text(run)}"
     if run.status in {"failed", "crashed"}:
-        return Bar(title, [Part("failed", max(run.records, 1))])
+        return Bar(title, [Part("failed", max(run.records, visible, 1))])
     return Bar(title, [Part("ok", run.records - run.rejected), Part("partial", run.rejected)])
 
 

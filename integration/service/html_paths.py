@@ -4,21 +4,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path as FilePath
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import FastAPI, Path, Query, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from integration.database.errors import DatabaseError
 from integration.service import cursors
 from integration.service.deliveries import ALL
 from integration.service.docs_context import docs_context
+from integration.service.endpoints import PlainRoute
 from integration.service.home_context import home_context, run_row
+from integration.service.links import next_href, suffix_of
 from integration.service.masking import mask_email
 from integration.service.overview import Overviews
 from integration.service.parameters import (
-    DataFilter,
     FindParameters,
     ListParameters,
     Parameters,
@@ -27,7 +26,6 @@ from integration.service.parameters import (
 from integration.service.parts import Parts
 from integration.service.people import person_facts, story
 from integration.service.problems import Problem, show_problems_with
-from integration.service.rows import row_page
 from integration.service.run_context import (
     people_context,
     person_href,
@@ -48,7 +46,8 @@ from integration.service.run_lists import (
     run_page,
     users_page,
 )
-from integration.service.texts import plural
+from integration.service.search import MATCHES_SHOWN, find_matches, first_email, match_context
+from integration.service.story import sentence_of
 
 FOLDER = FilePath(__file__).with_name("page")
 ASSETS = {
@@ -56,7 +55,6 @@ ASSETS = {
     "refresh.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
-MATCHES_SHOWN = 20
 EXAMPLE = "ada@example.com"
 
 
@@ -96,8 +94,13 @@ class HtmlPaths:
             ("/openapi.json", self.openapi),
             ("/assets/{name}", self.asset),
         ):
-            app.add_api_route(
-                path, endpoint, methods=["GET"], include_in_schema=False, response_model=None
+            app.router.add_api_route(
+                path,
+                endpoint,
+                methods=["GET"],
+                include_in_schema=False,
+                response_model=None,
+                route_class_override=PlainRoute,
             )
         show_problems_with(app, self.problem)
 
@@ -111,14 +114,14 @@ class HtmlPaths:
         text = self._templates.get_template(template).render(
             now=f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}",
             masked=wants_mask or self._parts.is_masked,
-            suffix=_suffix(wants_mask),
+            suffix=suffix_of(wants_mask),
             **context,
         )
         return Response(text, status_code=status, media_type="text/html; charset=utf-8")
 
     def home(self, parameters: Annotated[Parameters, Query()]) -> Response:
         """The overview."""
-        suffix = _suffix(parameters.masked)
+        suffix = suffix_of(parameters.masked)
         context = home_context(self._overviews.current(), suffix)
         return self._render("home.html", parameters, **context)
 
@@ -126,13 +129,13 @@ class HtmlPaths:
         """All runs, newest first."""
         before = cursors.decode(parameters.cursor, 2, {}) if parameters.cursor else (ALL, ALL)
         found = run_page(self._parts, (before[0], before[1]), parameters.page_size)
-        suffix = _suffix(parameters.masked)
+        suffix = suffix_of(parameters.masked)
         return self._render(
             "runs.html",
             parameters,
             runs=[run_row(run, suffix) for run in found.runs],
             unavailable=found.unavailable,
-            next=_next("/page/runs", parameters, found.next_keys, {}),
+            next=next_href("/page/runs", parameters, found.next_keys, {}),
         )
 
     def run(
@@ -140,7 +143,7 @@ class HtmlPaths:
     ) -> Response:
         """One run."""
         number = parse_run_id(run_id)
-        suffix = _suffix(parameters.masked)
+        suffix = suffix_of(parameters.masked)
         details = run_details(self._parts, number)
         context = run_context(details, self._before(number), suffix)
         return self._render(
@@ -179,7 +182,7 @@ class HtmlPaths:
             records = rejected_page(self._parts, run_id, place, limit=limit, is_masked=is_masked)
             shown = rejected_context(records, str(run_id))
         path = f"/page/runs/{run_id}"
-        return {**shown, "next": _next(path, parameters, shown["keys"], filters)}
+        return {**shown, "next": next_href(path, parameters, shown["keys"], filters)}
 
     def person(
         self,
@@ -189,13 +192,12 @@ class HtmlPaths:
         """One person's story."""
         is_masked = self._is_masked(parameters)
         facts = person_facts(self._parts, email)
-        number = plural(len(facts.deliveries), "delivery", "deliveries")
         return self._render(
             "person.html",
             parameters,
             story={
                 "email": mask_email(email) if is_masked else email,
-                "sentence": f"In {number}.",
+                "sentence": sentence_of(facts),
                 "steps": story(facts, is_masked=is_masked),
                 "errors": [one for one in (facts.database_error, facts.journal_error) if one],
             },
@@ -206,8 +208,9 @@ class HtmlPaths:
         text = parameters.email.strip()
         if not text:
             raise Problem(404, "Type an email address, or how an email or a name begins")
-        suffix = _suffix(parameters.masked)
-        matches = self._matches(text)
+        suffix = suffix_of(parameters.masked)
+        is_masked = self._is_masked(parameters)
+        matches = find_matches(self._parts, text)
         emails = [str(one["email"]) for one in matches]
         if len(emails) == 1 or text.lower() in [email.lower() for email in emails]:
             text = emails[0] if len(emails) == 1 else text
@@ -217,19 +220,9 @@ class HtmlPaths:
         return self._render(
             "matches.html",
             parameters,
-            matches=[_match(one, suffix, is_masked=self._is_masked(parameters)) for one in matches],
+            matches=[match_context(one, suffix, is_masked=is_masked) for one in matches],
             is_complete=len(matches) < MATCHES_SHOWN,
         )
-
-    def _matches(self, text: str) -> list[dict[str, object]]:
-        chosen = DataFilter(search=text)
-        try:
-            found = row_page(self._parts, chosen, after=0, skip=0, limit=MATCHES_SHOWN, total=0)
-        except DatabaseError:
-            if "@" in text:  # the journal may have the address
-                return []
-            raise
-        return found.items
 
     def docs(self, request: Request, parameters: Annotated[Parameters, Query()]) -> Response:
         """The paths for programs, with examples."""
@@ -240,20 +233,10 @@ class HtmlPaths:
             self._openapi(),
             base,
             runs,
-            self._example_person(parameters),
+            EXAMPLE if self._is_masked(parameters) else first_email(self._parts, EXAMPLE),
             needs_token=self._parts.access.token is not None,
         )
         return self._render("docs.html", parameters, **context)
-
-    def _example_person(self, parameters: Parameters) -> str:
-        """The first customer, so that the example works."""
-        if self._is_masked(parameters):
-            return EXAMPLE
-        try:
-            found = row_page(self._parts, DataFilter(), after=0, skip=0, limit=1, total=0)
-        except DatabaseError:
-            return EXAMPLE
-        return str(found.items[0]["email"]) if found.items else EXAMPLE
 
     def openapi(self) -> Response:
         """The OpenAPI document."""
@@ -274,32 +257,3 @@ class HtmlPaths:
         titles = {404: "Not found", 422: "That cannot be shown", 503: "Not available now"}
         title = titles.get(status, "Something went wrong")
         return self._render("message.html", None, status, title=title, detail=detail)
-
-
-def _suffix(is_masked: object) -> str:
-    return "?masked=1" if is_masked else ""
-
-
-def _next(
-    path: str,
-    parameters: ListParameters,
-    keys: tuple[int, ...] | None,
-    filters: dict[str, Any],
-) -> str | None:
-    if not keys:
-        return None
-    given = parameters.model_dump(mode="json", exclude_unset=True, exclude={"cursor", "masked"})
-    given |= {"masked": 1} if parameters.masked else {}
-    given = {name: value for name, value in given.items() if value is not None}
-    return f"{path}?{urlencode(given | {'cursor': cursors.encode(keys, filters)})}"
-
-
-def _match(one: dict[str, object], suffix: str, *, is_masked: bool) -> dict[str, object]:
-    name = " ".join(str(part) for part in (one["first_name"], one["last_name"]) if part)
-    email = str(one["email"])
-    return {
-        "email": mask_email(email) if is_masked else email,
-        "href": f"{person_href(email)}{suffix}",
-        "name": mask_email(name) if is_masked else name,
-        "plan": one["plan_type"],
-    }

@@ -240,7 +240,7 @@ def _page(
     if cursor:
         given = parameters.model_dump(mode="json", exclude_unset=True, exclude={"page", "cursor"})
         query = urlencode(given | {"cursor": cursor})
-        headers = {"Link": f'<{request.url.path}?{query}>; rel="next"'}
+        headers = {"Link": f'<{request.scope["path"]}?{query}>; rel="next"'}
     return answer(request, {**content, "next_cursor": cursor}, **headers)
 
 

@@ -68,13 +68,21 @@ def documents_of(
     query: RowQuery, rows: Sequence[Sequence[object]], *, is_masked: bool
 ) -> list[dict[str, object]]:
     """The rows by the names of their columns."""
-    items = [dict(zip(query.columns, row, strict=True)) for row in rows]
+    columns = query.columns
+    items = [dict(zip(columns, row, strict=True)) for row in rows]
     for item in items:
-        sources = item["sources"]
-        item["sources"] = sorted(str(sources).split(",")) if sources else []
-        if "event_time" in item:
+        item["sources"] = _names(item["sources"])
+    if "event_time" in columns:
+        for item in items:
             item["event_time"] = to_time(item["event_time"])
     return [masked(item) for item in items] if is_masked else items
+
+
+def _names(joined: object) -> list[str]:
+    if not joined:
+        return []
+    text = str(joined)
+    return sorted(text.split(",")) if "," in text else [text]
 
 
 def export(parts: Parts, chosen: DataFilter, kind: str) -> Iterator[bytes]:

@@ -97,6 +97,21 @@ def story_of(facts: PersonFacts) -> list[Section]:
     ]
 
 
+def sentence_of(facts: PersonFacts) -> str:
+    """Whether the next run would send the person, and the last outcome."""
+    parts = []
+    if not facts.database_error:
+        is_listed = listing_of(facts).is_listed
+        parts.append(f"{'In' if is_listed else 'Not in'} the list of the next delivery.")
+    if facts.deliveries:
+        last = facts.deliveries[0]
+        when = _second(datetime.fromisoformat(last.run.started_at))
+        parts.append(f"Last delivery, {when}: {_OUTCOMES[last.outcome]}.")
+    elif not facts.journal_error:
+        parts.append("In no delivery so far.")
+    return " ".join(parts)
+
+
 def story_lines(facts: PersonFacts) -> list[str]:
     """The story for a terminal."""
     lines = [facts.email]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchmarks import ingest, one_call
+from benchmarks import ingest, one_call, window
 from benchmarks.cases import CASES
 from benchmarks.ingest_files import write_customers
 from benchmarks.ingest_runs import CUSTOMERS, Counts, Place, run_ingest, stored_wrongly
@@ -172,7 +172,8 @@ def test_the_cases_are_listed() -> None:
     command = [sys.executable, "-m", "benchmarks", "--list"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     names = [text.split()[0] for text in done.stdout.splitlines()]
-    assert names == [*(case.name for case in CASES), "query", "peer", *ingest.TITLES]
+    parts = [*ingest.TITLES, *window.TITLES]
+    assert names == [*(case.name for case in CASES), "query", "peer", *parts]
 
 
 def test_customers_are_reproducible_and_unique() -> None:

@@ -49,12 +49,13 @@ def raw_page(
     records: int,
     content: bytes = b"[]",
     position: dict[str, object] | None = None,
+    origin: str = "https://crm.example.com/api",
 ) -> RawPage:
     """A page with this number of records."""
     return RawPage(
         number=number,
         content=content,
-        origin="https://crm.example.com/api",
+        origin=origin,
         records=[{}] * records,
         position=position or {"page": number},
         is_last=False,
@@ -89,10 +90,11 @@ class Ingest:
         rejections: Sequence[Rejection] = (),
         content: bytes = b"[]",
         position: dict[str, object] | None = None,
+        origin: str = "https://crm.example.com/api",
     ) -> Outcome:
         """Store a page."""
         self.pages += 1
-        page = raw_page(self.pages, len(records) + len(rejections), content, position)
+        page = raw_page(self.pages, len(records) + len(rejections), content, position, origin)
         return self.target.write_page(page, rows_of(records), rejections)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from integration.ingest.errors import SourceError, SourceLimited, SourceRefused
+from integration.ingest.errors import OptionRefused, SourceError, SourceLimited, SourceRefused
 from integration.ingest.kinds.file_formats import Taken
 from integration.ingest.kinds.file_positions import FilePosition, position_at, start_offset
 from integration.ingest.kinds.files import PART_BYTES, parts_of
@@ -91,7 +91,7 @@ class FileReader:
         more requests; its error is on the last page.
         """
         if window.since is not None or window.until is not None:
-            raise SourceError(
+            raise OptionRefused(
                 "--since and --until cannot be used with a file: its records have no order."
                 " Name the other sources with --source"
             )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from integration.ingest.errors import SourceError
+from integration.ingest.errors import OptionRefused, SourceError
 from integration.ingest.kinds.high_water import peak_of
 from integration.ingest.kinds.http_addresses import path_and_query
 from integration.ingest.kinds.http_client import StatusError, StoppedReading
@@ -109,7 +109,7 @@ class HttpReader:
     def pages(self, position: dict[str, object] | None, window: Window) -> Iterator[RawPage]:
         """Read page by page, from where the last run stopped."""
         if self._source.cursor is None and (window.since or window.until):
-            raise SourceError(
+            raise OptionRefused(
                 f"{self._source.name}: --since and --until need a cursor in its configuration"
             )
         try:

@@ -52,7 +52,7 @@ def open_reader(
 
     Args:
         source: from `sources.toml`.
-        secrets: the values that its `auth` names, by variable.
+        secrets: the values that its `auth` names, by variable; decoding stored pages needs none.
         timeout_seconds: to connect, and then for each response.
         max_attempts: the maximum number of attempts of a request.
         pause: how to wait, and whether the run is to stop.
@@ -88,9 +88,8 @@ def open_reader(
 def _http_reader(
     source: HttpSource, secrets: Mapping[str, str], client: ClientFactory
 ) -> HttpReader:
-    credentials = None
-    if source.auth is not None:
-        auth, secret = source.auth, secrets[source.auth.variable]
+    auth, credentials = source.auth, None
+    if auth is not None and (secret := secrets.get(auth.variable)):
         credentials = Credentials(auth.header, auth.prefix + secret, secret, auth.variable)
     rate = source.requests_per_second
     return HttpReader(source, client(source.url, credentials=credentials, requests_per_second=rate))

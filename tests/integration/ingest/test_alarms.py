@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from integration.core.exit_codes import ExitCode
@@ -16,10 +18,13 @@ from integration.ingest.tables import prepare_tables
 from tests.integration.ingest.test_run import Pages, customer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from integration.database.writing import WriteSession
-    from integration.ingest.models import RawRecord
+    from integration.ingest.models import RawPage, RawRecord, Window
+
+
+MARK: dict[str, object] = {"mark": ["number", 1]}
 
 
 class Renamed(Pages):
@@ -33,6 +38,15 @@ class Renamed(Pages):
         """With a first name."""
         record = {**customer(number), "first_name": "Ada"}
         return {self._names.get(name, name): value for name, value in record.items()}
+
+
+class Positioned(Pages):
+    """Pages after which a run continues at a mark."""
+
+    def pages(self, position: dict[str, object] | None, window: Window) -> Iterator[RawPage]:
+        """With the same mark after each of them."""
+        for page in super().pages(position, window):
+            yield replace(page, position=MARK)
 
 
 class Program:
@@ -50,13 +64,21 @@ class Program:
         self.exit_code = run_source(self.workplace, self.source, reader, request or RunRequest())
         return last_runs(self.session, "crm", 1)[0]
 
-    def add_runs(self, count: int, records: int, seconds: int = 1) -> None:
+    def add_runs(
+        self, count: int, records: int, seconds: int = 1, cursor_from: str | None = None
+    ) -> None:
         """Earlier runs that have read so many records in so much time."""
         for _ in range(count):
             self.session.execute(
                 "INSERT INTO etl_runs (source, kind, status, created_at, started_at, heartbeat_at,"
-                " finished_at, records) VALUES ('crm', 'csv', 'completed', %s, %s, %s, %s, %s)",
-                (*["2026-11-01 10:00:00.000000"] * 3, f"2026-11-01 10:00:{seconds:02}", records),
+                " finished_at, records, cursor_from)"
+                " VALUES ('crm', 'csv', 'completed', %s, %s, %s, %s, %s, %s)",
+                (
+                    *["2026-11-01 10:00:00.000000"] * 3,
+                    f"2026-11-01 10:00:{seconds:02}",
+                    records,
+                    cursor_from,
+                ),
             )
 
 
@@ -104,6 +126,29 @@ def test_a_run_with_options_has_no_usual_number(program: Program, request_: RunR
     """It reads what it was asked for."""
     program.add_runs(7, 1000)
     assert "median" not in str(program.run(Pages(range(1, 21)), request_).warnings)
+
+
+def test_a_run_is_compared_with_runs_that_began_where_it_began(program: Program) -> None:
+    """A full refresh reads everything, and the run that follows it what has changed."""
+    program.add_runs(3, 100_000)
+    program.add_runs(3, 30, cursor_from="2026-11-01T10:00:00Z")
+    program.session.execute(
+        "INSERT INTO etl_checkpoint (source, position, version, run_id, updated_at)"
+        " VALUES ('crm', %s, 1, 1, '2026-11-01 10:00:00')",
+        (orjson.dumps(MARK).decode(),),
+    )
+
+    assert program.run(Pages(range(1, 31))).warnings is None
+
+    program.session.execute("DELETE FROM etl_checkpoint")
+    assert "half as many as usual" in str(program.run(Pages(range(1, 31))).warnings)
+
+
+def test_a_full_refresh_starts_at_the_beginning(program: Program) -> None:
+    """Which is what its row says, wherever the run before it ended."""
+    program.run(Positioned([1]))
+    assert program.run(Positioned([2])).cursor_from == "1"
+    assert program.run(Positioned([3]), RunRequest(full_refresh=True)).cursor_from is None
 
 
 def test_an_optional_field_that_was_renamed(

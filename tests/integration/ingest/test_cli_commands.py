@@ -34,6 +34,13 @@ max_rejected_percent = 60
 """
 CUSTOMERS = "id,email,first_name,last_name,plan_type,candidate,plan\n"
 ROWS = "1,a@example.com,A,B,pro,yes,free\n2,b@example.com,A,B,gold,no,pro\n"
+SECRET = """
+[sources.erp]
+entity = "customers"
+kind = "http"
+url = "https://erp.example.com/customers"
+auth = { variable = "ERP_TOKEN" }
+"""
 MAPPED = '[sources.crm.fields]\nplan_type = "plan"\n'
 
 
@@ -125,6 +132,22 @@ def test_stats_judges_a_journal_that_cannot_be_read(ran: Program) -> None:
     assert (result.exit_code, result.stderr) == (ExitCode.OK, "")
     assert result.stdout.startswith("Unhealthy: The journal cannot be read. Next: The journal ")
     assert "2 records: 1 inserted" in result.stdout
+
+
+def test_only_run_needs_the_secrets_of_the_sources(ran: Program) -> None:
+    """The other commands read nothing from a source."""
+    file = ran.folder / "sources.toml"
+    file.write_text(file.read_text() + SECRET)
+
+    assert ran("stats").exit_code == ExitCode.OK
+    assert "crm run 1 page 1 record 1" in ran("rejected").stdout
+    assert ran("rejected", "--retry").exit_code == ExitCode.SOME_FAILED
+    assert ran("replay", "1").exit_code == ExitCode.SOME_FAILED
+    assert ran("forget", "a@example.com").exit_code == ExitCode.OK
+    assert ran("reset", "--source", "erp").exit_code == ExitCode.OK
+    result = ran("run")
+    assert result.exit_code == ExitCode.CONFIGURATION
+    assert result.stderr.endswith("Missing required environment variables: ERP_TOKEN\n")
 
 
 def test_rejected_shows_the_reason_and_the_origin(ran: Program) -> None:

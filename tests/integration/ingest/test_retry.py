@@ -12,7 +12,7 @@ from integration.ingest.counts import Counts
 from integration.ingest.locks import source_lock
 from integration.ingest.models import Rejection, ValidRow
 from integration.ingest.rejections import open_pages
-from integration.ingest.retry import Retry, retry_unknown_customers
+from integration.ingest.retry import Retry, Stored, retry_unknown_customers
 from integration.ingest.runs import last_runs
 from tests.support.ingest import Ingest, Source, customer, raw_page, rows_of
 
@@ -37,6 +37,11 @@ def decode(content: bytes, origin: str) -> tuple[Sequence[ValidRow], Sequence[Re
     return rows, rejections
 
 
+def stored(run: Ingest, source: Source) -> Stored:
+    """What was stored of this source."""
+    return Stored(session=run.session, tables=run.tables, source=source, decode=decode)
+
+
 def write_views(session: WriteSession, *emails: str) -> None:
     """A page of views of these customers."""
     records: list[dict[str, object]] = [
@@ -59,11 +64,11 @@ def test_views_are_stored_when_their_customers_have_arrived(session: WriteSessio
     write_views(session, "a@x.com", "b@x.com")
     write_views(session, "b@x.com", "c@x.com")
     crm = Ingest(session, Source("crm"))
-    assert retry_unknown_customers(session, crm.tables, [(WEB, decode)]) == {"web": Counts()}
+    assert retry_unknown_customers(session, [stored(crm, WEB)]) == {"web": Counts()}
     assert len(last_runs(session, "web", 5)) == 2
 
     crm.write(customer("1", "a@x.com"), customer("2", "b@x.com"))
-    found = retry_unknown_customers(session, crm.tables, [(WEB, decode)])
+    found = retry_unknown_customers(session, [stored(crm, WEB)])
 
     assert found == {"web": Counts(records=3, inserted=2, unchanged=1)}
     assert views(session) == ["a@x.com", "b@x.com"]
@@ -85,7 +90,7 @@ def test_a_source_that_is_running_is_left_to_a_later_run(
     crm.write(customer("1", "a@x.com"))
     other = open_writer(target_settings)
     with source_lock(other, "web"):
-        assert retry_unknown_customers(session, crm.tables, [(WEB, decode)]) == {}
+        assert retry_unknown_customers(session, [stored(crm, WEB)]) == {}
     other.close()
     assert views(session) == []
 
@@ -107,7 +112,7 @@ def test_any_rejection_can_be_retried(session: WriteSession, code: str | None) -
     run.write(rejections=rejections, content=orjson.dumps(records))
     run.write(customer("1", "new@x.com"))
 
-    counts = Retry(session, run.tables, shop, decode).run(code)  # type: ignore[arg-type]
+    counts = Retry(stored(run, shop)).run(code)  # type: ignore[arg-type]
 
     assert counts.inserted == 1
     # Links name the run that has the raw page, and not the retry.
@@ -125,7 +130,7 @@ def test_a_page_that_is_no_longer_stored_stays_open(
     crm = Ingest(session, Source("crm"))
     crm.write(customer("1", "a@x.com"))
     session.execute("DELETE FROM etl_raw_data")
-    assert retry_unknown_customers(session, crm.tables, [(WEB, decode)]) == {"web": Counts()}
+    assert retry_unknown_customers(session, [stored(crm, WEB)]) == {"web": Counts()}
     assert "no longer stored" in caplog.text
     assert len(open_pages(session)) == 1
 
@@ -143,7 +148,7 @@ def test_a_newer_record_settles_the_rejection_of_an_older_one(session: WriteSess
     later.write(customer("2", "c@x.com"))
 
     assert open_pages(session) == []
-    assert Retry(session, run.tables, Source("crm"), decode).run() == Counts()
+    assert Retry(stored(run, Source("crm"))).run() == Counts()
     assert session.query("SELECT first_name FROM customers WHERE email = 'a@x.com'") == [("new",)]
     ((resolved,),) = session.query("SELECT resolved_run FROM etl_rejected")
     assert resolved == later.run_id

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.core.exit_codes import ExitCode
+from integration.service.html_paths import ASSETS
 from tests.support.cli_runs import environment_of, run_cli
 from tests.support.runs import finish
 from tests.support.window import SOURCES, Window, basic, serving
@@ -53,6 +54,20 @@ def test_without_the_token_there_is_nothing(guarded: Window, path: str, header: 
     assert answer.status == 401
     assert "Basic" in answer.headers["www-authenticate"]
     assert answer.json["title"] == "Unauthorized"
+
+
+def test_no_path_but_live_answers_without_the_token(guarded: Window) -> None:
+    """Those of the OpenAPI document, pages, files, and what does not exist; with any method."""
+    document = guarded.get("/openapi.json", Authorization=f"Bearer {TOKEN}").json
+    files = ["/docs", "/openapi.json", *(f"/assets/{name}" for name in ASSETS)]
+    pages = ["/", "/find", "/page/runs", "/page/runs/delivery-1", "/page/people/a@example.com"]
+    odd = ["//live", "/live/", "/LIVE", "/live/../data", "/%6cive", "/assets/nope", "/nope"]
+    paths = [*document["paths"], *files, *pages, *odd]
+    assert len(paths) == len(set(paths)) > 25
+
+    for method in ("GET", "HEAD", "POST", "OPTIONS"):
+        answered = {path for path in paths if guarded.get(path, method).status != 401}
+        assert answered <= {"/live", "/%6cive"}, method
 
 
 @pytest.mark.parametrize("path", ["/", "/data"])
@@ -108,7 +123,8 @@ def refused(folder: Path, database: DatabaseSettings, *arguments: str, **variabl
 def test_another_address_needs_a_token(sqlite_filled: tuple[Path, DatabaseSettings]) -> None:
     """Exit 78, by option or setting."""
     assert "SERVICE_TOKEN is not set" in refused(*sqlite_filled, "--host", "0.0.0.0")
-    assert "SERVICE_TOKEN is not set" in refused(*sqlite_filled, SERVICE_HOST="::")
+    for host in ("::", "192.0.2.1", "window.example.com", "127.0.0.1.example.com"):
+        assert "SERVICE_TOKEN is not set" in refused(*sqlite_filled, SERVICE_HOST=host)
 
 
 def test_an_address_in_use_is_one_line(sqlite_filled: tuple[Path, DatabaseSettings]) -> None:

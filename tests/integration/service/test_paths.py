@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from integration.service.json_paths import PATHS
+from tests.support.runs import ROOT
 from tests.support.window import CUSTOMERS, ODD_NAMES, checksums
 
 if TYPE_CHECKING:
@@ -346,6 +347,28 @@ def test_the_examples_of_the_docs_work(window: Window) -> None:
         )
         expected = "503" if "/health" in command else "200"
         assert (done.returncode, done.stdout, done.stderr) == (0, expected, ""), command
+
+
+def test_the_commands_of_the_docs_work(window: Window) -> None:
+    """As they are written, but for the port; the answers have the fields that are documented."""
+    text = (ROOT / "docs" / "window.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^curl .*$", text, flags=re.MULTILINE)
+    models = {re.sub(r"\{[^}]*\}", "[^/]+", path): model for path, _, model in PATHS}
+    shown = set()
+
+    for command in commands:
+        here = command.replace("//127.0.0.1:8000/", f"{window.url.removeprefix('http:')}/")
+        assert here != command
+        done = subprocess.run(["bash", "-c", here], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b""), command
+        path = re.search(r"8000(/[^?']*)", command)
+        assert path is not None
+        (known,) = [one for one in models if re.fullmatch(one, path[1])]
+        shown.add(known)
+        if model := models[known]:
+            answer = json.loads(done.stdout)
+            assert set(model.model_fields) <= set(answer), command
+    assert shown == set(models)
 
 
 def test_the_openapi_document_has_every_path_with_an_example(window: Window) -> None:

@@ -18,7 +18,7 @@ from integration.ingest.models import Rejection
 from integration.ingest.origins import find_source_records
 from integration.journal.store import Journal
 from integration.service.person import facts_of
-from integration.service.story import listing_of
+from integration.service.story import listing_of, story_of
 from sandbox.database import create_database
 from tests.conftest import QUERIES_SQL, load_seed
 from tests.support.ingest import Ingest, Source, customer
@@ -140,6 +140,36 @@ def test_a_record_of_an_api_is_found_by_its_page_and_position(
         SourceRecord("crm", "k2", 1, "http", None, f"{url}, record 2", "not_allowed", "plan_type")
     ]
     assert records_of(pool, "unknown@example.com") == []
+
+
+def test_the_story_names_the_newest_page_with_the_record(
+    database: DatabaseSettings, pool: ReadPool, tmp_path: Path
+) -> None:
+    """Run 1 connected it, run 2 did not have it, run 3 updated it; with file and line."""
+    header = b"key,email\n"
+    pages = [
+        (header + b"k1,eve@example.com\n", "monday.csv:10-28", ["k1"]),
+        (header + b"k2,ann@example.com\n", "tuesday.csv:10-28", ["k2"]),
+        (header + b"k3,bob@example.com\nk1,eve@example.com\n", "today.csv:10-47", ["k3", "k1"]),
+        (header + b"k4,cat@example.com\n", "late.csv:10-28", ["k4"]),
+    ]
+    names = {"k1": "eve", "k2": "ann", "k3": "bob", "k4": "cat"}
+    with closing(open_writer(database)) as session:
+        for number, (content, origin, keys) in enumerate(pages):
+            ingest = Ingest(session, kind="csv")
+            records = [
+                customer(key, f"{names[key]}@example.com", first_name=f"Version {number}")
+                for key in keys
+            ]
+            ingest.write(*records, content=content, origin=origin)
+        ((eve,),) = session.query("SELECT id FROM customers WHERE email = 'eve@example.com'")
+        assert session.query("SELECT run_id FROM etl_records WHERE source_key = 'k1'") == [(1,)]
+
+    newest = SourceRecord("crm", "k1", 3, "csv", None, "today.csv, line 3")
+    assert records_of(pool, "eve@example.com", eve) == [newest]
+    (step, *_) = story_of(known_of("eve@example.com", pool, tmp_path / "j.db"))
+    assert "run 3" in step.lines[0]
+    assert "today.csv, line 3" in step.lines[0]
 
 
 def test_a_record_whose_raw_page_was_deleted_is_still_known(

@@ -23,7 +23,7 @@ from integration.delivery.new_users import (
     pending_user,
 )
 from integration.iterable.payloads import payloads
-from integration.journal.migrations import csv_line_of
+from integration.journal.early_versions import csv_line_of
 from tests.support.users import new_user, page_view
 
 NOW = datetime(2026, 1, 13, 14, 30, 46, tzinfo=UTC)

@@ -372,6 +372,12 @@ class TestSecrets:
             "Missing required environment variables: TOKEN_B, TOKEN_A"
         )
 
+    def test_without_reading_secrets_may_be_missing(self) -> None:
+        """Those that are set are known, so that no log shows them."""
+        for variables in ({}, {"CRM_TOKEN": "geheim\n"}):
+            sources = load_sources(EXAMPLE, variables, Path(), needs_secrets=False)
+            assert sources.secrets == variables
+
     def test_a_secret_that_no_header_can_contain_is_not_shown(self, tmp_path: Path) -> None:
         """The message names the variable."""
         text = (
@@ -412,6 +418,8 @@ class TestFile:
             'emial = "x"\n'
             "[sources.web]\n"
             'kind = "cvs"\n'
+            'path = "views.csv"\n'
+            'schema = "frozen"\n'
         )
         assert loaded(tmp_path, text) == (
             "sources.toml: line 2: crm.url is missing;"
@@ -420,7 +428,9 @@ class TestFile:
             " line 6: crm.page_size.parameter must be a valid string;"
             " line 6: crm.page_size.value is missing;"
             " line 7: crm.owns_ids needs key, the path of the source's own key;"
-            ' line 11: web.kind must be "http" or "csv" or "jsonl"'
+            " line 10: web.entity is missing;"
+            ' line 11: web.kind must be "http" or "csv" or "jsonl";'
+            " line 13: web.schema must be 'evolve' or 'freeze'"
         )
 
     @pytest.mark.parametrize(

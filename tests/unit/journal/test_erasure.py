@@ -18,12 +18,15 @@ from integration.core.personal_data import Person, PersonalData
 from integration.journal import backlog
 from integration.journal.erasure import erase_traces, find_traces, known_of, run_folders
 from integration.journal.file import JournalError
+from integration.journal.people import deliveries_to
 from integration.journal.queries import (
     count_outcomes,
     delivered_users,
     last_sent,
     record_last_sent,
 )
+from integration.journal.reading import PAGE_SIZE
+from integration.journal.schema import EMAIL_DIGEST_BYTES, email_digests, email_key
 from integration.journal.store import Journal
 from tests.support.journals import (
     AT,
@@ -60,7 +63,7 @@ def erase(journal: Journal, person: Person = PERSON) -> None:
     person |= known_of(journal, person)
     erase_traces(journal, person, PersonalData(person))
     journal.discard_remains()
-    assert find_traces(journal, person, PersonalData(person)) == (0, 0, 0, 0)
+    assert find_traces(journal, person, PersonalData(person)) == (0, 0, 0, 0, 0)
 
 
 def others(journal: Journal, run: int, email: str) -> list[tuple[Any, ...]]:
@@ -140,6 +143,29 @@ def test_nothing_is_left_in_the_file_or_its_log(journal: Journal, tmp_path: Path
     assert keys == [(b"erased 1.2", None, None), (b"erased 2.2", None, None)]
 
 
+def test_no_digest_of_the_email_is_left_in_the_file(journal: Journal, tmp_path: Path) -> None:
+    """Neither the whole one nor the two bytes by which a person is found; others keep theirs."""
+    views = [page_view(number) for number in range(1, PAGE_SIZE + 3)]
+    last = page_view(PAGE_SIZE + 2)
+    completed_run(journal, views)
+    key = email_key(last.email)
+    assert key is not None
+    before = [row for (row,) in journal.all("SELECT digests FROM email_digests ORDER BY first")]
+    assert before[1].endswith(email_digests([key]))
+    files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert key in files
+    assert before[1] in files
+
+    erase(journal, Person(frozenset({str(last.email)})))
+
+    files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert key not in files
+    assert before[1] not in files
+    after = [row for (row,) in journal.all("SELECT digests FROM email_digests ORDER BY first")]
+    assert after == [before[0], before[1][:-EMAIL_DIGEST_BYTES] + bytes(EMAIL_DIGEST_BYTES)]
+    assert deliveries_to(journal, str(last.email)) == []
+
+
 def test_users_are_found_by_id_under_earlier_addresses(journal: Journal) -> None:
     """And earlier addresses are known from then on."""
     earlier = [page_view(1), page_view(2, "earlier@example.com")]
@@ -149,7 +175,7 @@ def test_users_are_found_by_id_under_earlier_addresses(journal: Journal) -> None
     known = known_of(journal, PERSON)
     assert known.emails == {EMAIL, "earlier@example.com"}
     assert known.names == {("Ada", "Lovelace")}
-    assert find_traces(journal, PERSON, PersonalData(PERSON)) == (2, 2, 1, 0)
+    assert find_traces(journal, PERSON, PersonalData(PERSON)) == (2, 2, 2, 1, 0)
     erase(journal)
 
     assert emails(journal, first) == ["user1@example.com", None]

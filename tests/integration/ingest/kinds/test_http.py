@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from integration.ingest.errors import SourceError, SourceRefused, SourceUnavailable
+from integration.ingest.errors import OptionRefused, SourceError, SourceRefused, SourceUnavailable
 from integration.ingest.models import Malformed
 from sandbox.source import SourceProcess
 from tests.support.proxy import make_certificate, make_expired_certificate
@@ -208,7 +208,7 @@ def test_since_beyond_the_mark_does_not_move_it(source: SourceProcess) -> None:
 def test_since_without_a_cursor_is_an_error(source: SourceProcess) -> None:
     """The source cannot be asked for it."""
     reader = http_reader(http_source(source.url, cursor=None))
-    with pytest.raises(SourceError, match="--since and --until need a cursor"):
+    with pytest.raises(OptionRefused, match="--since and --until need a cursor"):
         read(reader, since=window().started_at)
 
 

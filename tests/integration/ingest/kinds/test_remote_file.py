@@ -205,5 +205,9 @@ def test_the_reader_of_each_kind(source: SourceProcess) -> None:
     api = http_source(source.url, auth=auth)
     assert isinstance(api, HttpSource)
     reader = open_reader(api, {"CRM_TOKEN": SECRET})
-    assert len(records(read(reader))) == 10
+    pages = read(reader)
+    assert len(records(pages)) == 10
     reader.close()
+    without_secret = open_reader(api, {})
+    assert without_secret.records_of(pages[0].content, pages[0].origin) == pages[0].records
+    without_secret.close()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.ingest.errors import SourceError, SourceUnavailable
+from integration.core.exit_codes import ExitCode
+from integration.ingest.errors import OptionRefused, SourceError, SourceUnavailable
 from integration.ingest.kinds.file_positions import FilePosition, position_at, start_offset
 from integration.ingest.kinds.files import LocalFile
 from integration.ingest.kinds.jsonl_file import JsonlFormat
@@ -324,8 +325,9 @@ def test_a_damaged_compressed_file_is_an_error(tmp_path: Path, content: bytes | 
 
 def test_since_and_until_are_refused(path: Path) -> None:
     """Rather than ignored."""
-    with pytest.raises(SourceError, match="--since and --until cannot be used with a file"):
+    with pytest.raises(OptionRefused, match="--since and --until cannot be used with a file") as it:
         run(path, since=window().started_at)
+    assert it.value.exit_code == ExitCode.CONFIGURATION
 
 
 def test_a_compressed_file_of_json_lines(tmp_path: Path) -> None:
