@@ -115,6 +115,7 @@ def run(options: argparse.Namespace) -> int:
     show(["", f"Figures of every run: {file}"])
     met = [all_targets_met(lines), not indexes or query.is_met(indexes), peer.all_met(compared)]
     met += [ingest_figures.all_met(ingested), window_figures.all_right(windows)]
+    met.append(not by_engine or engines.is_met(by_engine))
     return 0 if all(met) else 1
 
 

@@ -158,10 +158,10 @@ def fill_postgres(server: PostgreSQLServer, folder: Path) -> None:
         for table in _DUCKDB_TABLES:
             file = folder / f"{table}.csv"
             duckdb.sql(f"COPY (FROM '{folder / table}.parquet') TO '{file}' (HEADER false)")
-            with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT csv)") as copy:
-                with file.open("rb") as data:
-                    while block := data.read(1 << 20):
-                        copy.write(block)
+            copying = connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT csv)")
+            with copying as copy, file.open("rb") as data:
+                while block := data.read(1 << 20):
+                    copy.write(block)
             file.unlink()
     server.run(
         "CREATE INDEX ON page_views (user_id, page, event_time)",
