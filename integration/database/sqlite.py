@@ -98,7 +98,11 @@ def _start(moment: exp.Expression) -> list[exp.Expression]:
     if isinstance(moment, exp.CurrentDate | exp.UtcDate):
         return [now, exp.Literal.string("start of day")]
     is_now = isinstance(moment, exp.CurrentTimestamp | exp.UtcTimestamp)
-    return [now] if is_now or moment.name.upper() == "NOW" else [moment.copy()]
+    return (
+        [now]
+        if is_now or moment.name.upper() == "NOW"
+        else [moment.copy().transform(_to_sqlite_node)]
+    )
 
 
 def _column(column: exp.ColumnDef) -> exp.Expression:

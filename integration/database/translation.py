@@ -50,7 +50,9 @@ def _spark_interval(node: exp.DateSub | exp.DateAdd) -> exp.Expr:
     """Spark's DATE_SUB takes days only."""
     interval = exp.Interval(this=node.expression.copy(), unit=exp.var(node.text("unit")))
     kind = exp.Sub if isinstance(node, exp.DateSub) else exp.Add
-    return exp.paren(kind(this=node.this.copy(), expression=interval))
+    # What is within a replaced node is not visited.
+    moment = node.this.copy().transform(_node, "spark")
+    return exp.paren(kind(this=moment, expression=interval))
 
 
 def _bytes(text: exp.Expr, dialect: str) -> exp.Expr:
