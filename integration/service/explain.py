@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from integration.config.converting import ConfigurationError
@@ -45,6 +46,7 @@ def explain(
     journal = load_status(variables, working_dir).journal_file
     session = _session(variables, working_dir)
     facts = facts_of(email, utc_now(), session, find_source_records, journal)
+    facts = replace(facts, query_file=variables.get("QUERY_FILE"))
     return story_lines(facts), _exit_code(facts)
 
 
