@@ -129,7 +129,7 @@ def what_happens_without(variable: str) -> str:
     if variable in missing_from({"USE_JWT_AUTH": "true"}):
         return "required with JWT"
     default = FIELDS[variable].default
-    return "–" if default is None else str(default).replace("False", "false")
+    return "–" if default in {None, ()} else str(default).replace("False", "false")
 
 
 def missing_from(variables: dict[str, str]) -> list[str]:
