@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from integration.core.hosts import parse_hosts
-from integration.database.connecting import CONNECT_TIMEOUT_SECONDS
+from integration.database.connecting import CONNECT_TIMEOUT_SECONDS, connect_with_retries
 from integration.database.errors import (
     DatabaseError,
     DatabaseRefused,
@@ -152,7 +152,9 @@ class DatabaseConnection:
             DatabaseUnavailable: no host can be reached, or (DatabaseRefused) one refuses.
         """
         self.close()
-        self._session = open_session(self._settings, self._sleep, self._connect_timeout_seconds)
+        self._session = connect_with_retries(
+            lambda: open_session(self._settings, self._connect_timeout_seconds), self._sleep
+        )
         logger.info("Successfully connected to database: %s", self._settings.name)
 
     def stream_page_views(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from integration.database.connecting import connect_to_any, connect_with_retries
+from integration.database.connecting import connect_to_any
 from integration.database.driver_session import require_driver
 
 if TYPE_CHECKING:
@@ -34,15 +33,12 @@ class Session(Protocol):
         """End the connection, with or without unread rows."""
 
 
-def open_session(
-    settings: DatabaseSettings, sleep: Callable[[float], object], timeout_seconds: float
-) -> Session:
-    """Connect, with three attempts at all hosts.
+def open_session(settings: DatabaseSettings, timeout_seconds: float) -> Session:
+    """Connect to the first host that accepts it.
 
     Args:
         settings: where the database is.
-        sleep: waits between attempts; takes seconds.
-        timeout_seconds: until the login is complete, for each attempt at each host.
+        timeout_seconds: until the login is complete, for each host.
 
     Raises:
         DatabaseUnavailable: no host can be reached, or (DatabaseRefused) one refuses.
@@ -53,8 +49,7 @@ def open_session(
         from integration.database.sqlite import SQLiteSession  # noqa: PLC0415
 
         return SQLiteSession(Path(settings.name))
-    connect = _CONNECTORS[settings.engine]
-    return connect_with_retries(partial(connect, settings, timeout_seconds), sleep)
+    return _CONNECTORS[settings.engine](settings, timeout_seconds)
 
 
 def _mysql(settings: DatabaseSettings, seconds: float) -> Session:
