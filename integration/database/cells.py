@@ -6,6 +6,7 @@ objects and arrays. Whole columns are looked at first: most need no change.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from math import isfinite
@@ -97,6 +98,12 @@ def _each(
     convert: Callable[[object], object],
 ) -> list[object]:
     """The values one by one."""
+    kinds = set(map(type, values)) - {NoneType}
+    if convert is _cell and len(kinds) == 1:
+        # Usually all are of one type, and none is a problem.
+        with suppress(_CellError, TypeError, KeyError):
+            of_kind = _CONVERTED[kinds.pop()]
+            return [None if value is None else of_kind(value) for value in values]
     cells: list[object] = []
     for index, value in enumerate(values):
         try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from integration.core.mapping import Target
     from integration.core.models import Call, Run, StoredUser
     from integration.database.cells import Cells
 
@@ -71,10 +72,14 @@ def mapped_users(mapping: Mapping, cells: Cells, first: int) -> list[NewUser]:
         RecordError: a value cannot be written as JSON.
     """
     identity, send_profile = mapping.place("id"), mapping.place("send_profile")
+    required = [place for place in (identity, mapping.place("event_id")) if place is not None]
+    checked = required if send_profile is None else [*required, send_profile]
     users = []
     for index, row in enumerate(cells.rows):
         email = row[mapping.email_place]
-        problem = cells.problems.get(index) or _problem_of(mapping, row)
+        problem = cells.problems.get(index)
+        for place in checked:
+            problem = problem or _problem_of(mapping.targets[place], row[place])
         calls = mapping.calls
         if send_profile is not None and not row[send_profile]:
             calls = CALLS[1:]
@@ -86,14 +91,12 @@ def mapped_users(mapping: Mapping, cells: Cells, first: int) -> list[NewUser]:
     return users
 
 
-def _problem_of(mapping: Mapping, row: Sequence[Any]) -> str | None:
-    """Why a row cannot be sent, by the columns that are not fields."""
-    for target, value in zip(mapping.targets, row, strict=True):
-        if target.role in {"id", "event_id"} and value in {None, ""}:
-            return f"not sent: {target.column} is empty"
-        if target.role == "send_profile" and value not in {0, 1}:
-            return f"not sent: send_profile is {value}, expected 0 or 1"
-    return None
+def _problem_of(target: Target, value: object) -> str | None:
+    """Why a row cannot be sent, by a column that is no field."""
+    if target.role == "send_profile":
+        is_known = value in {0, 1}
+        return None if is_known else f"not sent: send_profile is {value}, expected 0 or 1"
+    return f"not sent: {target.column} is empty" if value in {None, ""} else None
 
 
 def _exact_json(row: tuple[Any, ...]) -> bytes:

@@ -69,7 +69,8 @@ def _run_line(file: JournalReader, run: Run, *, running: bool) -> str:
     status: str = run.status
     if not running:
         status = _CRASHED.get(status, status)
-    return _COLUMNS.format(
+    sync = f"  {run.sync}" if run.sync else ""
+    line = _COLUMNS.format(
         run.run_id,
         to_second(run.started_at),
         status,
@@ -80,6 +81,7 @@ def _run_line(file: JournalReader, run: Run, *, running: bool) -> str:
         counts.not_attempted,
         counts.unchanged,
     )
+    return line + sync
 
 
 def _advice(work: OpenWork) -> Iterator[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -45,7 +46,6 @@ class MappedPayloads:
         targets = list(enumerate(mapping.targets))
         self._profile = _reader([(one.profile, place) for place, one in targets if one.profile])
         self._event = _reader([(one.event, place) for place, one in targets if one.event])
-        self._constants = {} if self._page is None else {RECENT_VIEW[0]: True}
 
     def __call__(self, row: bytes) -> Payloads:
         """The payloads of a row: a JSON array with the values of the query's columns."""
@@ -54,7 +54,9 @@ class MappedPayloads:
         dumps = dumps_exactly if is_exact else orjson.dumps
         email = values[self._email]
         address = orjson.dumps(email)
-        fields = self._profile(values) | self._constants
+        fields = self._profile(values)
+        if self._page is not None:
+            fields[RECENT_VIEW[0]] = True
         profile = self._profile_body % (address, dumps(fields))
         if not self._sends_events:
             return Payloads(email or "", profile, b"")
@@ -98,6 +100,9 @@ def _reader(paths: Iterable[tuple[Path, int]]) -> Callable[[Sequence[Any]], dict
             flat.append((name, place))
     names, places = [name for name, _ in flat], [place for _, place in flat]
     nested = [(name, _reader(inner)) for name, inner in within.items()]
+    if len(places) > 1 and not nested:
+        chosen = itemgetter(*places)
+        return lambda values: dict(zip(names, chosen(values), strict=False))
 
     def read(values: Sequence[Any]) -> dict[str, Any]:
         fields = dict(zip(names, [values[place] for place in places], strict=True))

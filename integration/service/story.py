@@ -193,7 +193,8 @@ def _delivery_lines(facts: PersonFacts) -> Iterator[str]:
     for delivery in facts.deliveries:
         run = delivery.run
         when = _second(datetime.fromisoformat(run.started_at))
-        yield f"{when}, run {run.run_id}: {_OUTCOMES[delivery.outcome]}"
+        sync = f" of {run.sync}" if run.sync else ""
+        yield f"{when}, run {run.run_id}{sync}: {_OUTCOMES[delivery.outcome]}"
         if reason := _common_reason(delivery):
             yield f"  {reason}"
         elif delivery.outcome != "not_attempted":

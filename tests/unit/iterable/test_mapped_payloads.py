@@ -105,7 +105,7 @@ def test_numbers_of_many_digits_are_sent_with_all_of_them() -> None:
         (("a@b.c", 1, None, 1), "not sent: event_id is empty"),
         (("a@b.c", 1, "x", 2), "not sent: send_profile is 2, expected 0 or 1"),
         (("a@b.c", 1, "x", None), "not sent: send_profile is None, expected 0 or 1"),
-        (("nobody", 1, "x", 1), "not sent: the email has no @"),
+        (("nowhere", 1, "x", 1), "not sent: the email has no @"),
     ],
 )
 def test_a_row_that_cannot_be_sent_has_the_reason(
