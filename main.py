@@ -193,7 +193,7 @@ def deliver(
         mode=decide_mode(options, journal, run),
     )
     try:
-        delivery.deliver(pending_users(read_run(journal, run), journal.pending(run)))
+        delivery.deliver(pending_users(read_run(journal, run).columns, journal.pending(run)))
         # A refused key says nothing about the calls that the right one allows.
         if not (stop.reason and stop.reason.exit_code == ExitCode.KEY_REFUSED):
             journal.set_mode(run, delivery.mode)

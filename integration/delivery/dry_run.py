@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 def show_payloads(journal: Journal, run: int, stop: Stop) -> None:
     """Log what would be sent; on the console, for the first users only."""
-    for user in pending_users(read_run(journal, run), journal.pending(run)):
+    for user in pending_users(read_run(journal, run).columns, journal.pending(run)):
         if stop.requested():
             return
         level = logging.INFO if user.position <= SMALL_RUN_USERS else logging.DEBUG

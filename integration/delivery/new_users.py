@@ -5,7 +5,6 @@ RecordError    exit 69: a row cannot be sent; the message is one line that names
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from integration.core.mapping import Target
-    from integration.core.models import Call, Run, StoredUser
+    from integration.core.models import Call, StoredUser
     from integration.database.cells import Cells
 
     PayloadMaker = Callable[[bytes], Payloads]
@@ -120,15 +119,12 @@ def payload_maker(columns: Sequence[str]) -> PayloadMaker:
     return MappedPayloads(mapping)
 
 
-def pending_user(user: StoredUser, payloads: PayloadMaker | None = None) -> PendingUser:
-    """The user as it is sent; `payloads` is that of the run's columns (`payload_maker`)."""
-    email, profile, event, event_name = (payloads or _payloads)(user.row)
-    return PendingUser(user.position, email, profile, event, user.calls, event_name)
-
-
-def pending_users(run: Run, users: Iterable[StoredUser]) -> Iterator[PendingUser]:
-    """The users of a run as they are sent."""
-    return map(partial(pending_user, payloads=payload_maker(run.columns)), users)
+def pending_users(columns: Sequence[str], users: Iterable[StoredUser]) -> Iterator[PendingUser]:
+    """Users of a run, whose query has these columns, as they are sent."""
+    payloads = payload_maker(columns)
+    for position, row, calls in users:
+        email, profile, event, event_name = payloads(row)
+        yield PendingUser(position, email, profile, event, calls, event_name)
 
 
 def delivered_user(
