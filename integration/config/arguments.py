@@ -28,6 +28,7 @@ examples:
   python main.py --retry-failed          retry the users that the last run failed to deliver
   python main.py --status                show recent runs, pending users and the next step
   python main.py --check                 check database, query, key and fields; send nothing
+  python main.py --status --json         the same as one JSON object, for programs
   python main.py --verify 500            read back 500 delivered users and compare
   python main.py --explain ada@shop.com  show why a person was sent or not, and the outcome
 
@@ -62,6 +63,18 @@ class Options:
     output_dir: Path | None
     verbose: bool
     quiet: bool
+    json: bool
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run that sends users, which may be told of."""
+        return not (
+            self.demo
+            or self.dry_run
+            or self.status
+            or self.verify is not None
+            or self.explain is not None
+        )
 
     @property
     def uses_earlier_run(self) -> bool:
@@ -104,6 +117,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         parser.error("--dry-run and --limit apply to new runs only")
     if options.demo and (options.sync or options.all_syncs):
         parser.error("--demo has no syncs")
+    others = (options.verify is not None, options.explain is not None, options.check)
+    if options.json and (any(others) or options.all_syncs):
+        parser.error("--json goes with a run and with --status")
     if options.demo and options.verify is not None:
         parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
     return options
@@ -160,6 +176,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     add_sync("--sync", metavar="NAME", help="run the sync whose settings are in syncs/NAME.env")
     add_sync("--all-syncs", action="store_true", help="run all syncs, one after the other")
     add("--output-dir", type=Path, metavar="DIR", help="folder for CSV and JSON files (OUTPUT_DIR)")
+    add("--json", action="store_true", help="print the result as JSON, and the log to stderr")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
         "--verbose", action="store_true", help="log at DEBUG; payloads are in the file only"

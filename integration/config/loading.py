@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from integration.config.converting import ConfigurationError, is_text
 from integration.config.engines import is_in_file
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.settings import (
     VARIABLES,
     Settings,
@@ -68,7 +69,7 @@ def read_variables(
     found = read_all_variables(environment, env_file)
     if sync_file is not None:
         found |= read_all_variables(environment, sync_file)
-    return {name: found[name] for name in VARIABLES if name in found}
+    return {name: found[name] for name in (*VARIABLES, *NOTIFY_VARIABLES) if name in found}
 
 
 def read_all_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:

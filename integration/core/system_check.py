@@ -28,6 +28,8 @@ PACKAGES = {
 }
 # What only `cli.py serve` needs.
 SERVICE_PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "jinja2": "Jinja2"}
+# What only NOTIFY_URLS needs; without it, nothing is told.
+NOTIFY_PACKAGES = {"apprise": "apprise"}
 SYSTEM_MODULES = ("fcntl", "resource")
 
 

@@ -146,6 +146,8 @@ def _decimal(value: Decimal) -> object:
     """An integer without a fraction; else a float if it has the same digits."""
     if not value.is_finite():
         raise _CellError(f"is {value}, which JSON does not have")
+    if not isfinite(float(value)):
+        raise _CellError("has more digits than a number of JSON may have")
     text = str(value)
     if text.removeprefix("-").isdecimal():
         return int(text)

@@ -9,8 +9,9 @@ from integration.config.engines import Engine
 
 if TYPE_CHECKING:
     from integration.config.ingest_settings import IngestSettings
+    from integration.config.settings import Settings
 
-__all__ = ["DatabaseSettings", "Engine", "writer_settings"]
+__all__ = ["DatabaseSettings", "Engine", "reader_settings", "writer_settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,20 @@ class DatabaseSettings:
     ssl_ca: str | None = None
     prefix: str = ""
     options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+def reader_settings(settings: Settings) -> DatabaseSettings:
+    """The database of a delivery."""
+    return DatabaseSettings(
+        engine=settings.db_engine,
+        hosts=settings.db_host,
+        port=settings.db_port,
+        user=settings.db_user,
+        password=settings.db_password,
+        name=settings.db_name,
+        ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+        options=settings.db_options,
+    )
 
 
 def writer_settings(settings: IngestSettings) -> DatabaseSettings:

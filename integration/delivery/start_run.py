@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from integration.config.converting import ConfigurationError
 from integration.core.clock import utc_now, utc_now_iso
@@ -80,20 +80,20 @@ class RunPlan:
     query_file: QueryFile | None = None
     sync: str = ""
 
-
-def plan_of(settings: Settings, options: Options) -> RunPlan:
-    """What these settings and this command line ask for."""
-    return RunPlan(
-        project=settings.project,
-        authentication=settings.authentication,
-        resume=options.resume,
-        retry_failed=options.retry_failed,
-        dry_run=options.dry_run,
-        incremental=options.incremental,
-        limit=options.limit,
-        query_file=settings.query_file,
-        sync=options.sync or "",
-    )
+    @classmethod
+    def of(cls, settings: Settings, options: Options) -> Self:
+        """The plan of these settings and this command line."""
+        return cls(
+            project=settings.project,
+            authentication=settings.authentication,
+            resume=options.resume,
+            retry_failed=options.retry_failed,
+            dry_run=options.dry_run,
+            incremental=options.incremental,
+            limit=options.limit,
+            query_file=settings.query_file,
+            sync=options.sync or "",
+        )
 
 
 def start_run(plan: RunPlan, journal: Journal, files: RunFiles, database: RowSource) -> int | None:

@@ -129,7 +129,8 @@ def test_a_wrong_option_is_one_line() -> None:
 
 def test_a_file_that_is_open_for_writing_may_be_free_later(tmp_path: Path) -> None:
     """Three attempts, then one line."""
-    file, waits = tmp_path / "shop.duckdb", []
+    file = tmp_path / "shop.duckdb"
+    waits: list[float] = []
     with duckdb.connect(str(file)), pytest.raises(DatabaseUnavailable) as caught:
         rows_of("SELECT 1", str(file), sleep=waits.append)
     assert str(caught.value).startswith(f"Cannot open {file}: check ")

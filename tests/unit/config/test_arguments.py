@@ -31,6 +31,7 @@ NOTHING_ASKED = {
     "output_dir": None,
     "verbose": False,
     "quiet": False,
+    "json": False,
 }
 
 

@@ -82,6 +82,9 @@ def test_what_cannot_be_sent_is_named_with_its_column(value: object) -> None:
         ("profile.x", float("nan"), "profile.x is nan, which JSON does not have"),
         ("profile.x", float("-inf"), "profile.x is -inf"),
         ("profile.x", Decimal("NaN"), "profile.x is NaN"),
+        ("profile.x", Decimal("1e400"), "profile.x has more digits"),
+        ("profile.x", Decimal(10**400), "profile.x has more digits"),
+        ("event.x:json", "1e400", "event.x:json is not JSON"),
         ("event.x:json", "{", "event.x:json is not JSON"),
         ("event.x:json", "NaN", "event.x:json is not JSON"),
     ],
@@ -116,7 +119,7 @@ def test_columns_that_are_no_fields_have_their_types(column: str, value: object)
         cells_of(Mapping.of(list(columns)), [tuple(row[name] for name in columns)])
 
 
-numbers = st.integers() | st.decimals(allow_nan=False, allow_infinity=False)
+numbers = st.integers(-(10**300), 10**300) | st.decimals(-(10**300), 10**300)
 documents = st.recursive(
     st.none() | st.booleans() | st.text() | numbers,
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
