@@ -6,9 +6,14 @@ This file must parse on Python 3.6, so that an older Python prints which version
 import gc
 import signal
 
-from integration.core.system_check import SERVICE_PACKAGES, exit_if_unfit
+from integration.core.system_check import (
+    SERVICE_PACKAGES,
+    end_on_sigterm_as_first_process,
+    exit_if_unfit,
+)
 
 if __name__ == "__main__":
+    end_on_sigterm_as_first_process()
     # Ctrl-C during the imports below ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_if_unfit()
@@ -34,13 +39,14 @@ from integration.config.cli_options import (
     ServeOptions,
     StatsOptions,
 )
-from integration.config.ingest_settings import load_ingest_settings
+from integration.config.ingest_settings import INGEST_SECRETS, load_ingest_settings
 from integration.config.loading import (
     check_log_and_journal,
     current_folder,
     find_env_file,
     read_all_variables,
     with_absolute_paths,
+    with_secrets,
 )
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
@@ -166,7 +172,8 @@ def read_everything(options: "CliOptions") -> "tuple[Path, dict[str, str]]":
     """The working directory, and all variables that are set."""
     working_dir = current_folder()
     env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
-    return working_dir, {**read_all_variables(os.environ, env_file), **options.overrides()}
+    variables = {**read_all_variables(os.environ, env_file), **options.overrides()}
+    return working_dir, with_secrets(variables, INGEST_SECRETS)
 
 
 def open_log(
@@ -322,12 +329,15 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     """`serve`: the window, until a signal arrives; only reads."""
     exit_if_unfit(SERVICE_PACKAGES)
     # Only this needs them.
-    from integration.config.service_settings import load_service_settings  # noqa: PLC0415
+    from integration.config.service_settings import (  # noqa: PLC0415
+        SERVICE_SECRET_VARIABLES,
+        load_service_settings,
+    )
     from integration.ingest import origins, overview  # noqa: PLC0415
     from integration.service.bootstrap import IngestParts, serve_window  # noqa: PLC0415
 
     working_dir, variables = read_everything(options)
-    service = load_service_settings(variables)
+    service = load_service_settings(with_secrets(variables, SERVICE_SECRET_VARIABLES))
     settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
     file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
     sources = describe_sources(file, variables, working_dir)

@@ -6,9 +6,10 @@ This file must parse on Python 3.6, so that an older Python prints which version
 import gc
 import signal
 
-from integration.core.system_check import exit_if_unfit
+from integration.core.system_check import end_on_sigterm_as_first_process, exit_if_unfit
 
 if __name__ == "__main__":
+    end_on_sigterm_as_first_process()
     # Ctrl-C during the imports below ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_if_unfit()
@@ -52,6 +53,7 @@ from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
 from integration.delivery.new_users import pending_users
 from integration.delivery.progress import DeliveryProgress
+from integration.delivery.repetition import deliver_once, repeat_deliveries
 from integration.delivery.run_files import RunFiles, export_csv
 from integration.delivery.start_run import RunPlan, start_run
 from integration.delivery.status import status_answer
@@ -90,6 +92,8 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
     begin_log(options.console_level or "INFO", style)
     stop = Stop()
     signals = SignalWatch(stop)
+    if options.every is not None:
+        return repeat(options.every, arguments, stop, signals)
     result, telling = CommandResult("status" if options.status else "run"), DeliveryTelling(stop)
     try:
         result.end(*run_command(options, stop, signals, result, telling))
@@ -143,6 +147,16 @@ def print_result(result: CommandResult, telling: DeliveryTelling) -> None:
         print_answer([result.as_json()])
     except FileError as error:
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
+
+
+def repeat(
+    every: float, arguments: "Sequence[str] | None", stop: Stop, signals: SignalWatch
+) -> int:
+    """`--every`: a delivery at an interval, until a signal arrives."""
+    signals.let_calls_finish()
+    given = sys.argv[1:] if arguments is None else arguments
+    run_once = partial(deliver_once, Path(__file__), given, stop)
+    return repeat_deliveries(run_once, every, stop, wait_in_main_thread)
 
 
 @contextmanager

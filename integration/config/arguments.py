@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "1.0.0"
 USERS_VERIFIED = 100
+MAX_INTERVAL_SECONDS = 31 * 86400
 
 _EXAMPLES = """\
 examples:
@@ -24,6 +25,7 @@ examples:
   python main.py --all-syncs             run every syncs/NAME.env, one after the other
   python main.py --quiet                 warnings and errors only, for cron
   python main.py --incremental           skip users that have not changed
+  python main.py --every 86400           repeat every day until stopped
   python main.py --resume                resume the last unfinished run
   python main.py --retry-failed          retry the users that the last run failed to deliver
   python main.py --status                show recent runs, pending users and the next step
@@ -55,6 +57,7 @@ class Options:
     verify: int | Literal["all"] | None
     explain: str | None
     limit: int | None
+    every: float | None
     mode: str | None
     workers: int | Literal["auto"] | None
     env_file: Path | None
@@ -117,6 +120,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         parser.error("--dry-run and --limit apply to new runs only")
     if options.demo and (options.sync or options.all_syncs):
         parser.error("--demo has no syncs")
+    if options.every is not None and (options.uses_earlier_run or options.demo):
+        parser.error("--every applies to new runs only")
     others = (options.verify is not None, options.explain is not None, options.check)
     if options.json and (any(others) or options.all_syncs):
         parser.error("--json goes with a run and with --status")
@@ -159,6 +164,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         help="show what is known of one person, and why they were sent or not",
     )
     add("--limit", type=_users, metavar="N", help="process only the first N users")
+    add("--every", type=_seconds, metavar="SECONDS", help="repeat until stopped")
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -183,6 +189,24 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     )
     volume.add_argument("--quiet", action="store_true", help="warnings and errors only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def without_every(arguments: Sequence[str]) -> list[str]:
+    """The command line without `--every`, for one of its runs."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--every")
+    return parser.parse_known_args(arguments)[1]
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= MAX_INTERVAL_SECONDS:
+        limits = f"above 0 and up to {MAX_INTERVAL_SECONDS}"
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds {limits}")
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"  # shown in argparse's messages
 
 
 def _whole_number(limit: int) -> Callable[[str], int]:

@@ -85,6 +85,8 @@ INGEST_FIELDS = {
 }
 INGEST_VARIABLES = tuple(INGEST_FIELDS)
 INGEST_SECRET_VARIABLES = SECRET_VARIABLES | {"INGEST_DB_PASSWORD", "API_KEY"}
+# Those that the ingest uses; the others may be in files that it cannot read.
+INGEST_SECRETS = INGEST_SECRET_VARIABLES - {"ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"}
 _USED = {
     name: setting
     for name, setting in {**FIELDS, **INGEST_FIELDS}.items()
