@@ -12,13 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from integration.config.converting import ConfigurationError, is_text
+from integration.config.engines import is_in_file
 from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.settings import (
     SECRET_VARIABLES,
     VARIABLES,
-    ConfigurationError,
     Settings,
-    is_text,
     load_settings,
     load_status_settings,
 )
@@ -161,7 +161,8 @@ def with_absolute_paths(settings: SomeSettings, folder: Path) -> SomeSettings:
     }
     if "db_ssl_ca" in paths and not is_text(str(paths["db_ssl_ca"])):
         raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
-    database = {"db_name": str(folder / settings.db_name)} if settings.db_engine == "sqlite" else {}
+    in_file = is_in_file(settings.db_engine, settings.db_name)
+    database = {"db_name": str(folder / settings.db_name)} if in_file else {}
     query_file = getattr(settings, "query_file", None)
     query = {"query_file": query_file._replace(path=folder / query_file.path)} if query_file else {}
     changes: dict[str, Any] = {**paths, **database, **query}

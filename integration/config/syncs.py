@@ -6,8 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from integration.config.converting import ConfigurationError
 from integration.config.loading import find_env_file, read_variables
-from integration.config.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -58,25 +58,51 @@ def _is_omitted(tree: exp.Expr) -> bool:
 
 def _to_sqlite_node(node: exp.Expression) -> exp.Expression:
     """Translate what sqlglot leaves unchanged."""
-    if isinstance(node, exp.DateSub):
-        return _date_sub(node)
+    if _is_moved(node):
+        return _moved(node)
     if isinstance(node, exp.ColumnDef):
         return _column(node)
+    if isinstance(node, exp.Cast) and node.to.this == exp.DataType.Type.BINARY:
+        return exp.Collate(this=node.this.copy(), expression=exp.var("BINARY"))
+    if isinstance(node, exp.UtcTimestamp):
+        return exp.CurrentTimestamp()
+    if isinstance(node, exp.UtcDate):
+        return exp.CurrentDate()
     if isinstance(node, exp.Create):
         node.set("properties", None)  # ENGINE, CHARSET, COLLATE
     return node
 
 
-def _date_sub(node: exp.DateSub) -> exp.Expression:
+def _is_moved(node: exp.Expression) -> bool:
+    """Whether it is DATE_SUB, DATE_ADD, or a time plus or minus an INTERVAL."""
+    if isinstance(node, exp.DateSub | exp.DateAdd):
+        return True
+    return isinstance(node, exp.Sub | exp.Add) and isinstance(node.expression, exp.Interval)
+
+
+def _moved(node: exp.Expression) -> exp.Expression:
     """DATE_SUB(NOW(), INTERVAL 5 HOUR) is DATETIME('now', '-5 HOUR') in SQLite.
 
     CURDATE() too: DATETIME gives midnight, and event_time compares with it as text.
     """
-    modifiers = ["now", f"-{node.expression.name} {node.text('unit')}"]
-    if isinstance(node.this, exp.CurrentDate):
-        modifiers.insert(1, "start of day")
-    arguments = [exp.Literal.string(text) for text in modifiers]
-    return exp.Anonymous(this="DATETIME", expressions=arguments)
+    amount = node.expression.this if isinstance(node.expression, exp.Interval) else node.expression
+    sign = "-" if isinstance(node, exp.DateSub | exp.Sub) else "+"
+    unit = node.expression.text("unit") or node.text("unit")
+    modifier = exp.Literal.string(f"{sign}{amount.name} {unit}")
+    return exp.Anonymous(this="DATETIME", expressions=[*_start(node.this), modifier])
+
+
+def _start(moment: exp.Expression) -> list[exp.Expression]:
+    """The first arguments of DATETIME for this time."""
+    now = exp.Literal.string("now")
+    if isinstance(moment, exp.CurrentDate | exp.UtcDate):
+        return [now, exp.Literal.string("start of day")]
+    is_now = isinstance(moment, exp.CurrentTimestamp | exp.UtcTimestamp)
+    return (
+        [now]
+        if is_now or moment.name.upper() == "NOW"
+        else [moment.copy().transform(_to_sqlite_node)]
+    )
 
 
 def _column(column: exp.ColumnDef) -> exp.Expression:

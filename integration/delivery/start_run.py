@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.core.clock import utc_now, utc_now_iso
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from integration.config.converting import ConfigurationError
 from integration.config.loading import load_status
 from integration.config.notify_settings import NotifySettings, load_notify_settings
-from integration.config.settings import ConfigurationError, StatusSettings
 from integration.core.clock import utc_now
 from integration.core.facts import Facts
 from integration.core.redaction import SecretMask
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from integration.config.settings import StatusSettings
     from integration.core.models import Run
     from integration.core.shutdown import Stop
     from integration.core.verdict import Verdict

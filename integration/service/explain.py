@@ -6,9 +6,9 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from integration.config.converting import ConfigurationError
 from integration.config.ingest_settings import load_ingest_settings
 from integration.config.loading import load_status, with_absolute_paths, with_secrets
-from integration.config.settings import ConfigurationError
 from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
 from integration.database.errors import DatabaseUnavailable

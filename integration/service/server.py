@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.core.hosts import address_text
 
 if TYPE_CHECKING:
