@@ -69,6 +69,10 @@ CREATE TABLE page_views (
 -- docs/sql.md has the measurement. It also serves the foreign key.
 CREATE INDEX idx_page_views_user_page_time ON page_views (user_id, page, event_time);
 
+-- For the search of the window by the beginning of a name; docs/window.md.
+CREATE INDEX idx_customers_first_name ON customers (first_name);
+CREATE INDEX idx_customers_last_name ON customers (last_name);
+
 INSERT INTO customers (id, email, first_name, last_name, plan_type, candidate) VALUES
     -- The three that Query 2 finds.
     (1,  'delgadoalex10@gmail.com',    'Alex',     'Delgado',  'pro',        'Alex Delgado'),

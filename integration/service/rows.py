@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Rows = Sequence[Sequence[Any]]
 
 EXPORTED_ROWS = 2000
+INDEX_HINT = "a search needs indexes on customers (first_name) and (last_name): see docs/window.md"
 
 
 class _Exported(NamedTuple):
@@ -80,7 +81,12 @@ def _read(
 ) -> tuple[RowQuery, Rows]:
     has_records = parts.ingest.has_tables(session)
     query = row_query(chosen, session.dialect, has_records=has_records)
-    return query, session.query(*query.rows_after(after, limit, skip))
+    try:
+        return query, session.query(*query.rows_after(after, limit, skip))
+    except QueryTooSlow as error:
+        if chosen.search is None:
+            raise
+        raise QueryTooSlow(f"{error}; {INDEX_HINT}") from error
 
 
 def _sources(session: ReadSession, query: RowQuery, rows: Rows) -> Mapping[object, list[str]]:
