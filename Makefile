@@ -5,7 +5,12 @@ UV_VERSION := 0.13.9
 LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock"
 
-.PHONY: help demo test coverage test-cluster bench pdf check format lock clean
+# The image is named IMAGE; PROFILES= leaves the mock servers out.
+COMPOSE := docker compose
+PROFILES ?= mock
+
+.PHONY: help demo test coverage test-cluster test-image bench pdf check lint-files format lock clean \
+	build secrets up down logs db-shell
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,8 +29,20 @@ coverage: $(VENV)/development  ## run the tests with branch coverage; fails belo
 test-cluster: $(VENV)/development  ## run the tests that need a Galera cluster of three nodes
 	TEST_CLUSTER=1 $(BIN)/python -m pytest tests/end_to_end/cluster
 
+# Needs root on Debian with buildah and debootstrap; reports what is missing.
+test-image: $(VENV)/development  ## build the image without Docker, run it and check what it promises
+	TEST_IMAGE=1 $(BIN)/python -m pytest -rA tests/end_to_end/image
+
 bench: $(VENV)/runtime  ## measure speed and memory; output in bench_output/
 	$(BIN)/python -m benchmarks $(BENCH)
+
+lint-files: $(VENV)/development  ## check Dockerfile, compose file, workflow and manifests; offline
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci-cd.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/kubernetes-validate --strict --quiet deploy/kubernetes/iterable-integration.yaml
+	$(BIN)/zizmor --offline --quiet --persona pedantic .github
 
 # Needs Debian's libpango-1.0-0, libpangoft2-1.0-0 and fonts-dejavu.
 pdf: $(VENV)/documentation  ## make one PDF of README and docs: handbook.pdf
@@ -36,6 +53,7 @@ check: $(VENV)/development  ## format check, lint, types, import rules and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(MAKE) --no-print-directory lint-files
 	$(MAKE) --no-print-directory test
 
 format: $(VENV)/development  ## format the code and apply lint fixes
@@ -49,7 +67,26 @@ lock: $(VENV)/lock/bin/uv  ## pin and hash all packages of requirements*.in in r
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-dev.txt requirements-dev.in
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-docs.txt requirements-docs.in
 
-clean:  ## remove the virtual environment, caches and demo output
+build: secrets  ## build the image
+	$(COMPOSE) build
+
+secrets:  ## create the secrets of docker-compose.yml that do not exist yet
+	@deploy/compose/make-secrets.sh
+
+up: secrets  ## start everything in containers, with a mock Iterable server; PROFILES= for the real one
+	$(COMPOSE) $(addprefix --profile ,$(PROFILES)) up --build --detach --wait
+	@echo "The window: http://127.0.0.1:$${WINDOW_PORT:-8000} (any user name; the password is in secrets/service_token)"
+
+down:  ## stop the containers; the volumes stay
+	$(COMPOSE) --profile mock down
+
+logs:  ## follow the log of all containers
+	$(COMPOSE) --profile mock logs --follow --tail 100
+
+db-shell:  ## an SQL prompt on the database of the containers
+	$(COMPOSE) exec db sh -c 'MYSQL_PWD="$$(cat /run/secrets/db_root_password)" exec mysql --user=root iterable_challenge'
+
+clean:  ## remove the virtual environment, caches and demo output; never a volume or a secret
 	rm -rf $(VENV) .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis demo_output
 
 $(VENV)/bin/python:

@@ -6,9 +6,14 @@ This file must parse on Python 3.6, so that an older Python prints which version
 import gc
 import signal
 
-from integration.core.system_check import SERVICE_PACKAGES, exit_if_unfit
+from integration.core.system_check import (
+    SERVICE_PACKAGES,
+    end_on_sigterm_as_first_process,
+    exit_if_unfit,
+)
 
 if __name__ == "__main__":
+    end_on_sigterm_as_first_process()
     # Ctrl-C during the imports below ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_if_unfit()
@@ -18,7 +23,7 @@ if __name__ == "__main__":
 import logging
 import os
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,36 +39,46 @@ from integration.config.cli_options import (
     ServeOptions,
     StatsOptions,
 )
-from integration.config.ingest_settings import load_ingest_settings
+from integration.config.ingest_settings import INGEST_SECRETS, load_ingest_settings
 from integration.config.loading import (
     check_log_and_journal,
     current_folder,
     find_env_file,
     read_all_variables,
     with_absolute_paths,
+    with_secrets,
 )
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
-from integration.core.files import display_path
+from integration.core.files import FileError, display_path
+from integration.core.log_lines import LogStyle
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop
 from integration.database.settings import writer_settings
 from integration.database.writing import open_writer
 from integration.ingest import commands
 from integration.ingest.bootstrap import Configuration, open_ingest, reader_of
+from integration.ingest.pass_summary import PassResult, SourcePass, recorded_pass
 from integration.ingest.repetition import repeat_runs
 from integration.ingest.run_rules import RunRequest
 from integration.ingest.source_file import describe_sources, find_sources_file, load_sources
 from integration.ingest.tables import has_tables
-from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
+from integration.notify.conditions import Extent, SourceEnd
+from integration.notify.ingest import IngestTelling
+from logger_config import (
+    begin_log,
+    log_to_console,
+    log_to_file,
+    print_answer,
+    rotated_files,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
     from integration.config.cli_options import CliOptions
     from integration.config.ingest_settings import IngestSettings
-    from integration.ingest.sources import Source
 
 logger = logging.getLogger("cli")
 
@@ -76,7 +91,8 @@ PROGRAM_DIR = Path(__file__).resolve().parent
 def main(arguments: "Sequence[str] | None" = None) -> int:
     """Run the command and return its exit code; expected failures are logged in one line."""
     options = parse_cli_arguments(arguments)
-    begin_log(options.console_level or "INFO")
+    style = LogStyle.of_environment(os.environ, only_stderr=options.prints_json)
+    begin_log(options.console_level or "INFO", style)
     stop = Stop()
     signals = SignalWatch(stop)
     try:
@@ -101,19 +117,18 @@ def run_command(options: "CliOptions", stop: Stop, signals: SignalWatch) -> int:
         return demo(options, stop, signals)
     if isinstance(options, ServeOptions):
         return serve(options, stop, signals)
+    if isinstance(options, RunOptions):
+        return run_sources(options, stop, signals)
     return work_on_sources(options, configure(options), stop, signals)
 
 
 def work_on_sources(
-    options: "RunOptions | StatsOptions | ForgetOptions | RejectedOptions | ReplayOptions"
-    " | ResetOptions",
+    options: "StatsOptions | ForgetOptions | RejectedOptions | ReplayOptions | ResetOptions",
     configuration: Configuration,
     stop: Stop,
     signals: SignalWatch,
 ) -> int:
-    """Run one of the commands that need the sources."""
-    if isinstance(options, RunOptions):
-        return run_sources(options, configuration, stop, signals)
+    """Run one of the commands that need the sources, but `run`."""
     if isinstance(options, StatsOptions):
         return show_statistics(options, configuration)
     if isinstance(options, ForgetOptions):
@@ -141,14 +156,15 @@ def work_on_stored(
         return ExitCode.OK
 
 
-def configure(options: "CliOptions") -> Configuration:
-    """Read and check the settings and the sources, and open the log."""
+def configure(options: "CliOptions", secrets: "AbstractSet[str]" = frozenset()) -> Configuration:
+    """Read and check the settings and the sources, and open the log without these secrets, too."""
     working_dir, variables = read_everything(options)
     settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
     file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
     only_run_reads = isinstance(options, RunOptions)
     sources = load_sources(file, variables, working_dir, needs_secrets=only_run_reads)
-    open_log(settings, {*settings.secrets(), *sources.secrets.values()})
+    secrets = {*settings.secrets(), *sources.secrets.values(), *secrets}
+    open_log(settings, secrets, only_stderr=options.prints_json)
     return Configuration(settings, sources)
 
 
@@ -156,28 +172,38 @@ def read_everything(options: "CliOptions") -> "tuple[Path, dict[str, str]]":
     """The working directory, and all variables that are set."""
     working_dir = current_folder()
     env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
-    return working_dir, {**read_all_variables(os.environ, env_file), **options.overrides()}
+    variables = {**read_all_variables(os.environ, env_file), **options.overrides()}
+    return working_dir, with_secrets(variables, INGEST_SECRETS)
 
 
-def open_log(settings: "IngestSettings", secrets: "AbstractSet[str]") -> None:
+def open_log(
+    settings: "IngestSettings", secrets: "AbstractSet[str]", *, only_stderr: bool = False
+) -> None:
     """Log to the console and the file, without these secrets."""
     mask = SecretMask({*secrets, *proxy_secrets(os.environ)})
-    log_to_console(settings.log_level, mask)
+    style = LogStyle(settings.log_format, only_stderr)
+    log_to_console(settings.log_level, mask, style)
     check_log_and_journal(
         settings.log_file, rotated_files(settings.log_file), settings.journal_file
     )
-    log_to_file(settings.log_file, mask)
+    log_to_file(settings.log_file, mask, style)
     logger.debug("Log file: %s", display_path(settings.log_file))
 
 
-def run_sources(
-    options: RunOptions, configuration: Configuration, stop: Stop, signals: SignalWatch
-) -> int:
+def run_sources(options: RunOptions, stop: Stop, signals: SignalWatch) -> int:
     """`run`: ingest sources, once or every so many seconds."""
-    chosen = configuration.sources.named(options.source)
-    request = RunRequest.of(options)
+    telling = IngestTelling({}, Path(), stop)
+    try:
+        working_dir, variables = read_everything(options)
+        if not options.dry_run:
+            telling = IngestTelling(variables, working_dir, stop)
+        configuration = configure(options, telling.secrets)
+        configuration.sources.named(options.source)
+    except AppError:
+        with told_pass(options, telling, signals):
+            raise
+    run_once = partial(run_once_of, configuration, options, telling, stop, signals)
     every = configuration.settings.etl_interval if options.every == "setting" else options.every
-    run_once = partial(run_once_of, configuration, chosen, request, stop, signals)
     try:
         code = run_once() if every is None else repeat_runs(run_once, every, stop)
     except Interrupted:
@@ -189,20 +215,69 @@ def run_sources(
     return code
 
 
+@contextmanager
+def told_pass(
+    options: RunOptions, telling: IngestTelling, signals: SignalWatch
+) -> "Iterator[PassResult]":
+    """Tell of a pass over the sources: when it starts, and how it has ended."""
+    result = PassResult()
+    telling.started()
+    try:
+        yield result
+    except Interrupted as interruption:
+        result.end(interruption.reason.exit_code, str(interruption))
+        raise
+    except AppError as error:
+        by = signals.interrupted_by
+        result.end(*((by.exit_code, by.text) if by else (error.exit_code, str(error))))
+        raise
+    finally:
+        signals.only_request()
+        if options.json:
+            print_result(result)
+        ends = [source_end(one) for one in result.sources]
+        telling.ended(result.exit_code, result.error, ends)
+
+
+def print_result(result: PassResult) -> None:
+    """`run --json`: the answer, whatever its outcome."""
+    try:
+        print_answer([result.as_json()])
+    except FileError as error:
+        logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
+
+
+def source_end(one: SourcePass) -> SourceEnd:
+    """What is told of the run of a source."""
+    if one.run is None:
+        return SourceEnd(one.source, one.exit_code)
+    extent = Extent(one.run.seconds, one.earlier_seconds)
+    counts = one.run.records, one.run.rejected
+    is_complete = one.run.status == "completed"
+    return SourceEnd(
+        one.source, one.exit_code, one.run.error, *counts, extent if is_complete else None
+    )
+
+
 def run_once_of(
     configuration: Configuration,
-    chosen: "Sequence[Source]",
-    request: RunRequest,
+    options: RunOptions,
+    telling: IngestTelling,
     stop: Stop,
     signals: SignalWatch,
 ) -> ExitCode:
     """Ingest each source once; until the database can be used, a signal ends it at once."""
     signals.abort_at_once()
-    with open_ingest(configuration, stop) as ingest:
-        signals.let_calls_finish(SECONDS_TO_FINISH)
-        code = ingest.run(chosen, request)
-        if not request.dry_run:
-            ingest.delete_old_pages(configuration.settings.raw_retention_days)
+    request = RunRequest.of(options)
+    chosen = configuration.sources.named(options.source)
+    with told_pass(options, telling, signals) as result:
+        with open_ingest(configuration, stop) as ingest:
+            signals.let_calls_finish(SECONDS_TO_FINISH)
+            with recorded_pass(ingest, request, result):
+                code = ingest.run(chosen, request)
+            if not request.dry_run:
+                ingest.delete_old_pages(configuration.settings.raw_retention_days)
+        result.end(code, None)
         return code
 
 
@@ -211,7 +286,11 @@ def show_statistics(options: StatsOptions, configuration: Configuration) -> Exit
     settings, sources = configuration
     with closing(open_writer(writer_settings(settings))) as session:
         lines = commands.statistics_lines(
-            session, sources.sources, settings.journal_file, as_json=options.json
+            session,
+            sources.sources,
+            settings.journal_file,
+            settings.delivery_expected_every_hours,
+            as_json=options.json,
         )
     print_answer(lines)
     return ExitCode.OK
@@ -223,7 +302,10 @@ def show_rejected(options: RejectedOptions, configuration: Configuration, stop: 
     sources.named(filter(None, [options.source]))
     reader = partial(reader_of, configuration, stop)
     with closing(open_writer(writer_settings(settings))) as session:
-        print_answer(commands.rejected_listing(session, sources, options.source, reader))
+        lines = commands.rejected_listing(
+            session, sources, options.source, reader, as_json=options.json
+        )
+    print_answer(lines)
     return ExitCode.OK
 
 
@@ -247,12 +329,15 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     """`serve`: the window, until a signal arrives; only reads."""
     exit_if_unfit(SERVICE_PACKAGES)
     # Only this needs them.
-    from integration.config.service_settings import load_service_settings  # noqa: PLC0415
+    from integration.config.service_settings import (  # noqa: PLC0415
+        SERVICE_SECRET_VARIABLES,
+        load_service_settings,
+    )
     from integration.ingest import origins, overview  # noqa: PLC0415
     from integration.service.bootstrap import IngestParts, serve_window  # noqa: PLC0415
 
     working_dir, variables = read_everything(options)
-    service = load_service_settings(variables)
+    service = load_service_settings(with_secrets(variables, SERVICE_SECRET_VARIABLES))
     settings = with_absolute_paths(load_ingest_settings(variables), working_dir)
     file = find_sources_file(options.sources, working_dir, PROGRAM_DIR)
     sources = describe_sources(file, variables, working_dir)
@@ -271,7 +356,10 @@ def serve(options: ServeOptions, stop: Stop, signals: SignalWatch) -> int:
     signals.let_calls_finish()
     # Its account sees the etl_ tables; the sessions only read.
     database = writer_settings(settings)
-    serve_window(service, database, settings.journal_file, ingest, stop)
+    expected = settings.delivery_expected_every_hours
+    serve_window(
+        service, database, settings.journal_file, ingest, stop, delivery_every_hours=expected
+    )
     return stop.reason.exit_code if stop.reason else ExitCode.OK
 
 

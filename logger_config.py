@@ -1,7 +1,8 @@
 """Logging to the console and to a rotating file.
 
 INFO goes to stdout, WARNING and above to stderr, so that with `>/dev/null` in a crontab cron mails
-only problems. The file gets everything from DEBUG on. Secrets are masked in every line.
+only problems. The file gets everything from DEBUG on. Secrets are masked in every line. With
+LOG_FORMAT=json, each line is a JSON object.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import sys
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from integration.core.files import FileError
+from integration.core.log_lines import TEXT, LogStyle
 from integration.core.redaction import FILE_ONLY, SecretMask
 
 if TYPE_CHECKING:
@@ -26,46 +28,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 MAX_FILE_BYTES = 10_000_000
 BACKUPS = 5
-
-# A value from the database must not be able to forge a log line.
-_CONTROL_CODES = [*range(32), *range(127, 160), 0x2028, 0x2029]
-_CONTROL_CHARACTERS = {code: repr(chr(code))[1:-1] for code in _CONTROL_CODES}
-
-
-class LineFormatter(logging.Formatter):
-    """One line per record: time, module, level and message; no secrets, no control characters."""
-
-    def __init__(self, mask: SecretMask) -> None:
-        super().__init__(datefmt=TIME_FORMAT)
-        self._mask = mask
-        self._last_time = (0, "")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-        """Use the module's name without its package, mask secrets, escape control characters."""
-        module = record.name.rpartition(".")[2]
-        message = self._mask(record.message)
-        if not message.isprintable():
-            message = message.translate(_CONTROL_CHARACTERS)
-        return f"{self._time_of(record)} - {module} - {record.levelname} - {message}"
-
-    def _time_of(self, record: logging.LogRecord) -> str:
-        """The record's local time; formatted once a second."""
-        second, text = self._last_time
-        if second != int(record.created):
-            second, text = int(record.created), self.formatTime(record, self.datefmt)
-            self._last_time = (second, text)
-        return text
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802, ANN401  logging's names
-        """Mask a traceback; it keeps its line breaks."""
-        return self._mask(super().formatException(ei))
-
-    def formatStack(self, stack_info: str) -> str:  # noqa: N802  logging's name
-        """Mask a stack; it keeps its line breaks."""
-        return self._mask(super().formatStack(stack_info))
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
@@ -179,23 +143,24 @@ def _replay(records: Sequence[logging.LogRecord], handlers: Sequence[logging.Han
                 handler.handle(record)
 
 
-def begin_log(level: str) -> None:
+def begin_log(level: str, style: LogStyle = TEXT) -> None:
     """Buffer records until `log_to_console` and `log_to_file` are called.
 
     Args:
         level: the console's level until then.
+        style: the console's style until then.
     """
-    logging.getLogger().addHandler(EarlyRecords(_new_consoles(level, SecretMask())))
+    logging.getLogger().addHandler(EarlyRecords(_new_consoles(level, SecretMask(), style)))
 
 
-def log_to_console(level: str, mask: SecretMask) -> None:
+def log_to_console(level: str, mask: SecretMask, style: LogStyle = TEXT) -> None:
     """Log to stdout (below WARNING) and stderr from `level` on; removes other handlers.
 
     Uncaught exceptions are logged, too.
     """
     root = logging.getLogger()
     early = _early_records()
-    consoles = _new_consoles(level, mask)
+    consoles = _new_consoles(level, mask, style)
     for records in early:
         records.hand_over_to(consoles)
     for handler in (*consoles, *early):
@@ -207,7 +172,7 @@ def _early_records() -> list[EarlyRecords]:
     return [handler for handler in handlers if isinstance(handler, EarlyRecords)]
 
 
-def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
+def _new_consoles(level: str, mask: SecretMask, style: LogStyle) -> list[logging.Handler]:
     """Handlers for stdout and stderr; removes all existing handlers."""
     root = logging.getLogger()
     for handler in list(root.handlers):
@@ -223,8 +188,8 @@ def _new_consoles(level: str, mask: SecretMask) -> list[logging.Handler]:
         # Escape characters that the console cannot encode, instead of losing the line.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    formatter = LineFormatter(mask)
-    output = ConsoleHandler(sys.stdout)
+    formatter = style.formatter(mask)
+    output = ConsoleHandler(sys.stderr if style.only_stderr else sys.stdout)
     output.addFilter(lambda record: record.levelno < logging.WARNING)
     problems = ConsoleHandler(sys.stderr)
     for handler, lowest in ((output, level), (problems, max(level, "WARNING", key=_number))):
@@ -242,7 +207,7 @@ def _is_for_consoles(record: logging.LogRecord) -> bool:
     return not FILE_ONLY.keys() & vars(record).keys()
 
 
-def log_to_file(path: Path, mask: SecretMask) -> None:
+def log_to_file(path: Path, mask: SecretMask, style: LogStyle = TEXT) -> None:
     """Log everything from DEBUG on to `path`, rotated at 10 MB with five backups.
 
     Raises:
@@ -258,7 +223,7 @@ def log_to_file(path: Path, mask: SecretMask) -> None:
             f"Cannot write the log {path}: {error.strerror or error}; check LOG_FILE"
         ) from error
     handler.setLevel(logging.DEBUG)
-    handler.setFormatter(LineFormatter(mask))
+    handler.setFormatter(style.formatter(mask))
     root = logging.getLogger()
     for records in _early_records():
         records.copy_to(handler)

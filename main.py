@@ -6,9 +6,10 @@ This file must parse on Python 3.6, so that an older Python prints which version
 import gc
 import signal
 
-from integration.core.system_check import exit_if_unfit
+from integration.core.system_check import end_on_sigterm_as_first_process, exit_if_unfit
 
 if __name__ == "__main__":
+    end_on_sigterm_as_first_process()
     # Ctrl-C during the imports below ends the program without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     exit_if_unfit()
@@ -23,7 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from db_connection import DatabaseConnection, DatabaseSettings
+from db_connection import DatabaseConnection
 from integration.config.arguments import __version__, parse_arguments
 from integration.config.loading import (
     check_log_and_journal,
@@ -37,30 +38,43 @@ from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import (
+    FileError,
     display_path,
     ensure_writable_folder,
     is_there,
     raise_open_file_limit,
 )
+from integration.core.log_context import naming_run
+from integration.core.log_lines import LogStyle
 from integration.core.redaction import SecretMask, proxy_secrets
 from integration.core.shutdown import Interrupted, SignalWatch, Stop, wait_in_main_thread
+from integration.database.settings import reader_settings
 from integration.delivery.dispatcher import Delivery, choose_workers
 from integration.delivery.dry_run import show_payloads
 from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
 from integration.delivery.new_users import pending_user
 from integration.delivery.progress import DeliveryProgress
+from integration.delivery.repetition import deliver_once, repeat_deliveries
 from integration.delivery.reports import write_csv
 from integration.delivery.run_files import RunFiles
 from integration.delivery.start_run import RunPlan, start_run
-from integration.delivery.status import no_journal_lines, status_lines
+from integration.delivery.status import status_answer
+from integration.delivery.summary import CommandResult, run_part
 from integration.iterable.preflight import check_jwt_secret, check_route
 from integration.iterable.transport import PROGRAM
-from integration.journal.lock import is_locked, open_journal
+from integration.journal.lock import open_journal
 from integration.journal.queries import read_run
 from integration.journal.read_only import ReadOnlyJournal
+from integration.notify.delivery import DeliveryTelling, TakenRun
 from iterable_client import IterableClient, Pause
-from logger_config import begin_log, log_to_console, log_to_file, print_answer, rotated_files
+from logger_config import (
+    begin_log,
+    log_to_console,
+    log_to_file,
+    print_answer,
+    rotated_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,40 +89,90 @@ PROGRAM_DIR = Path(__file__).resolve().parent
 
 
 def main(arguments: "Sequence[str] | None" = None) -> int:
-    """Run the command and return its exit code; expected failures are logged in one line."""
+    """Run the command, tell of it, and return its exit code."""
     options = parse_arguments(arguments)
-    begin_log(options.console_level or "INFO")
+    style = LogStyle.of_environment(os.environ, only_stderr=options.json)
+    begin_log(options.console_level or "INFO", style)
     stop = Stop()
     signals = SignalWatch(stop)
+    if options.every is not None:
+        return repeat(options.every, arguments, stop, signals)
+    result, telling = CommandResult("status" if options.status else "run"), DeliveryTelling(stop)
+    try:
+        result.end(*run_command(options, stop, signals, result, telling))
+    finally:
+        signals.only_request()
+        if options.json:
+            print_result(result, telling)
+        telling.end(result.exit_code, result.error)
+    return result.exit_code
+
+
+def run_command(
+    options: "Options",
+    stop: Stop,
+    signals: SignalWatch,
+    result: CommandResult,
+    telling: DeliveryTelling,
+) -> "tuple[int, str | None]":
+    """The exit code, and the line of an expected failure, which is logged."""
     try:
         if options.status or options.explain:
-            return show_past(options)
+            return show_past(options, result), None
         if options.verify is not None:
-            return verify_delivered(options, stop, signals)
-        return run_integration(options, stop, signals)
+            return verify_delivered(options, stop, signals), None
+        return run_integration(options, stop, signals, result, telling), None
     except Interrupted as interruption:
-        logger.warning("%s; nothing was sent", interruption)
-        return interruption.reason.exit_code
+        text = f"{interruption}; nothing was sent"
+        logger.warning("%s", text)
+        return interruption.reason.exit_code, text
     except AppError as error:
         if signals.interrupted_by:
-            logger.warning("%s; nothing was sent", signals.interrupted_by.text)
-            return signals.interrupted_by.exit_code
+            text = f"{signals.interrupted_by.text}; nothing was sent"
+            logger.warning("%s", text)
+            return signals.interrupted_by.exit_code, text
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
-        return error.exit_code
+        return error.exit_code, str(error)
+
+
+def print_result(result: CommandResult, telling: DeliveryTelling) -> None:
+    """`--json`: the answer to the command, whatever its outcome."""
+    if result.command == "run":
+        result.parts = {"run": None, **result.parts, "verdict": telling.verdict()}
+    try:
+        print_answer([result.as_json()])
+    except FileError as error:
+        logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
+
+
+def repeat(
+    every: float, arguments: "Sequence[str] | None", stop: Stop, signals: SignalWatch
+) -> int:
+    """`--every`: a delivery at an interval, until a signal arrives."""
+    signals.let_calls_finish()
+    given = sys.argv[1:] if arguments is None else arguments
+    run_once = partial(deliver_once, Path(__file__), given, stop)
+    return repeat_deliveries(run_once, every, stop, wait_in_main_thread)
 
 
 @contextmanager
-def settings_for(options: "Options") -> "Iterator[Settings]":
+def settings_for(
+    options: "Options", telling: "DeliveryTelling | None" = None
+) -> "Iterator[Settings]":
     """Read and check the settings and open the log; with `--demo`, start the bundled services."""
     working_dir = current_folder()
     with variables_for(options, working_dir) as variables:
+        told: set[str] = set()
+        if telling:
+            told = telling.begin(variables, working_dir, is_told=options.is_run).secrets()
         settings = load(variables, options.overrides(), working_dir)
-        mask = SecretMask({*settings.secrets(), *proxy_secrets(os.environ)})
-        log_to_console(settings.log_level, mask)
+        mask = SecretMask({*settings.secrets(), *proxy_secrets(os.environ), *told})
+        style = LogStyle(settings.log_format, options.json)
+        log_to_console(settings.log_level, mask, style)
         check_log_and_journal(
             settings.log_file, rotated_files(settings.log_file), settings.journal_file
         )
-        log_to_file(settings.log_file, mask)
+        log_to_file(settings.log_file, mask, style)
         check_route(settings.iterable_api_base_url)
         ensure_writable_folder(settings.output_dir)
         check_jwt_secret(settings.jwt_secret)
@@ -132,17 +196,7 @@ def variables_for(options: "Options", working_dir: Path) -> "Iterator[dict[str, 
 
 def make_database(settings: "Settings") -> DatabaseConnection:
     """A database connection; entering its context connects."""
-    return DatabaseConnection.from_settings(
-        DatabaseSettings(
-            engine=settings.db_engine,
-            hosts=settings.db_host,
-            port=settings.db_port,
-            user=settings.db_user,
-            password=settings.db_password,
-            name=settings.db_name,
-            ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
-        )
-    )
+    return DatabaseConnection.from_settings(reader_settings(settings))
 
 
 def make_client(settings: "Settings", stop: Stop) -> IterableClient:
@@ -197,7 +251,7 @@ def deliver(
         client.close()
 
 
-def show_past(options: "Options") -> ExitCode:
+def show_past(options: "Options", result: CommandResult) -> ExitCode:
     """`--status` and `--explain`: read what is there; they start, create and change nothing."""
     working_dir = current_folder()
     if options.demo:
@@ -209,14 +263,9 @@ def show_past(options: "Options") -> ExitCode:
         variables = read_variables(os.environ, env_file)
     if options.explain:
         return explain_person(options.explain, variables, working_dir)
-    settings = load_status(variables, working_dir)
-    path = settings.journal_file
-    journal = ReadOnlyJournal.open(path)
-    if journal is None:
-        print_answer(no_journal_lines(display_path(path), utc_now()))
-        return ExitCode.OK
-    with journal:
-        print_answer(status_lines(journal, settings.project, utc_now(), running=is_locked(path)))
+    lines, result.parts = status_answer(load_status(variables, working_dir), utc_now())
+    if not options.json:
+        print_answer(lines)
     return ExitCode.OK
 
 
@@ -249,33 +298,28 @@ def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> Ex
     return stop.reason.exit_code
 
 
-def run_plan(settings: "Settings", options: "Options") -> RunPlan:
-    """What the settings and the command line ask for."""
-    return RunPlan(
-        project=settings.project,
-        authentication=settings.authentication,
-        resume=options.resume,
-        retry_failed=options.retry_failed,
-        dry_run=options.dry_run,
-        incremental=options.incremental,
-        limit=options.limit,
-    )
-
-
-def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
+def run_integration(
+    options: "Options",
+    stop: Stop,
+    signals: SignalWatch,
+    result: CommandResult,
+    telling: DeliveryTelling,
+) -> ExitCode:
     """The run: settings, database, Query 2, client, CSV, delivery, summary."""
     logger.info("Starting Iterable Integration")
     logger.info("[STEP 1] Loading environment variables...")
     with ExitStack() as stack:
-        settings = stack.enter_context(settings_for(options))
+        settings = stack.enter_context(settings_for(options, telling))
         logger.info("Environment variables loaded successfully")
         logger.info("Log file: %s", display_path(settings.log_file))
         journal = stack.enter_context(open_journal(settings.journal_file, dry_run=options.dry_run))
         # Entered after the journal: its names are released before the lock is.
         files = stack.enter_context(RunFiles(settings.output_dir))
-        run = start_run(run_plan(settings, options), journal, files, make_database(settings))
+        run = start_run(RunPlan.of(settings, options), journal, files, make_database(settings))
         if run is None:
             return ExitCode.OK
+        telling.taken = TakenRun(run, is_resumed=options.resume)
+        stack.enter_context(naming_run(read_run(journal, run).run_id))
         logger.info("[STEP 4] Initializing Iterable API client...")
         client = make_client(settings, stop)
         logger.info("Using %s authentication", settings.authentication.replace("Key", "key"))
@@ -290,7 +334,9 @@ def run_integration(options: "Options", stop: Stop, signals: SignalWatch) -> Exi
         else:
             deliver(settings.delivery, journal, run, client, stop)
         logger.info("[STEP 6] Generating summary...")
-        return finish_run(journal, run, stop, dry_run=options.dry_run)
+        code = finish_run(journal, run, stop, dry_run=options.dry_run)
+        result.parts["run"] = run_part(journal, run)
+        return code
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from integration.config.database_url import DATABASE_URL
 from integration.config.ingest_settings import INGEST_VARIABLES
+from integration.config.loading import FILE_SUFFIX
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.service_settings import SERVICE_VARIABLES
 from integration.config.settings import VARIABLES
 from integration.core.files import (
@@ -113,7 +115,9 @@ def _program(name: str) -> list[str]:
 
 def foreign_settings(environment: Mapping[str, str]) -> list[str]:
     """The settings of an environment, which would take precedence over those of the demo."""
-    names = [*VARIABLES, *INGEST_VARIABLES, *SERVICE_VARIABLES, DATABASE_URL, *_TOKEN]
+    names = [*VARIABLES, *INGEST_VARIABLES, *SERVICE_VARIABLES, *NOTIFY_VARIABLES]
+    names += [DATABASE_URL, *_TOKEN]
+    names += [name + FILE_SUFFIX for name in names]
     return [name for name in names if name in environment]
 
 

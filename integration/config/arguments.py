@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __version__ = "1.0.0"
 USERS_VERIFIED = 100
+MAX_INTERVAL_SECONDS = 31 * 86400
 
 _EXAMPLES = """\
 examples:
@@ -23,9 +24,11 @@ examples:
   python main.py --env-file eu.env       run with the settings of another file
   python main.py --quiet                 warnings and errors only, for cron
   python main.py --incremental           skip users that have not changed
+  python main.py --every 86400           repeat every day until stopped
   python main.py --resume                resume the last unfinished run
   python main.py --retry-failed          retry the users that the last run failed to deliver
   python main.py --status                show recent runs, pending users and the next step
+  python main.py --status --json         the same as one JSON object, for programs
   python main.py --verify 500            read back 500 delivered users and compare
   python main.py --explain ada@shop.com  show why a person was sent or not, and the outcome
 
@@ -51,12 +54,25 @@ class Options:
     verify: int | Literal["all"] | None
     explain: str | None
     limit: int | None
+    every: float | None
     mode: str | None
     workers: int | Literal["auto"] | None
     env_file: Path | None
     output_dir: Path | None
     verbose: bool
     quiet: bool
+    json: bool
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is a run that sends users, which may be told of."""
+        return not (
+            self.demo
+            or self.dry_run
+            or self.status
+            or self.verify is not None
+            or self.explain is not None
+        )
 
     @property
     def uses_earlier_run(self) -> bool:
@@ -97,6 +113,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     options = Options(**vars(parser.parse_args(arguments)))
     if options.uses_earlier_run and (options.dry_run or options.limit):
         parser.error("--dry-run and --limit apply to new runs only")
+    if options.every is not None and (options.uses_earlier_run or options.demo):
+        parser.error("--every applies to new runs only")
+    if options.json and (options.verify is not None or options.explain is not None):
+        parser.error("--json goes with a run and with --status")
     if options.demo and options.verify is not None:
         parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
     return options
@@ -131,6 +151,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         help="show what is known of one person, and why they were sent or not",
     )
     add("--limit", type=_users, metavar="N", help="process only the first N users")
+    add("--every", type=_seconds, metavar="SECONDS", help="repeat until stopped")
 
 
 def _add_overrides(parser: argparse.ArgumentParser) -> None:
@@ -145,12 +166,31 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
     )
     add("--env-file", type=Path, metavar="FILE", help="read settings from FILE instead of .env")
     add("--output-dir", type=Path, metavar="DIR", help="folder for CSV and JSON files (OUTPUT_DIR)")
+    add("--json", action="store_true", help="print the result as JSON, and the log to stderr")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument(
         "--verbose", action="store_true", help="log at DEBUG; payloads are in the file only"
     )
     volume.add_argument("--quiet", action="store_true", help="warnings and errors only")
     add("--version", action="version", version=f"%(prog)s {__version__}")
+
+
+def without_every(arguments: Sequence[str]) -> list[str]:
+    """The command line without `--every`, for one of its runs."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--every")
+    return parser.parse_known_args(arguments)[1]
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= MAX_INTERVAL_SECONDS:
+        limits = f"above 0 and up to {MAX_INTERVAL_SECONDS}"
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds {limits}")
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"  # shown in argparse's messages
 
 
 def _whole_number(limit: int) -> Callable[[str], int]:

@@ -35,6 +35,7 @@ examples:
   python cli.py run --since 2026-11-01         read again what has changed since then
   python cli.py run --full-refresh             read everything again
   python cli.py run --every 600                repeat every ten minutes until stopped
+  python cli.py run --json                     print the result as one JSON object, for programs
   python cli.py stats                          show records, runs and checkpoints of each source
   python cli.py rejected                       show rejected records and why
   python cli.py rejected --source crm --retry  validate them again, after a fix
@@ -119,6 +120,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add("--until", type=_time, metavar="TIME", help="only records changed before this time")
     add("--limit", type=_number, metavar="N", help="at most N records of each source")
     add("--dry-run", action="store_true", help="read and validate, but store nothing")
+    _add_json(parser)
     add(
         "--every",
         type=_seconds,
@@ -130,12 +132,19 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_stats(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as JSON, and the log to stderr"
+    )
 
 
 def _add_rejected(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", metavar="NAME", help="only those of this source")
     parser.add_argument("--retry", action="store_true", help="validate the open ones again")
+    _add_json(parser)
 
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:
@@ -196,6 +205,8 @@ def _check(parser: argparse.ArgumentParser, values: dict[str, Any]) -> None:
         parser.error("demo has settings and sources of its own: leave out --env-file and --sources")
     if values.get("full_refresh") and (since or until):
         parser.error("--full-refresh reads everything: leave out --since and --until")
+    if values.get("retry") and values.get("json"):
+        parser.error("--json lists rejected records: leave out --retry")
     if since and until and since >= until:
         parser.error("--since must be before --until")
     if values.get("every") is True:

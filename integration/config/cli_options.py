@@ -27,6 +27,11 @@ class CommonOptions:
         return "WARNING" if self.quiet else None
 
     @property
+    def prints_json(self) -> bool:
+        """Whether stdout is kept for a JSON object."""
+        return bool(getattr(self, "json", False))
+
+    @property
     def volume(self) -> list[str]:
         """The option that sets the console's log level, for another program."""
         return [name for name in ("--verbose", "--quiet") if getattr(self, name[2:])]
@@ -53,6 +58,7 @@ class RunOptions(CommonOptions):
     until: datetime | None = None
     limit: int | None = None
     dry_run: bool = False
+    json: bool = False
     every: float | Literal["setting"] | None = None
 
 
@@ -69,6 +75,7 @@ class RejectedOptions(CommonOptions):
 
     source: str | None = None
     retry: bool = False
+    json: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

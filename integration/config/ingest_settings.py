@@ -40,11 +40,13 @@ class IngestSettings:
     db_name: str
     db_ssl_ca: Path | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
     log_file: Path = Path("iterable_integration.log")
     output_dir: Path = Path()
     journal_file: Path = DEFAULT_JOURNAL_FILE
     request_timeout: float = 10
     max_attempts: int = 3
+    delivery_expected_every_hours: float | None = None
 
     ingest_db_user: str = field(default="", metadata=accepts(str, "a database user"))
     ingest_db_password: str = field(
@@ -85,6 +87,8 @@ INGEST_FIELDS = {
 }
 INGEST_VARIABLES = tuple(INGEST_FIELDS)
 INGEST_SECRET_VARIABLES = SECRET_VARIABLES | {"INGEST_DB_PASSWORD", "API_KEY"}
+# Those that the ingest uses; the others may be in files that it cannot read.
+INGEST_SECRETS = INGEST_SECRET_VARIABLES - {"ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"}
 _USED = {
     name: setting
     for name, setting in {**FIELDS, **INGEST_FIELDS}.items()

@@ -1,6 +1,7 @@
 """Where settings come from: the command line, then the environment, then one `.env` file.
 
 An empty variable counts as not set, except the passwords of the database, which may be empty.
+A secret may be in a file that the variable with `_FILE` at its end names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.settings import (
+    SECRET_VARIABLES,
     VARIABLES,
     ConfigurationError,
     Settings,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 SomeSettings = TypeVar("SomeSettings", Settings, "IngestSettings")
 # A password may begin or end with a space, and may be empty.
 _PASSWORDS = frozenset({"DB_PASSWORD", "INGEST_DB_PASSWORD"})
+FILE_SUFFIX = "_FILE"
 _SQLITE_COMPANIONS = ("-wal", "-shm", "-journal", ".lock")
 
 
@@ -44,7 +48,8 @@ def load(variables: Mapping[str, str], overrides: Mapping[str, str], working_dir
     Raises:
         ConfigurationError: a required variable is missing, or a value cannot be used.
     """
-    return with_absolute_paths(load_settings({**variables, **overrides}), working_dir)
+    values = with_secrets({**variables, **overrides}, SECRET_VARIABLES)
+    return with_absolute_paths(load_settings(values), working_dir)
 
 
 def load_status(variables: Mapping[str, str], working_dir: Path) -> StatusSettings:
@@ -53,7 +58,7 @@ def load_status(variables: Mapping[str, str], working_dir: Path) -> StatusSettin
     Raises:
         ConfigurationError: a value cannot be used.
     """
-    settings = load_status_settings(variables)
+    settings = load_status_settings(with_secrets(variables, ["ITERABLE_API_KEY"]))
     return replace(settings, journal_file=working_dir / settings.journal_file)
 
 
@@ -64,7 +69,9 @@ def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dic
         ConfigurationError: the file cannot be read.
     """
     found = read_all_variables(environment, env_file)
-    return {name: found[name] for name in VARIABLES if name in found}
+    secrets = (name + FILE_SUFFIX for name in sorted(SECRET_VARIABLES))
+    names = (*VARIABLES, *NOTIFY_VARIABLES, *secrets)
+    return {name: found[name] for name in names if name in found}
 
 
 def read_all_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
@@ -73,9 +80,32 @@ def read_all_variables(environment: Mapping[str, str], env_file: Path | None) ->
     Settings of other programs are among them, and the secrets that sources of the ingest name.
 
     Raises:
-        ConfigurationError: the file cannot be read, or DATABASE_URL cannot be used.
+        ConfigurationError: a file cannot be read, or DATABASE_URL cannot be used.
     """
-    return {**_variables_set_in(_read_env_file(env_file)), **_variables_set_in(environment)}
+    first = _variables_set_in(environment)
+    from_file = _variables_set_in(_read_env_file(env_file))
+    kept = {name: value for name, value in from_file.items() if _other_form(name) not in first}
+    return {**kept, **first}
+
+
+def with_secrets(variables: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """The variables, with the secrets that are in files that NAME_FILE names.
+
+    Args:
+        variables: what `read_all_variables` found.
+        names: the secrets to look for.
+
+    Raises:
+        ConfigurationError: a file cannot be used, or the secret is set in both forms. What the
+            variable holds is not shown: it may be the secret itself, by mistake.
+    """
+    files = {name: path for name in names if (path := variables.get(name + FILE_SUFFIX))}
+    if doubled := sorted(name for name in files if variables.get(name)):
+        texts = (f"{name} and {name}{FILE_SUFFIX} are both set" for name in doubled)
+        raise ConfigurationError(f"{'; '.join(texts)}: remove one of them")
+    secrets = {name: _read_secret(name + FILE_SUFFIX, Path(path)) for name, path in files.items()}
+    read = {name + FILE_SUFFIX for name in files}
+    return {name: text for name, text in variables.items() if name not in read} | secrets
 
 
 def find_env_file(named: Path | None, working_dir: Path, program_dir: Path) -> Path | None:
@@ -159,7 +189,8 @@ def _is_env_file(path: Path) -> bool:
 def _variables_set_in(source: Mapping[str, str]) -> dict[str, str]:
     """The variables of one source; an empty one does not hide the other source's."""
     texts = {name: value if name in _PASSWORDS else value.strip() for name, value in source.items()}
-    found = {name: value for name, value in texts.items() if value or name in _PASSWORDS}
+    set_ones = {name: value for name, value in texts.items() if value or name in _PASSWORDS}
+    found = with_secrets(set_ones, ["DATABASE_URL"])
     if "DATABASE_URL" not in found:
         return found
     from integration.config.database_url import (  # noqa: PLC0415  few use it
@@ -167,6 +198,29 @@ def _variables_set_in(source: Mapping[str, str]) -> dict[str, str]:
     )
 
     return with_database_url(found)
+
+
+def _other_form(name: str) -> str:
+    """DB_PASSWORD_FILE for DB_PASSWORD, and the reverse; the same for a setting like LOG_FILE."""
+    file = name if name.endswith(FILE_SUFFIX) else name + FILE_SUFFIX
+    if file in VARIABLES:
+        return name
+    return name.removesuffix(FILE_SUFFIX) if name == file else file
+
+
+def _read_secret(variable: str, path: Path) -> str:
+    """What the file holds, without the newline at its end."""
+    problem = f"{variable} names a file that cannot be used"
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ConfigurationError(f"{problem}: {error.strerror or 'not readable'}") from error
+    except ValueError as error:  # not UTF-8, or a path with a NUL character
+        raise ConfigurationError(f"{problem}: not valid UTF-8") from error
+    secret = text.removesuffix("\n").removesuffix("\r")
+    if not secret and variable.removesuffix(FILE_SUFFIX) not in _PASSWORDS:
+        raise ConfigurationError(f"{problem}: it is empty")
+    return secret
 
 
 def _read_env_file(path: Path | None) -> dict[str, str]:

@@ -40,6 +40,8 @@ class ConfigurationError(AppError):
 
 
 MAX_WORKERS = 1024
+# A leap year.
+MAX_EXPECTED_HOURS = 8784
 # The maximum with MAX_WORKERS=auto.
 AUTO_WORKERS = 64
 DEFAULT_BASE_URL = "https://api.iterable.com"
@@ -122,6 +124,9 @@ class Settings:
             one_of("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG, INFO, WARNING or ERROR"
         ),
     )
+    log_format: Literal["text", "json"] = field(
+        default="text", metadata=accepts(one_of("text", "json"), "text or json")
+    )
     log_file: Path = field(
         default=Path("iterable_integration.log"), metadata=accepts(Path, "a path")
     )
@@ -150,6 +155,10 @@ class Settings:
     max_attempts: int = field(
         default=3, metadata=accepts(whole_number(1, 20), "a whole number from 1 to 20")
     )
+    delivery_expected_every_hours: float | None = field(
+        default=None,
+        metadata=accepts(number_above(0, MAX_EXPECTED_HOURS), "hours, above 0 and up to 8784"),
+    )
 
     @property
     def authentication(self) -> Literal["JWT", "API Key"]:
@@ -173,7 +182,7 @@ class Settings:
             mode=self.delivery_mode,
             workers=self.max_workers,
             uses_jwt=self.use_jwt_auth,
-            quiet=self.log_level not in {"DEBUG", "INFO"},
+            quiet=self.log_level not in {"DEBUG", "INFO"} or self.log_format == "json",
         )
 
     @property
@@ -191,6 +200,7 @@ class StatusSettings:
     """The settings of `--status`: the journal and, if set, the Iterable project."""
 
     journal_file: Path = DEFAULT_JOURNAL_FILE
+    delivery_expected_every_hours: float | None = None
     iterable_api_key: str | None = field(default=None, repr=False)
     iterable_api_base_url: str = DEFAULT_BASE_URL
 

@@ -94,9 +94,12 @@ class Facts:
         deliveries: what the journal knows; None if that was not asked.
         sources: one for each source; None if the database was not asked.
         database_error: why the database cannot be used, with what to check, in one line.
+        delivery_every_hours: a delivery is expected to start at least so often; None if that is
+            not set.
     """
 
     now: datetime
     deliveries: DeliveryFacts | None = None
     sources: Sequence[SourceFacts] | None = None
     database_error: str | None = None
+    delivery_every_hours: float | None = None

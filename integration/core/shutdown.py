@@ -119,6 +119,12 @@ class SignalWatch:
         """From now on a signal aborts again what is done, until `let_calls_finish`."""
         self._calls_must_finish = False
 
+    def only_request(self) -> None:
+        """From now on a signal requests a stop, and nothing else; the second ends the process."""
+        self._calls_must_finish = True
+        self._seconds_to_finish = None
+        self.close()
+
     def close(self) -> None:
         """Give nothing up any more: what is in progress is the end."""
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -3,6 +3,8 @@
 This module runs on Python 3.6, so that an older Python prints a message instead of a traceback.
 """
 
+import os
+import signal
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +30,21 @@ PACKAGES = {
 }
 # What only `cli.py serve` needs.
 SERVICE_PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "jinja2": "Jinja2"}
+# What only NOTIFY_URLS needs; without it, nothing is told.
+NOTIFY_PACKAGES = {"apprise": "apprise"}
 SYSTEM_MODULES = ("fcntl", "resource")
+
+
+def end_on_sigterm_as_first_process() -> None:
+    """In a container, let SIGTERM end the program from the first moment on.
+
+    The kernel discards signals that the first process has no handler for, and the program's own
+    handlers are there only after its imports. One that arrives even earlier is held back, if the
+    process was started with SIGTERM blocked.
+    """
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def exit_if_unfit(packages: "Mapping[str, str]" = PACKAGES) -> None:

@@ -86,14 +86,16 @@ def _problems(facts: Facts) -> Iterator[Problem]:
     if facts.database_error:
         yield Problem("unhealthy", "The database cannot be used.", facts.database_error)
     if facts.deliveries:
-        yield from _delivery_problems(facts.deliveries, facts.now)
+        yield from _delivery_problems(facts.deliveries, facts.now, facts.delivery_every_hours)
     sources = facts.sources or ()
     begun = any(source.status for source in sources)
     for source in sources:
         yield from _source_problems(source, others_have_run=begun)
 
 
-def _delivery_problems(facts: DeliveryFacts, now: datetime) -> Iterator[Problem]:
+def _delivery_problems(
+    facts: DeliveryFacts, now: datetime, expected_hours: float | None
+) -> Iterator[Problem]:
     if facts.error:
         yield Problem("unhealthy", "The journal cannot be read.", facts.error)
     if facts.is_running:  # what is pending now may be delivered soon
@@ -106,7 +108,9 @@ def _delivery_problems(facts: DeliveryFacts, now: datetime) -> Iterator[Problem]
         yield Problem("degraded", f"{text}{_were(failed.users)} not delivered.", RETRY)
     if facts.elsewhere:
         yield _elsewhere(facts.elsewhere)
-    if pause := _overdue_pause(facts.starts, now):
+    if expected_hours is not None and not facts.error:
+        yield from _not_as_expected(facts.starts, now, expected_hours)
+    elif pause := _overdue_pause(facts.starts, now):
         yield _overdue(facts.starts[0], pause)
     if facts.unsendable:
         yield Problem(
@@ -148,6 +152,18 @@ def _elsewhere(run: Pending) -> Problem:
     )
 
 
+def _not_as_expected(
+    starts: Sequence[datetime], now: datetime, expected_hours: float
+) -> Iterator[Problem]:
+    expected = f"one is expected every {expected_hours:g} {_hours(expected_hours)}"
+    advice = "check cron, or whatever starts python main.py"
+    if not starts:
+        yield Problem("degraded", f"There has been no delivery yet, and {expected}.", advice)
+    elif now - starts[0] > timedelta(hours=expected_hours):
+        started = f"the last one started at {_minute(starts[0])}"
+        yield Problem("degraded", f"A delivery is overdue: {started}, and {expected}.", advice)
+
+
 def _overdue_pause(starts: Sequence[datetime], now: datetime) -> timedelta | None:
     """The usual pause between two starts, if it has been over for long."""
     recent = starts[: PAUSES_COMPARED + 1]
@@ -163,7 +179,7 @@ def _overdue(last_start: datetime, pause: timedelta) -> Problem:
     return Problem(
         "degraded",
         f"A delivery is overdue: the last one started at {_minute(last_start)}, and before that one"
-        f" started at least every {hours:.0f} {'hour' if round(hours) == 1 else 'hours'}.",
+        f" started at least every {hours:.0f} {_hours(round(hours))}.",
         "check cron, or whatever starts python main.py",
     )
 
@@ -241,6 +257,10 @@ def _sources_text(sources: Sequence[SourceFacts]) -> str:
     if len(sources) == 1:
         return f"the source {sources[0].name} is up to date"
     return f"all {len(sources)} sources are up to date"
+
+
+def _hours(number: float) -> str:
+    return "hour" if number == 1 else "hours"
 
 
 def _users(number: int) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from integration.config.ingest_settings import IngestSettings
+    from integration.config.settings import Settings
 
 Engine = Literal["mysql", "sqlite"]
 
@@ -34,6 +35,19 @@ class DatabaseSettings:
     name: str
     ssl_ca: str | None = None
     prefix: str = ""
+
+
+def reader_settings(settings: Settings) -> DatabaseSettings:
+    """The database of a delivery."""
+    return DatabaseSettings(
+        engine=settings.db_engine,
+        hosts=settings.db_host,
+        port=settings.db_port,
+        user=settings.db_user,
+        password=settings.db_password,
+        name=settings.db_name,
+        ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+    )
 
 
 def writer_settings(settings: IngestSettings) -> DatabaseSettings:

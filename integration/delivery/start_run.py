@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
+    from integration.config.arguments import Options
+    from integration.config.settings import Settings
     from integration.core.models import NewUser, Run, RunKind
     from integration.delivery.reports import CsvExport
     from integration.delivery.run_files import RunFiles
@@ -76,6 +78,19 @@ class RunPlan:
     dry_run: bool = False
     incremental: bool = False
     limit: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, options: Options) -> Self:
+        """The plan of these settings and this command line."""
+        return cls(
+            project=settings.project,
+            authentication=settings.authentication,
+            resume=options.resume,
+            retry_failed=options.retry_failed,
+            dry_run=options.dry_run,
+            incremental=options.incremental,
+            limit=options.limit,
+        )
 
 
 class PageViewSource(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from integration.core.facts import DeliveryFacts, Facts
+from integration.core.files import display_path
 from integration.core.verdict import judge
 from integration.delivery.messages import (
     other_project_message,
@@ -12,14 +13,18 @@ from integration.delivery.messages import (
     unfinished_message,
     unsendable_message,
 )
+from integration.delivery.summary import status_parts
 from integration.journal.facts import OpenWork, delivery_facts, open_work
+from integration.journal.lock import is_locked
 from integration.journal.queries import count_outcomes, recent_runs
+from integration.journal.read_only import ReadOnlyJournal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
     from pathlib import Path
 
+    from integration.config.settings import StatusSettings
     from integration.core.models import Run
     from integration.journal.reading import JournalReader
 
@@ -28,16 +33,24 @@ _CRASHED = {"running": "crashed", "loading": "not loaded"}
 _COLUMNS = "{:<36}  {:<19}  {:<11}  {:>8}  {:>8}  {:>7}  {:>7}  {:>8}  {:>9}"
 
 
-def no_journal_lines(path: Path, now: datetime) -> list[str]:
+def no_journal_lines(
+    path: Path, now: datetime, expected_every_hours: float | None = None
+) -> list[str]:
     """What there is to say before the first run."""
+    facts = Facts(now=now, deliveries=DeliveryFacts(), delivery_every_hours=expected_every_hours)
     return [
-        judge(Facts(now=now, deliveries=DeliveryFacts())).line,
+        judge(facts).line,
         f"No journal at {path}: there has been no run yet.",
     ]
 
 
 def status_lines(
-    file: JournalReader, project: str | None, now: datetime, *, running: bool
+    file: JournalReader,
+    project: str | None,
+    now: datetime,
+    *,
+    running: bool,
+    expected_every_hours: float | None = None,
 ) -> list[str]:
     """The verdict, the newest runs, pending users and what to run next.
 
@@ -46,9 +59,14 @@ def status_lines(
         project: whose pending users; None means any project.
         now: the current time.
         running: whether a run is in progress.
+        expected_every_hours: how often a delivery is expected, if that is set.
     """
     work = OpenWork() if running else open_work(file, project)
-    facts = Facts(now=now, deliveries=delivery_facts(file, work, running=running))
+    facts = Facts(
+        now=now,
+        deliveries=delivery_facts(file, work, running=running),
+        delivery_every_hours=expected_every_hours,
+    )
     runs = recent_runs(file, RUNS_SHOWN)
     if not runs:
         return [judge(facts).line, "No run yet."]
@@ -56,6 +74,30 @@ def status_lines(
     lines = [judge(facts).line, "", _COLUMNS.format(*heads, "unchanged")]
     lines += [_run_line(file, run, running=running and run is runs[0]) for run in runs]
     return [*lines, "", *(["A run is in progress."] if running else _advice(work))]
+
+
+def status_answer(settings: StatusSettings, now: datetime) -> tuple[list[str], dict[str, object]]:
+    """What `--status` shows: for people, and for programs. Only reads.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    path, expected = settings.journal_file, settings.delivery_expected_every_hours
+    journal = ReadOnlyJournal.open(path)
+    if journal is None:
+        facts = Facts(now=now, deliveries=DeliveryFacts(), delivery_every_hours=expected)
+        lines = no_journal_lines(display_path(path), now, expected)
+        return lines, status_parts(judge(facts), DeliveryFacts(), None)
+    with journal:
+        running = is_locked(path)
+        work = OpenWork() if running else open_work(journal, settings.project)
+        deliveries = delivery_facts(journal, work, running=running)
+        facts = Facts(now=now, deliveries=deliveries, delivery_every_hours=expected)
+        parts = status_parts(judge(facts), deliveries, journal)
+        lines = status_lines(
+            journal, settings.project, now, running=running, expected_every_hours=expected
+        )
+    return lines, parts
 
 
 def _run_line(file: JournalReader, run: Run, *, running: bool) -> str:

@@ -9,6 +9,7 @@ from integration.config.settings import ConfigurationError
 from integration.core.clock import utc_now
 from integration.core.facts import Facts
 from integration.core.verdict import judge
+from integration.ingest.pass_summary import rejected_json
 from integration.ingest.rejection_details import with_details
 from integration.ingest.rejection_texts import rejected_lines
 from integration.ingest.rejections import open_records
@@ -34,12 +35,22 @@ logger = logging.getLogger(__name__)
 
 
 def statistics_lines(
-    session: WriteSession, sources: Sequence[Source], journal: Path, *, as_json: bool
+    session: WriteSession,
+    sources: Sequence[Source],
+    journal: Path,
+    delivery_every_hours: float | None,
+    *,
+    as_json: bool,
 ) -> list[str]:
     """`stats`: the verdict, and each source's records, runs, checkpoint and lag."""
     statistics = statistics_of(session, sources)
-    deliveries = read_delivery_facts(journal)
-    verdict = judge(Facts(now=utc_now(), deliveries=deliveries, sources=source_facts(statistics)))
+    facts = Facts(
+        now=utc_now(),
+        deliveries=read_delivery_facts(journal),
+        sources=source_facts(statistics),
+        delivery_every_hours=delivery_every_hours,
+    )
+    verdict = judge(facts)
     return [to_json(verdict, statistics)] if as_json else list(as_lines(verdict, statistics))
 
 
@@ -48,11 +59,13 @@ def rejected_listing(
     sources: Sources,
     name: str | None,
     open_reader: Callable[[Source], Reader],
+    *,
+    as_json: bool,
 ) -> list[str]:
     """`rejected`: the records of one source, or of all, that are still rejected, and why."""
     records = open_records(session, name) if has_tables(session) else []
-    details = with_details(session, records, sources.sources, open_reader)
-    return list(rejected_lines(list(details)))
+    details = list(with_details(session, records, sources.sources, open_reader))
+    return [rejected_json(details)] if as_json else rejected_lines(details)
 
 
 def retry_rejected(

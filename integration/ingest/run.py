@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
+from integration.core.log_context import naming_run
 from integration.core.shutdown import wait_in_main_thread
 from integration.database.errors import DatabaseError, DatabaseUnavailable
 from integration.ingest.alarms import COMPARED_RUNS, Extent, stale, unusual
@@ -81,7 +82,9 @@ def run_source(
     """
     try:
         with source_lock(workplace.session, source.name):
-            return SourceRun(workplace, source, reader, request).run()
+            run = SourceRun(workplace, source, reader, request)
+            with naming_run(str(run.run_id)):
+                return run.run()
     except (IngestError, DatabaseError) as error:
         if isinstance(error, DatabaseUnavailable):
             raise
@@ -95,7 +98,11 @@ def _naming(source: Source, error: Exception) -> str:
 
 
 class SourceRun:
-    """One run of a source, whose lock the caller holds."""
+    """One run of a source, whose lock the caller holds.
+
+    Attributes:
+        run_id: its number in etl_runs.
+    """
 
     def __init__(
         self, workplace: Workplace, source: Source, reader: Reader, request: RunRequest
@@ -115,13 +122,13 @@ class SourceRun:
         self._position = self._checkpoint.position
         self._known = known_fields(self._position)
         self._cursor_from = None if request.full_refresh else cursor_text(self._position)
-        self._run_id = self._start()
+        self.run_id = self._start()
         self._seen = self._new_seen()
         self._target = Target(
             self._session,
             workplace.tables,
             source,
-            self._run_id,
+            self.run_id,
             self._checkpoint,
             dry_run=request.dry_run,
             sleep=self._sleep,
@@ -182,7 +189,7 @@ class SourceRun:
         rows = MissingRows(
             self._session,
             self._source,
-            None if self._request.dry_run else self._run_id,
+            None if self._request.dry_run else self.run_id,
             stopping=self._stop.requested,
             sleep=self._sleep,
         )
@@ -191,7 +198,7 @@ class SourceRun:
 
     def _beat(self) -> None:
         if not self._request.dry_run:
-            beat(self._session, self._run_id)
+            beat(self._session, self.run_id)
 
     def _store(self, ready: PreparedPage) -> None:
         page, (valid, rejected) = ready.page, ready.checked
@@ -261,7 +268,7 @@ class SourceRun:
             self._session,
             lambda _: end_run(
                 self._session,
-                self._run_id,
+                self.run_id,
                 status,
                 cursor_to=cursor_text(self._position),
                 error=error,
@@ -293,7 +300,7 @@ class SourceRun:
         runs = comparable_runs(
             self._session,
             self._source.name,
-            self._run_id,
+            self.run_id,
             COMPARED_RUNS,
             from_beginning=self._cursor_from is None,
         )

@@ -52,6 +52,8 @@ class Ingest:
         self._open_reader = open_reader
         self.all_sources = all_sources
         self._read: set[str] = set()
+        # How the runs of the last `run` ended, by source.
+        self.outcomes: dict[str, ExitCode] = {}
 
     def run(self, sources: Sequence[Source], request: RunRequest) -> ExitCode:
         """Run sources; returns the highest of their exit codes.
@@ -62,6 +64,7 @@ class Ingest:
             DatabaseUnavailable: no source can be stored.
         """
         self._read.clear()
+        self.outcomes.clear()
         customers = [source for source in sources if source.entity == "customers"]
         views = [source for source in sources if source.entity == "page_views"]
         code = self._run_each(customers, request)
@@ -82,6 +85,7 @@ class Ingest:
                 outcome = run_source(self.workplace, source, reader, request)
             if outcome != ExitCode.LOCKED:
                 self._read.add(source.name)
+            self.outcomes[source.name] = outcome
             code = max(code, outcome)
         return code
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from integration.config.loading import with_secrets
 from integration.config.settings import ConfigurationError
 from integration.config.values import checked_api_key
 from integration.core.files import FileError, is_there
@@ -103,6 +104,7 @@ def load_sources(
     ordered = sorted(sources, key=lambda source: source.entity != "customers")
     names = _secret_names(sources)
     if needs_secrets:
+        variables = with_secrets(variables, names)
         _check_secrets(names, variables)
     secrets = {name: variables[name] for name in names if variables.get(name)}
     return Sources(tuple(_with_absolute_paths(source, working_dir) for source in ordered), secrets)

@@ -104,16 +104,17 @@ def _of_source(session: ReadSession, source: Source) -> SourceStatistics:
         kind=source.kind,
         records=records[0][0],
         open_rejections=count_open(session, name),
-        last_run=_of_run(next(iter(last_runs(session, name, 1)), None)),
-        last_success=_of_run(success),
-        last_failure=_of_run(latest_with(session, name, _FAILURES)),
+        last_run=run_statistics(next(iter(last_runs(session, name, 1)), None)),
+        last_success=run_statistics(success),
+        last_failure=run_statistics(latest_with(session, name, _FAILURES)),
         checkpoint=cursor_text(read_checkpoint(session, name).position),
         lag_seconds=(now - started).total_seconds() if started else None,
         stale=stale(success.finished_at if success else None, now, source.expected_every_hours),
     )
 
 
-def _of_run(run: Run | None) -> RunStatistics | None:
+def run_statistics(run: Run | None) -> RunStatistics | None:
+    """A run, as it is shown."""
     if run is None:
         return None
     return RunStatistics(

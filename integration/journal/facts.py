@@ -64,15 +64,15 @@ def delivery_facts(file: JournalReader, work: OpenWork, *, running: bool) -> Del
     )
 
 
-def read_delivery_facts(path: Path) -> DeliveryFacts:
-    """The facts of all projects' deliveries, from a journal that may be missing or unreadable."""
+def read_delivery_facts(path: Path, project: str | None = None) -> DeliveryFacts:
+    """The facts of a project's deliveries, or all, from a journal that may be unreadable."""
     try:
         journal = ReadOnlyJournal.open(path)
         if journal is None:
             return DeliveryFacts()
         with journal:
             running = is_locked(path)
-            work = OpenWork() if running else open_work(journal, None)
+            work = OpenWork() if running else open_work(journal, project)
             return delivery_facts(journal, work, running=running)
     except JournalError as error:
         return DeliveryFacts(error=str(error))

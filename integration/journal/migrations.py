@@ -143,6 +143,14 @@ UPDATE runs SET successful = COALESCE(successful, 0),
 UPDATE runs SET not_attempted =
     total_users - successful - partial_failures - total_failures - unchanged;
 """
+# notified: what was last told of a delivery or a source; see notified.py
+_VERSION_7 = """
+CREATE TABLE notified (
+    scope TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    at TEXT NOT NULL
+) WITHOUT ROWID;
+"""
 
 
 def _add_email_digests(database: sqlite3.Connection) -> None:
@@ -212,6 +220,7 @@ MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] =
     (VERSION_4,),
     (_VERSION_5, _pack_users),
     (_VERSION_6, _add_email_digests),
+    (_VERSION_7,),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

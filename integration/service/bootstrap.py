@@ -32,6 +32,8 @@ def serve_window(
     journal: Path,
     ingest: IngestParts,
     stop: Stop,
+    *,
+    delivery_every_hours: float | None = None,
 ) -> None:
     """Serve until `stop`.
 
@@ -48,6 +50,7 @@ def serve_window(
             access=Access(settings.service_token),
             ingest=replace(ingest, has_tables=Remembered(ingest.has_tables)),
             is_masked=settings.service_masked,
+            delivery_every_hours=delivery_every_hours,
         )
         port = listener.getsockname()[1]
         address = f"http://{address_text(settings.service_host, port)}/"

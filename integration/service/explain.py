@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from integration.config.ingest_settings import load_ingest_settings
-from integration.config.loading import load_status, with_absolute_paths
+from integration.config.loading import load_status, with_absolute_paths, with_secrets
 from integration.config.settings import ConfigurationError
 from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
@@ -52,7 +52,8 @@ def explain(
 def _session(variables: Mapping[str, str], working_dir: Path) -> Iterator[ReadSession]:
     own = {name: value for name, value in variables.items() if name.startswith("DB_")}
     try:
-        settings = with_absolute_paths(load_ingest_settings(own), working_dir)
+        values = with_secrets(own, ["DB_PASSWORD"])
+        settings = with_absolute_paths(load_ingest_settings(values), working_dir)
     except ConfigurationError as error:
         raise DatabaseUnavailable(f"not read: {error}") from error
     database = DatabaseSettings(

@@ -139,6 +139,7 @@ def gather(parts: Parts, looks: JournalLooks) -> Overview:
             deliveries=facts,
             sources=None if database_error else [source.facts for source in sources],
             database_error=database_error,
+            delivery_every_hours=parts.delivery_every_hours,
         )
     )
     return Overview(

@@ -62,6 +62,7 @@ class Parts:
     Attributes:
         journal: the file, which may be missing.
         is_masked: whether names and emails are hidden from all.
+        delivery_every_hours: a delivery is expected to start at least so often, if that is set.
     """
 
     pool: ReadPool
@@ -69,3 +70,4 @@ class Parts:
     access: Access
     ingest: IngestParts
     is_masked: bool = False
+    delivery_every_hours: float | None = None

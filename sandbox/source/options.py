@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, NonNegativeFloat, NonNegativeInt
@@ -13,8 +13,10 @@ DEFAULT_NEWEST = "2026-01-31T00:00:00Z"
 
 
 def _checked_time(text: str) -> str:
+    if text == "now":
+        return datetime.now(UTC).isoformat(timespec="seconds")
     if datetime.fromisoformat(text).tzinfo is None:
-        raise ValueError("a time zone is expected, as in 2026-01-31T00:00:00Z")
+        raise ValueError("a time zone is expected, as in 2026-01-31T00:00:00Z, or now")
     return text
 
 
@@ -27,7 +29,10 @@ class SourceOptions:
     newest: Annotated[
         str,
         AfterValidator(_checked_time),
-        Field(description="updated_at of the last record; each record before it is a second older"),
+        Field(
+            description="updated_at of the last record, or now; each record before it is a second"
+            " older"
+        ),
     ] = DEFAULT_NEWEST
     bad: Annotated[
         float, Field(ge=0, le=1, description="the share of records with something wrong")

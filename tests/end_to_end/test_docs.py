@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pytest
 
 from integration.config.ingest_settings import INGEST_FIELDS, INGEST_VARIABLES
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.service_settings import SERVICE_FIELDS
 from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
 from integration.core.exit_codes import ExitCode
@@ -76,6 +77,15 @@ def test_the_settings_of_the_window_are_documented() -> None:
         name: str(field.default).replace("None", "–").replace("False", "false")
         for name, field in SERVICE_FIELDS.items()
     }
+
+
+def test_the_settings_of_notifications_are_documented() -> None:
+    """All variables, and no others; each is off until it is set."""
+    rows = table_rows(section_of(CONFIGURATION, "Notifications"))
+
+    assert {name.strip("`"): default for name, default, _ in rows} == dict.fromkeys(
+        NOTIFY_VARIABLES, "–"
+    )
 
 
 def test_the_keys_of_a_source_are_documented() -> None:

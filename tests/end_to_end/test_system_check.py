@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.core.system_check import PACKAGES, SERVICE_PACKAGES, problem
+from integration.core.system_check import (
+    NOTIFY_PACKAGES,
+    PACKAGES,
+    SERVICE_PACKAGES,
+    problem,
+)
 from tests.support.cli_runs import CLI
 from tests.support.runs import MAIN, ROOT
 
@@ -123,7 +128,7 @@ def test_every_direct_requirement_is_checked() -> None:
     """The check and requirements.in name the same packages."""
     requirements = (ROOT / "requirements.in").read_text(encoding="utf-8")
     wanted = set(re.findall(r"^([A-Za-z0-9-]+)==", requirements, flags=re.MULTILINE))
-    packages = {**PACKAGES, **SERVICE_PACKAGES}
+    packages = {**PACKAGES, **SERVICE_PACKAGES, **NOTIFY_PACKAGES}
     assert set(packages.values()) == wanted
     installed = packages_distributions()
     for module, package in packages.items():

@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 import logger_config
 from integration.core.files import FileError
+from integration.core.log_lines import LineFormatter
 from integration.core.redaction import FILE_ONLY, MASK, SecretMask
 from logger_config import (
     ConsoleHandler,
-    LineFormatter,
     PrivateRotatingFileHandler,
     log_to_console,
     log_to_file,

@@ -11,7 +11,13 @@ import orjson
 
 from integration.core.csv_lines import csv_line
 from integration.iterable.payloads import payloads
-from integration.journal.migrations import FUNCTIONS, _pack_page, migrate
+from integration.journal.migrations import (
+    _VERSION_6,
+    FUNCTIONS,
+    _add_email_digests,
+    _pack_page,
+    migrate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,6 +83,8 @@ def old_journal(
         else:
             for user in users:
                 _add(database, version, run, user)
+        if version >= 6:
+            _add_what_version_6_has(database)
 
 
 def _create(database: sqlite3.Connection, version: int) -> None:
@@ -98,6 +106,15 @@ def _add_packed(database: sqlite3.Connection, run: int, users: list[OldUser]) ->
     ]
     for start in range(0, len(rows), 1000):
         _pack_page(database, run, start + 1, rows[start : start + 1000])
+
+
+def _add_what_version_6_has(database: sqlite3.Connection) -> None:
+    """Counts and digests of all runs, as its step adds them to older ones."""
+    database.execute("DELETE FROM email_digests")
+    _add_email_digests(database)
+    for statement in _VERSION_6.split(";"):
+        if statement.strip().startswith("UPDATE"):
+            database.execute(statement)
 
 
 def _add(database: sqlite3.Connection, version: int, run: int, user: OldUser) -> None:

@@ -12,13 +12,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
-PACKAGES = ["core", "config", "database", "iterable", "journal", "delivery", "ingest", "service"]
+PACKAGES = [
+    *("core", "config", "database", "iterable", "journal"),
+    *("delivery", "ingest", "service", "notify"),
+]
 # What each module of the root may import of the project, by name or by package.
 ROOT_MODULES = {
     "main": {"db_connection", "iterable_client", "logger_config", "sandbox.demo", *PACKAGES},
     "cli": {
         *("logger_config", "sandbox.demo_steps", "sandbox.ingest_demo"),
-        *("core", "config", "database", "iterable", "ingest", "journal", "service"),
+        *("core", "config", "database", "iterable", "ingest", "journal", "service", "notify"),
     },
     "db_connection": {"core", "config", "database"},
     "iterable_client": {"core", "config", "iterable"},
@@ -27,7 +30,7 @@ ROOT_MODULES = {
 DOWNWARDS = "Packages import downwards only"
 NO_ROOT = "Packages import no module of the root"
 NO_DRIVER = "Only the database package knows mysql-connector and sqlglot"
-NO_HTTP = "Only the iterable package and the HTTP source know requests and urllib3"
+NO_HTTP = "Only the iterable package, the HTTP source and the pings know requests and urllib3"
 NO_SANDBOX = "Packages import neither the sandbox nor benchmarks nor tests"
 
 
@@ -96,6 +99,8 @@ def test_allowed_imports_break_no_contract(skeleton: Path) -> None:
                 ("database", "integration.ingest"),
                 ("service", "integration.ingest"),
                 ("service", "integration.delivery"),
+                ("delivery", "integration.notify"),
+                ("notify", "integration.ingest"),
             ],
         ),
         (NO_ROOT, [("delivery", "db_connection"), ("core", "main"), ("journal", "logger_config")]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import time
@@ -14,6 +15,8 @@ import pytest
 from integration.journal.lock import hold_lock
 from integration.journal.migrations import SCHEMA_VERSION
 from tests.conftest import load_seed
+from tests.support.cli_runs import environment_of, run_cli
+from tests.support.runs import run
 from tests.support.window import Line, Window, checksums, fill, serving
 
 if TYPE_CHECKING:
@@ -162,3 +165,22 @@ def test_a_run_that_is_under_way_is_shown_with_its_progress(window: Window) -> N
         assert '<progress value="10" max="30"' in page
     time.sleep(1.1)
     assert "data-refresh" not in window.get("/").text
+
+
+def test_a_delivery_that_did_not_happen_is_noticed(
+    sqlite_filled: tuple[Path, DatabaseSettings],
+) -> None:
+    """By the window, `--status` and `stats` alike, if it is known how often one is expected."""
+    folder, database = sqlite_filled
+    expected = {"DELIVERY_EXPECTED_EVERY_HOURS": "24"}
+    with serving(folder, database, **expected) as window:
+        sentences = [one["sentence"] for one in window.get("/health").json["problems"]]
+    status = run(folder, expected, "--status", "--json").stdout
+    statistics = run_cli(folder, environment_of(database) | expected, "stats", "--json").stdout
+    for text in (status, statistics):
+        sentences += [one["sentence"] for one in json.loads(text)["verdict"]["problems"]]
+
+    overdue = [one for one in sentences if one.startswith("A delivery is overdue: ")]
+    assert len(overdue) == 3
+    assert len(set(overdue)) == 1
+    assert overdue[0].endswith(", and one is expected every 24 hours.")

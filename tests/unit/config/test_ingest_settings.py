@@ -117,7 +117,7 @@ class TestValues:
     def test_what_both_programs_use_has_the_same_defaults(self) -> None:
         """One `.env` is for both."""
         shared = [one for one in fields(IngestSettings) if one.name.upper() in FIELDS]
-        assert len(shared) == 13
+        assert len(shared) == 15
         given = load_settings({**REQUIRED, "ITERABLE_API_KEY": "key"})
         settings = load_ingest_settings(REQUIRED)
         for one in shared:

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 from integration.config.database_url import DATABASE_URL
 from integration.config.ingest_settings import INGEST_VARIABLES
 from integration.config.loading import find_env_file, read_variables
+from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.service_settings import SERVICE_VARIABLES
 from integration.config.settings import (
     FIELDS,
@@ -438,7 +439,8 @@ class TestEnvExample:
 
     def test_it_lists_exactly_the_settings(self) -> None:
         """Both have the same variables."""
-        variables = [*VARIABLES, *INGEST_VARIABLES, *SERVICE_VARIABLES, DATABASE_URL]
+        own = [*VARIABLES, *INGEST_VARIABLES, *SERVICE_VARIABLES, *NOTIFY_VARIABLES]
+        variables = [*own, DATABASE_URL]
         assert sorted(dotenv_values(EXAMPLE)) == sorted(variables)
 
     def test_each_variable_has_a_comment(self) -> None:

@@ -56,8 +56,9 @@ def test_an_expected_failure_is_one_line_and_its_exit_code(
     def fail(*_: object) -> None:
         raise kind("what to do")
 
-    monkeypatch.setattr(main, "SignalWatch", lambda _: type("Watch", (), {"interrupted_by": None}))
-    monkeypatch.setattr(main, "begin_log", lambda _: None)
+    watch = {"interrupted_by": None, "only_request": lambda _: None}
+    monkeypatch.setattr(main, "SignalWatch", lambda _: type("Watch", (), watch)())
+    monkeypatch.setattr(main, "begin_log", lambda *_: None)
     monkeypatch.setattr(main, "run_integration", fail)
     assert main.main([]) == code
     (record,) = caplog.records

@@ -343,6 +343,37 @@ def test_an_overdue_delivery_is_described() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("hours_since", "every", "overdue"), [(26, 25, True), (24, 25, False), (1000, 8784, False)]
+)
+def test_a_delivery_that_is_expected_more_often_is_overdue(
+    hours_since: float, every: float, overdue: bool
+) -> None:
+    """The last pauses do not matter then."""
+    starts = [NOW - timedelta(hours=hours_since + number) for number in range(9)]
+    facts = Facts(now=NOW, deliveries=delivered(starts=starts), delivery_every_hours=every)
+
+    text = judge(facts).line
+
+    expected = "Degraded: A delivery is overdue: the last one started at 2026-11-20 10:00 UTC, and"
+    if overdue:
+        assert text == (
+            f"{expected} one is expected every 25 hours."
+            " Next: check cron, or whatever starts python main.py"
+        )
+    else:
+        assert text.startswith("Healthy: ")
+
+
+def test_a_delivery_that_never_came_is_noticed_if_one_is_expected() -> None:
+    """A schedule that never worked."""
+    facts = Facts(now=NOW, deliveries=DeliveryFacts(), delivery_every_hours=1)
+    assert judge(facts).line == (
+        "Degraded: There has been no delivery yet, and one is expected every 1 hour."
+        " Next: check cron, or whatever starts python main.py"
+    )
+
+
 def test_an_overdue_delivery_that_runs_is_not_overdue() -> None:
     """It has started."""
     starts = [NOW - timedelta(hours=48 + 24 * number) for number in range(4)]

@@ -1,0 +1,1 @@
+"""Telling people and programs how a run ended."""
