@@ -16,7 +16,12 @@ from integration.journal.newer_runs import (
 )
 from integration.journal.outcomes import add_ranges, add_rows, packed_rows, update_outcomes
 from integration.journal.packing import unpack
-from integration.journal.queries import count_outcomes, read_run
+from integration.journal.queries import (
+    HAS_REJECTED,
+    MAY_BE_PENDING,
+    count_outcomes,
+    runs_that,
+)
 from integration.journal.ranges import OutcomeRange, Update, position_ranges
 from integration.journal.schema import (
     DONE,
@@ -58,7 +63,7 @@ class Unsendable(NamedTuple):
 
 def unfinished(file: JournalReader, project: str | None, sync: str | None = None) -> Backlog | None:
     """The newest unfinished run that `project` can resume; None means any project, or any sync."""
-    for run in _newest_first(file, "status != 'completed'", sync=sync):
+    for run in runs_that(file, "status != 'completed'", sync=sync):
         if may_continue(file, run, project):
             backlog = _backlog(file, run, _same_projects(file, run, project))
             projects = project or _own_projects(file, run)
@@ -71,7 +76,7 @@ def undelivered(
     file: JournalReader, project: str | None, sync: str | None = None
 ) -> Backlog | None:
     """The newest ended run with pending users that `project` can retry; None means any."""
-    for run in _newest_first(file, "status != 'running'", sync=sync):
+    for run in runs_that(file, f"status != 'running' AND {MAY_BE_PENDING}", sync=sync):
         if may_continue(file, run, project):
             backlog = _backlog(file, run, _same_projects(file, run, project))
             if backlog.pending_users:
@@ -83,7 +88,7 @@ def of_another_project(
     file: JournalReader, project: str, sync: str | None = None
 ) -> Backlog | None:
     """The newest run with pending users that only the settings it started with can resume."""
-    for run in _newest_first(file, "project NOT IN ('', ?)", project, sync=sync):
+    for run in runs_that(file, "project NOT IN ('', ?)", project, sync=sync):
         if not may_continue(file, run, project):
             # A wrong address that received no users is not a project: any newer run counts.
             projects = run.project if count_outcomes(file, run.number).delivered else "*"
@@ -97,12 +102,16 @@ def unsendable(
     file: JournalReader, project: str | None, sync: str | None = None
 ) -> Unsendable | None:
     """The newest run of `project` (None: of any) with users that can never be sent as they are."""
-    for run in _newest_first(file, "project IN ('', COALESCE(?, project))", project, sync=sync):
+    condition = f"project IN ('', COALESCE(?, project)) AND {HAS_REJECTED}"
+    projects = project or "*"
+    for run in runs_that(file, condition, project, sync=sync):
+        if are_few_in_newer_runs(file, run.number, projects, "rejected_users"):
+            continue
         reasons = file.all(
             "SELECT reason, COUNT(*) FROM rejected_users"
             f" WHERE run = :run AND NOT {IS_ERASED} AND NOT {IN_NEWER_RUN}"
             " GROUP BY reason ORDER BY reason",
-            {"run": run.number, "projects": project or "*"},
+            {"run": run.number, "projects": projects},
         )
         if reasons:
             return Unsendable(run, tuple((reason, count) for reason, count in reasons))
@@ -250,14 +259,6 @@ def _pending_positions(file: JournalFile, backlog: Backlog, condition: str) -> I
     file.execute("DROP TABLE found")
 
 
-def _newest_first(
-    file: JournalReader, condition: str, *values: str | None, sync: str | None
-) -> Iterator[Run]:
-    query = f"SELECT run FROM runs WHERE {condition} AND sync = COALESCE(?, sync) ORDER BY run DESC"
-    for (number,) in file.all(query, (*values, sync)):
-        yield read_run(file, number)
-
-
 def _same_projects(file: JournalReader, run: Run, project: str | None) -> str:
     """The projects whose newer runs count: `project`, or with None the run's own.
 
@@ -280,8 +281,9 @@ def _own_projects(file: JournalReader, run: Run) -> str:
 
 
 def _backlog(file: JournalReader, run: Run, projects: str) -> Backlog:
-    count, counts = 0, count_outcomes(file, run.number)
-    if counts.undelivered and not are_few_in_newer_runs(file, run.number, projects):
+    count, number = 0, run.number
+    has_some = count_outcomes(file, number).undelivered
+    if has_some and not are_few_in_newer_runs(file, number, projects, "pending_users"):
         query = f"SELECT COUNT(*) FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
         (count,) = file.one(query, {"run": run.number, "projects": projects})
     return Backlog(run, projects, count)

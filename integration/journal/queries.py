@@ -51,6 +51,13 @@ MAX_CUSTOMERS_READ = 4
 _OTHER_COLUMNS = {"number": "run", "limit": "user_limit"}
 # The fields of Counts, in their order.
 _COUNTS = "successful, partial_failures, total_failures, not_attempted, unchanged"
+# Conditions for runs; by their stored counts, most are ruled out at once.
+_FAILURES = "successful IS NULL OR COALESCE(partial_failures + total_failures{more}, 1) > 0"
+MAY_BE_PENDING = f"({_FAILURES.format(more=' + not_attempted')})"
+HAS_REJECTED = (
+    f"({_FAILURES.format(more='')}) AND EXISTS (SELECT 1 FROM outcomes o"
+    f" WHERE o.run = runs.run AND o.users_update_status = {CallStatus.REJECTED:d})"
+)
 _RUNS = f"SELECT {', '.join(_OTHER_COLUMNS.get(name, name) for name in _RUN_FIELDS)} FROM runs"
 
 
@@ -69,6 +76,14 @@ def find_run(file: JournalReader, number: int) -> Run | None:
     """The run with this number, if the journal still has it."""
     row = file.one(f"{_RUNS} WHERE run = ?", (number,))
     return _run(row) if row else None
+
+
+def runs_that(
+    file: JournalReader, condition: str, *values: str | None, sync: str | None = None
+) -> Iterator[Run]:
+    """The runs that meet a condition, newest first; found at once, and decoded one by one."""
+    query = f"{_RUNS} WHERE {condition} AND sync = COALESCE(?, sync) ORDER BY run DESC"
+    return map(_run, file.all(query, (*values, sync)))
 
 
 def newest_loaded_run(file: JournalReader, sync: str = "") -> Run | None:
