@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from contextlib import closing, contextmanager, suppress
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from integration.service import limits
+from integration.service.access import Access
+from integration.service.gate import Gate
 from integration.service.server import listening, serve
 
 if TYPE_CHECKING:
@@ -49,6 +52,28 @@ def port() -> Iterator[int]:
         finally:
             stop.request()
             thread.join()
+
+
+def test_an_answer_that_is_cut_off_at_the_end_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a traceback."""
+
+    async def stalled(*_: object) -> None:
+        await asyncio.sleep(30)
+
+    async def cancelled() -> None:
+        headers = [(b"authorization", b"Bearer token-of-a-test")]
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": headers}
+        gate = Gate(stalled, Access("token-of-a-test"), lambda _: None)
+        task = asyncio.create_task(gate(scope, None, None))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        task.cancel()
+        await task
+
+    asyncio.run(cancelled())
+
+    (line,) = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert "cut off" in line.getMessage()
+    assert line.exc_info is None
 
 
 @contextmanager
