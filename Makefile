@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+# The server of `make test-spark`; the program needs its client only.
+SPARK_VERSION := 4.3.0
 LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --custom-compile-command "make lock"
 
@@ -9,8 +11,8 @@ LOCK := $(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.1
 COMPOSE := docker compose
 PROFILES ?= mock
 
-.PHONY: help demo test coverage test-cluster test-image bench pdf check lint-files format lock clean \
-	build secrets up down logs db-shell
+.PHONY: help demo test coverage test-cluster test-image test-spark bench pdf check lint-files \
+	format lock clean build secrets up down logs db-shell
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -28,6 +30,11 @@ coverage: $(VENV)/development  ## run the tests with branch coverage; fails belo
 # Needs Debian's mariadb-server, galera-4 and rsync; reports what is missing.
 test-cluster: $(VENV)/development  ## run the tests that need a Galera cluster of three nodes
 	TEST_CLUSTER=1 $(BIN)/python -m pytest tests/end_to_end/cluster
+
+# Needs Java 17 or later; installs Spark into an environment of its own, beside its client.
+test-spark: $(VENV)/spark/ready  ## run the tests that need a Spark cluster of two executors
+	SPARK_SERVER_PYTHON=$(CURDIR)/$(VENV)/spark-server/bin/python \
+		$(VENV)/spark/bin/python -m pytest tests/end_to_end/spark
 
 # Needs root on Debian with buildah and debootstrap; reports what is missing.
 test-image: $(VENV)/development  ## build the image without Docker, run it and check what it promises
@@ -64,6 +71,9 @@ format: $(VENV)/development  ## format the code and apply lint fixes
 # newest ones that the .in files allow.
 lock: $(VENV)/lock/bin/uv  ## pin and hash all packages of requirements*.in in requirements*.txt
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements.txt requirements.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-postgres.txt requirements-postgres.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-duckdb.txt requirements-duckdb.in
+	$(LOCK) $(LOCK_FLAGS) --output-file requirements-spark.txt requirements-spark.in
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-dev.txt requirements-dev.in
 	$(LOCK) $(LOCK_FLAGS) --output-file requirements-docs.txt requirements-docs.in
 
@@ -95,6 +105,15 @@ $(VENV)/bin/python:
 $(VENV)/lock/bin/uv: | $(VENV)/bin/python
 	$(BIN)/python -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+
+$(VENV)/spark/ready: requirements-dev.txt requirements-spark.txt
+	$(PYTHON) -m venv $(VENV)/spark
+	$(VENV)/spark/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r requirements-dev.txt -r requirements-spark.txt
+	$(PYTHON) -m venv $(VENV)/spark-server
+	$(VENV)/spark-server/bin/python -m pip install --quiet --disable-pip-version-check \
+		pyspark==$(SPARK_VERSION)
+	@touch $@
 
 $(VENV)/runtime: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

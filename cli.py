@@ -58,12 +58,11 @@ from integration.database.settings import writer_settings
 from integration.database.writing import open_writer
 from integration.ingest import commands
 from integration.ingest.bootstrap import Configuration, open_ingest, reader_of
-from integration.ingest.pass_summary import PassResult, SourcePass, recorded_pass
+from integration.ingest.pass_summary import PassResult, recorded_pass
 from integration.ingest.repetition import repeat_runs
 from integration.ingest.run_rules import RunRequest
 from integration.ingest.source_file import describe_sources, find_sources_file, load_sources
 from integration.ingest.tables import has_tables
-from integration.notify.conditions import Extent, SourceEnd
 from integration.notify.ingest import IngestTelling
 from logger_config import (
     begin_log,
@@ -235,8 +234,7 @@ def told_pass(
         signals.only_request()
         if options.json:
             print_result(result)
-        ends = [source_end(one) for one in result.sources]
-        telling.ended(result.exit_code, result.error, ends)
+        telling.ended(result.exit_code, result.error, [one.end for one in result.sources])
 
 
 def print_result(result: PassResult) -> None:
@@ -245,18 +243,6 @@ def print_result(result: PassResult) -> None:
         print_answer([result.as_json()])
     except FileError as error:
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
-
-
-def source_end(one: SourcePass) -> SourceEnd:
-    """What is told of the run of a source."""
-    if one.run is None:
-        return SourceEnd(one.source, one.exit_code)
-    extent = Extent(one.run.seconds, one.earlier_seconds)
-    counts = one.run.records, one.run.rejected
-    is_complete = one.run.status == "completed"
-    return SourceEnd(
-        one.source, one.exit_code, one.run.error, *counts, extent if is_complete else None
-    )
 
 
 def run_once_of(

@@ -1,7 +1,7 @@
 """The database: connect, stream the rows of one query, close.
 
-`DatabaseConnection` works with MySQL, MariaDB and SQLite; `integration.database` has a module for
-each engine. It raises no driver's exceptions, but:
+`DatabaseConnection` works with MySQL, MariaDB, PostgreSQL, SQLite, DuckDB and Spark;
+`integration.database` has a module for each engine. It raises no driver's exceptions, but:
 
     DatabaseError               one line that says what to check; exit code 69
     ├── DatabaseUnavailable     no connection, or lost while reading; a retry may help
@@ -13,28 +13,26 @@ from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from integration.core.hosts import parse_hosts
-from integration.database.connecting import (
-    CONNECT_TIMEOUT_SECONDS,
-    connect_to_any,
-    connect_with_retries,
-)
+from integration.database.connecting import CONNECT_TIMEOUT_SECONDS, connect_with_retries
 from integration.database.errors import (
     DatabaseError,
     DatabaseRefused,
     DatabaseUnavailable,
     QueryFailed,
 )
-from integration.database.query_file import load_query
+from integration.database.query_file import Query, load_query
 from integration.database.row_check import page_view_rows, wrong_columns
+from integration.database.sessions import open_session
 from integration.database.settings import DatabaseSettings, Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
+
+    from integration.database.sessions import Session
 
 __all__ = [
     "DatabaseConnection",
@@ -42,31 +40,24 @@ __all__ = [
     "DatabaseRefused",
     "DatabaseSettings",
     "DatabaseUnavailable",
+    "Query",
     "QueryFailed",
+    "RowStream",
     "load_query",
 ]
 
 logger = logging.getLogger(__name__)
 
 
-class Session(Protocol):
-    """One open connection, of either engine."""
+class RowStream(NamedTuple):
+    """The rows of a query: the names of its columns, and batches of rows as they arrive."""
 
-    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
-        """Start a query and return the names of its columns.
-
-        The session may send more rows than `limit`; the caller stops reading.
-        """
-
-    def batches(self) -> Iterator[Sequence[tuple[object, ...]]]:
-        """Yield the rows in batches as they arrive."""
-
-    def close(self) -> None:
-        """End the connection, with or without unread rows."""
+    columns: tuple[str, ...]
+    batches: Iterator[Sequence[tuple[Any, ...]]]
 
 
 class DatabaseConnection:
-    """A connection to MySQL, MariaDB or SQLite; a context manager that connects and closes.
+    """A connection to a database of any engine; a context manager that connects and closes.
 
         with DatabaseConnection(
             host="db1,db2", user="reader", password="…", database="shop"
@@ -77,14 +68,15 @@ class DatabaseConnection:
     attempts; the errors are those at the top of this module.
 
     Args:
-        database: The database; for SQLite the file.
-        host: One or more hosts, separated by commas or as a sequence; tried in order. SQLite
-            ignores the arguments from this one to `ssl_ca`.
+        database: The database; for SQLite and DuckDB the file.
+        host: One or more hosts, separated by commas or as a sequence; tried in order. SQLite and
+            DuckDB ignore the arguments from this one to `ssl_ca`.
         user: The database user.
         password: May be empty.
         port: The same for all hosts.
         ssl_ca: PEM file; if set, TLS is required, and certificate and host name are verified.
-        engine: "mysql" (MariaDB too) or "sqlite".
+        engine: "mysql" (MariaDB too), "postgresql", "sqlite", "duckdb" or "spark".
+        options: What only the engine has, names and values; docs/engines.md lists them.
         sleep: Waits between attempts; takes seconds.
         connect_timeout_seconds: Until the login is complete, for each attempt at each host.
 
@@ -102,13 +94,16 @@ class DatabaseConnection:
         port: int = 3306,
         ssl_ca: str | None = None,
         engine: Engine = "mysql",
+        options: Sequence[tuple[str, str]] = (),
         sleep: Callable[[float], object] = time.sleep,
         connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     ) -> None:
         hosts = parse_hosts(host if isinstance(host, str) else ",".join(host))
-        if engine == "mysql" and not hosts:
-            raise ValueError("a MySQL database needs a host")
-        self._settings = DatabaseSettings(engine, hosts, port, user, password, database, ssl_ca)
+        if engine not in {"sqlite", "duckdb"} and not hosts:
+            raise ValueError(f"a database of {engine} needs a host")
+        self._settings = DatabaseSettings(
+            engine, hosts, port, user, password, database, ssl_ca, options=tuple(options)
+        )
         self._sleep = sleep
         self._connect_timeout_seconds = connect_timeout_seconds
         self._session: Session | None = None
@@ -130,6 +125,7 @@ class DatabaseConnection:
             port=settings.port,
             ssl_ca=settings.ssl_ca,
             engine=settings.engine,
+            options=settings.options,
             sleep=sleep,
             connect_timeout_seconds=connect_timeout_seconds,
         )
@@ -156,20 +152,10 @@ class DatabaseConnection:
             DatabaseUnavailable: no host can be reached, or (DatabaseRefused) one refuses.
         """
         self.close()
-        if self._settings.engine == "sqlite":
-            # sqlglot takes a fifth of a second to import, which MySQL's users need not wait for.
-            from integration.database.sqlite import SQLiteSession  # noqa: PLC0415
-
-            self._session = SQLiteSession(Path(self._settings.name))
-        else:
-            self._session = connect_with_retries(self._connect_to_any_host, self._sleep)
+        self._session = connect_with_retries(
+            lambda: open_session(self._settings, self._connect_timeout_seconds), self._sleep
+        )
         logger.info("Successfully connected to database: %s", self._settings.name)
-
-    def _connect_to_any_host(self) -> Session:
-        from integration.database.mysql import MySQLSession  # noqa: PLC0415  not needed for SQLite
-
-        settings, seconds = self._settings, self._connect_timeout_seconds
-        return connect_to_any(settings.hosts, lambda host: MySQLSession(settings, host, seconds))
 
     def stream_page_views(
         self, query: str, limit: int | None = None
@@ -187,19 +173,40 @@ class DatabaseConnection:
             QueryFailed: the query cannot be run, or returns other columns or types.
             DatabaseUnavailable: not connected, or the connection was lost while reading.
         """
-        session = self._open_session()
-        problem = wrong_columns(session.execute(query, limit))
-        if problem:
+        columns, batches = self.stream_rows(Query(query), limit)
+        if problem := wrong_columns(columns):
             raise QueryFailed(problem)
-        count = 0
-        for batch in session.batches():
-            rows = batch if limit is None else batch[: limit - count]
-            count += len(rows)
-            if rows:
-                yield page_view_rows(rows)
-            if count == limit:
-                break
-        logger.info("Query executed successfully, returned %d rows", count)
+        yield from map(page_view_rows, batches)
+
+    def stream_rows(self, query: Query, limit: int | None = None) -> RowStream:
+        """Start a query; its rows are read as they are taken, and each value is the driver's.
+
+        Args:
+            query: Any query that returns rows.
+            limit: Maximum number of rows, in addition to any LIMIT in the query.
+
+        Raises:
+            QueryFailed: the query cannot be run.
+            DatabaseUnavailable: not connected; while reading: the connection was lost.
+        """
+        session = self._open_session()
+        columns = tuple(session.execute(query.text, limit, query.dialect))
+        return RowStream(columns, _limited(session.batches(), limit))
+
+    def explain(self, query: Query) -> list[str]:
+        """How the database would run a query, a line for each step.
+
+        Raises:
+            QueryFailed: the query cannot be run.
+            DatabaseUnavailable: not connected, or the connection was lost.
+        """
+        session = self._open_session()
+        columns = session.execute(f"EXPLAIN {query.text}", None, query.dialect)
+        return [
+            ", ".join(f"{name} {value}" for name, value in zip(columns, row, strict=True) if value)
+            for batch in session.batches()
+            for row in batch
+        ]
 
     def execute_query(self, sql: str) -> list[dict[str, object]]:
         """Run one statement and return all its rows.
@@ -239,3 +246,17 @@ class DatabaseConnection:
         if session is not None:
             session.close()
             logger.debug("Database connection closed")
+
+
+def _limited(
+    batches: Iterable[Sequence[tuple[Any, ...]]], limit: int | None
+) -> Iterator[Sequence[tuple[Any, ...]]]:
+    count = 0
+    for batch in batches:
+        rows = batch if limit is None else batch[: limit - count]
+        count += len(rows)
+        if rows:
+            yield rows
+        if count == limit:
+            break
+    logger.info("Query executed successfully, returned %d rows", count)

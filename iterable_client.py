@@ -35,6 +35,7 @@ from integration.iterable.rate_limit import published_limiters
 from integration.iterable.request import (
     bulk_request,
     events_request,
+    fields_request,
     profile_request,
     single_request,
 )
@@ -200,6 +201,10 @@ class IterableClient:
     def read_user(self, email: str) -> CallResult:
         """Read a profile into `response`, which is `{}` if there is none."""
         return self._call(profile_request(email))
+
+    def read_fields(self) -> CallResult:
+        """Read the names and types of the project's profile fields into `response`."""
+        return self._call(fields_request())
 
     def read_events(self, email: str) -> CallResult:
         """Read a user's newest events, at most 200, into `response`."""

@@ -29,11 +29,10 @@ from integration.config.arguments import __version__, parse_arguments
 from integration.config.loading import (
     check_log_and_journal,
     current_folder,
-    find_env_file,
     load,
     load_status,
-    read_variables,
 )
+from integration.config.syncs import own_variables, sync_names, syncs_folder
 from integration.core.clock import utc_now
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
@@ -41,7 +40,6 @@ from integration.core.files import (
     FileError,
     display_path,
     ensure_writable_folder,
-    is_there,
     raise_open_file_limit,
 )
 from integration.core.log_context import naming_run
@@ -53,17 +51,16 @@ from integration.delivery.dispatcher import Delivery, choose_workers
 from integration.delivery.dry_run import show_payloads
 from integration.delivery.finish_run import finish_run
 from integration.delivery.mode import decide_mode
-from integration.delivery.new_users import pending_user
+from integration.delivery.new_users import pending_users
 from integration.delivery.progress import DeliveryProgress
 from integration.delivery.repetition import deliver_once, repeat_deliveries
-from integration.delivery.reports import write_csv
-from integration.delivery.run_files import RunFiles
+from integration.delivery.run_files import RunFiles, export_csv
 from integration.delivery.start_run import RunPlan, start_run
 from integration.delivery.status import status_answer
 from integration.delivery.summary import CommandResult, run_part
 from integration.iterable.preflight import check_jwt_secret, check_route
 from integration.iterable.transport import PROGRAM
-from integration.journal.lock import open_journal
+from integration.journal.lock import open_journal, project_lock
 from integration.journal.queries import read_run
 from integration.journal.read_only import ReadOnlyJournal
 from integration.notify.delivery import DeliveryTelling, TakenRun
@@ -117,11 +114,16 @@ def run_command(
 ) -> "tuple[int, str | None]":
     """The exit code, and the line of an expected failure, which is logged."""
     try:
-        if options.status or options.explain:
-            return show_past(options, result), None
-        if options.verify is not None:
-            return verify_delivered(options, stop, signals), None
-        return run_integration(options, stop, signals, result, telling), None
+        if options.all_syncs:
+            code = run_all_syncs()
+        elif options.status or options.explain:
+            code = show_past(options, result)
+        elif options.check:
+            code = check_setup(options, stop, signals)
+        elif options.verify is not None:
+            code = verify_delivered(options, stop, signals)
+        else:
+            code = run_integration(options, stop, signals, result, telling)
     except Interrupted as interruption:
         text = f"{interruption}; nothing was sent"
         logger.warning("%s", text)
@@ -133,6 +135,8 @@ def run_command(
             return signals.interrupted_by.exit_code, text
         logger.error("%s", error)  # noqa: TRY400  a traceback is for bugs
         return error.exit_code, str(error)
+    else:
+        return code, None
 
 
 def print_result(result: CommandResult, telling: DeliveryTelling) -> None:
@@ -190,8 +194,16 @@ def variables_for(options: "Options", working_dir: Path) -> "Iterator[dict[str, 
         with bundled_services(options.output_dir) as variables:
             yield variables
     else:
-        env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
-        yield read_variables(os.environ, env_file)
+        yield own_variables(options, working_dir, PROGRAM_DIR)
+
+
+def run_all_syncs() -> int:
+    """`--all-syncs`: the same command for each sync, one after the other."""
+    from integration.delivery.syncs import SyncRuns  # noqa: PLC0415  only --all-syncs needs it
+
+    names = sync_names(syncs_folder(current_folder(), PROGRAM_DIR))
+    arguments = [argument for argument in sys.argv[1:] if argument != "--all-syncs"]
+    return SyncRuns([sys.executable, __file__, *arguments]).run(names)
 
 
 def make_database(settings: "Settings") -> DatabaseConnection:
@@ -214,16 +226,6 @@ def make_client(settings: "Settings", stop: Stop) -> IterableClient:
     )
 
 
-def export_csv(journal: "Journal", run: int, files: RunFiles) -> None:
-    """Step 4.5: give the CSV its name; for users of an earlier run, write it from the journal."""
-    path = Path(read_run(journal, run).csv_file)
-    if files.csv is None and is_there(path):
-        logger.info("The CSV already exists: %s", display_path(path))
-        return
-    count = files.csv.finish() if files.csv else write_csv(path, journal.rows(run))
-    logger.info("Exported %d records to CSV: %s", count, display_path(path))
-
-
 def deliver(
     options: "DeliveryOptions", journal: "Journal", run: int, client: IterableClient, stop: Stop
 ) -> None:
@@ -242,7 +244,7 @@ def deliver(
         mode=decide_mode(options, journal, run),
     )
     try:
-        delivery.deliver(map(pending_user, journal.pending(run)))
+        delivery.deliver(pending_users(read_run(journal, run).columns, journal.pending(run)))
         # A refused key says nothing about the calls that the right one allows.
         if not (stop.reason and stop.reason.exit_code == ExitCode.KEY_REFUSED):
             journal.set_mode(run, delivery.mode)
@@ -259,11 +261,12 @@ def show_past(options: "Options", result: CommandResult) -> ExitCode:
 
         variables = demo_files(options.output_dir)
     else:
-        env_file = find_env_file(options.env_file, working_dir, PROGRAM_DIR)
-        variables = read_variables(os.environ, env_file)
+        variables = own_variables(options, working_dir, PROGRAM_DIR)
     if options.explain:
         return explain_person(options.explain, variables, working_dir)
-    lines, result.parts = status_answer(load_status(variables, working_dir), utc_now())
+    lines, result.parts = status_answer(
+        load_status(variables, working_dir), utc_now(), options.sync
+    )
     if not options.json:
         print_answer(lines)
     return ExitCode.OK
@@ -279,6 +282,23 @@ def explain_person(email: str, variables: "dict[str, str]", working_dir: Path) -
     return code
 
 
+def check_setup(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
+    """`--check`: database, query and mapping, then the key and the fields of the project."""
+    from integration.delivery.check import check_query, key_answer  # noqa: PLC0415  only --check
+    from integration.delivery.chosen_query import chosen_query  # noqa: PLC0415
+
+    with settings_for(options) as settings:
+        query = chosen_query(settings.query_file)
+        mapping, lines = check_query(query.query, make_database(settings))
+        print_answer([query.title, "", *lines, ""])
+        signals.let_calls_finish()
+        with closing(make_client(settings, stop)) as client:
+            fields = client.read_fields()
+        answer = key_answer(mapping, fields, uses_jwt=settings.use_jwt_auth)
+        print_answer(answer.lines)
+    return stop.reason.exit_code if stop.reason else answer.exit_code
+
+
 def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> ExitCode:
     """`--verify`: read delivered users back from Iterable and compare."""
     from integration.delivery.verification import verify  # noqa: PLC0415  only --verify needs it
@@ -290,7 +310,8 @@ def verify_delivered(options: "Options", stop: Stop, signals: SignalWatch) -> Ex
         client.names_users = True
         journal = ReadOnlyJournal.open(settings.journal_file)
         with closing(client), journal or nullcontext():
-            code = verify(journal, client, limit, partial(wait_in_main_thread, stop))
+            wait = partial(wait_in_main_thread, stop)
+            code = verify(journal, client, limit, wait, options.sync or "")
     if stop.reason is None:
         return code
     if stop.reason.status == "stopped":
@@ -312,6 +333,9 @@ def run_integration(
         settings = stack.enter_context(settings_for(options, telling))
         logger.info("Environment variables loaded successfully")
         logger.info("Log file: %s", display_path(settings.log_file))
+        if options.sync and not options.dry_run:
+            folder = syncs_folder(current_folder(), PROGRAM_DIR)
+            stack.enter_context(project_lock(folder, settings.project))
         journal = stack.enter_context(open_journal(settings.journal_file, dry_run=options.dry_run))
         # Entered after the journal: its names are released before the lock is.
         files = stack.enter_context(RunFiles(settings.output_dir))

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import ingest, ingest_figures, machine, peer, query, window, window_figures
+from benchmarks import engines, ingest, ingest_figures, machine, peer, query, window, window_figures
 from benchmarks.cases import CASES, GROUPS
 from benchmarks.ingest_runs import Place
 from benchmarks.measure import LATENCY_SECONDS, measure
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 OUTPUT_DIR = Path("bench_output")
 QUERY_CASE = "query"
 PEER_CASE = "peer"
+ENGINES_CASE = "engines"
 QUERY_TITLE = "Query 2 beside other indexes, 500,000 customers, 5,000,000 views (minutes to load)"
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     names = [*GROUPS, *(case.name for case in CASES), QUERY_CASE, PEER_CASE]
+    names += [ENGINES_CASE]
     names += [*ingest.TITLES, *window.TITLES]
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -66,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.list:
         titles = {case.name: case.title for case in CASES}
-        titles |= {QUERY_CASE: QUERY_TITLE, PEER_CASE: peer.TITLE} | ingest.TITLES
+        titles |= {QUERY_CASE: QUERY_TITLE, PEER_CASE: peer.TITLE, ENGINES_CASE: engines.TITLE}
+        titles |= ingest.TITLES
         titles |= window.TITLES
         show([f"{name:17} {title}" for name, title in titles.items()])
         return 0
@@ -92,23 +95,27 @@ def run(options: argparse.Namespace) -> int:
         lines = [measured(case, options, source) for case in chosen(options.case or [])]
         indexes = measured_indexes(source) if QUERY_CASE in (options.case or []) else []
         compared = compared_with_peer(options, source) if PEER_CASE in (options.case or []) else []
+        by_engine = measured_engines(options, source)
         ingested = measured_ingest(options, source) if ingest.is_chosen(options.case or []) else []
         windows = measured_window(options, source) if window.is_chosen(options.case or []) else []
     results: dict[str, Any] = {"machine": facts | {"database": source.name}}
     results |= {"latency_seconds": LATENCY_SECONDS, "cases": as_json(lines)}
     results["query"] = [asdict(index) for index in indexes]
+    results["engines"] = [asdict(one) for one in by_engine]
     results["peer"] = peer.as_json(compared)
     results["ingest"] = ingest_figures.as_json(ingested)
     results["window"] = window_figures.as_json(windows)
     file = options.output_dir / f"bench_{datetime.now().astimezone():%Y%m%d_%H%M%S}.json"
     file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     show(["", *(table(lines) if lines else []), *(query.lines(indexes) if indexes else [])])
+    show(engines.lines(by_engine) if by_engine else [])
     show(peer.table(compared) if compared else [])
     show(ingest_figures.table(ingested))
     show(window_figures.table(windows))
     show(["", f"Figures of every run: {file}"])
     met = [all_targets_met(lines), not indexes or query.is_met(indexes), peer.all_met(compared)]
     met += [ingest_figures.all_met(ingested), window_figures.all_right(windows)]
+    met.append(not by_engine or engines.is_met(by_engine))
     return 0 if all(met) else 1
 
 
@@ -157,6 +164,17 @@ def compared_with_peer(options: argparse.Namespace, source: Source) -> list[peer
     folder = options.output_dir
     setting = peer.Setting(source, drt_folder(folder), folder)
     return peer.compare_all(setting, runs, options.users, show)
+
+
+def measured_engines(options: argparse.Namespace, source: Source) -> list[engines.EngineFigures]:
+    """Query 2 from each engine.
+
+    Raises:
+        NoServerError: it needs both servers.
+    """
+    if ENGINES_CASE not in (options.case or []):
+        return []
+    return engines.measure_engines(source, options.output_dir, options.users, options.runs, show)
 
 
 def measured_ingest(options: argparse.Namespace, source: Source) -> list[ingest_figures.Line]:

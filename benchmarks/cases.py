@@ -30,8 +30,8 @@ class Case:
 
     `limited`: Iterable's published limits, all of which the program may use; else none.
     `ceiling`: the users per second that the limits allow. `incremental`: a second run, in which no
-    user has changed. `arguments`: of the plain loop. `min_runs`: a short case needs the median of
-    several runs.
+    user has changed. `wide`: with the query of `benchmarks.wide`. `arguments`: of the plain loop.
+    `min_runs`: a short case needs the median of several runs.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Case:
     ceiling: int | None = None
     is_program: bool = True
     incremental: bool = False
+    wide: bool = False
     arguments: tuple[str, ...] = ()
     min_runs: int = 1
     target: Target | None = None
@@ -71,6 +72,10 @@ def _small_journal(figures: Mapping[str, Figures]) -> bool:
 def _unchanged_is_cheap(figures: Mapping[str, Figures]) -> bool:
     one = figures["incremental"]
     return one.seconds < 12 and one.cpu_per_user <= 12e-6 and one.journal_bytes <= 60 * one.users
+
+
+def _wide_is_fast(figures: Mapping[str, Figures]) -> bool:
+    return figures["bulk-wide"].run_rate >= 0.6 * figures["bulk-unlimited"].run_rate
 
 
 def _starts_fast(figures: Mapping[str, Figures]) -> bool:
@@ -113,6 +118,13 @@ CASES = (
         200_000,
         target=Target(">= 15,000 users/s, whole run; journal <= 600 B/user", _small_journal),
     ),
+    Case(
+        "bulk-wide",
+        "bulk calls, no limits: 20 extra columns (10 profile., 10 event.)",
+        200_000,
+        wide=True,
+        target=Target(">= 0.6 x the rate of bulk-unlimited", _wide_is_fast),
+    ),
     Case("memory-10k", "bulk calls, no limits: memory of a small list", 10_000),
     Case(
         "memory-1m",
@@ -142,4 +154,4 @@ CASES = (
     ),
 )
 # A target that compares needs both of its cases.
-GROUPS = {"memory": ("memory-10k", "memory-1m")}
+GROUPS = {"memory": ("memory-10k", "memory-1m"), "columns": ("bulk-unlimited", "bulk-wide")}

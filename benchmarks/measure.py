@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks import machine
 from benchmarks.outcome import problems_at_iterable, problems_of_run
+from benchmarks.wide import write_wide_query
 from sandbox.options import DEFAULT_API_KEY, SandboxOptions
 from sandbox.process import SandboxProcess
 
@@ -101,6 +102,7 @@ def measure(case: Case, users: int, source: Source, folder: Path) -> Figures:
             folder,
             limited=case.limited,
             incremental=case.incremental,
+            wide=case.wide,
         )
 
 
@@ -113,14 +115,16 @@ def measure_program(
     *,
     limited: bool,
     incremental: bool = False,
+    wide: bool = False,
 ) -> Figures:
     """Run the program once for the users of a database, and check its files too.
 
     An incremental run follows a run that is not measured, so that no user has changed.
     """
+    query = {"QUERY_FILE": write_wide_query(folder)} if wide else {}
 
     def command_for(url: str, *options: str) -> Command:
-        variables = _variables(mode, url, database, limited=limited)
+        variables = _variables(mode, url, database, limited=limited) | query
         return Command([sys.executable, str(MAIN), *options], variables)
 
     figures = measure_command(

@@ -50,7 +50,7 @@ def measure_indexes(server: MySQLServer, customers: int = CUSTOMERS) -> list[Ind
     """Create the database, and run Query 2 with each index in turn; the shipped one is first."""
     name = server.new_database()
     try:
-        _fill(server, name, customers)
+        fill(server, name, customers)
         found: list[IndexFigures] = []
         there = [SHIPPED]
         for columns in INDEXES:
@@ -97,7 +97,8 @@ def reads_all_views(plan: Iterable[Mapping[str, object]]) -> bool:
     return any(step["table"] == "pv" and step["type"] in {"ALL", "index"} for step in plan)
 
 
-def _fill(server: MySQLServer, name: str, customers: int) -> None:
+def fill(server: MySQLServer, name: str, customers: int) -> None:
+    """The tables of `database_setup.sql` with this number of customers and ten times the views."""
     load_schema(server, name)
     # Two primes scatter page and time evenly and reproducibly.
     scattered = "(people.n * 7919 + views.n * 104729)"

@@ -14,12 +14,13 @@ from itertools import cycle
 
 import orjson
 
+from integration.database.dialects import MySQLDialect
 from integration.service.parameters import DataFilter
 from integration.service.row_queries import CUSTOMERS, row_query
 from sandbox.private_mysql import MySQLServer
 
 PAGE_SIZE = 100
-PLAIN = CUSTOMERS[:-1]
+QUERY = row_query(DataFilter(), MySQLDialect("mysql"), has_records=True)
 
 
 @dataclass(frozen=True)
@@ -46,24 +47,20 @@ def main() -> None:
     """Carry out the plan."""
     plan = Plan(**json.load(sys.stdin))
     server = MySQLServer(plan.host, plan.port, plan.user, plan.password)
-    columns = CUSTOMERS if plan.has_sources else PLAIN
+    columns = CUSTOMERS[:-1]
     pages, starts = 0, cycle(plan.starts)
     with server.connected(plan.name) as connection, connection.cursor() as cursor:
         started = time.perf_counter()
         while time.perf_counter() < started + plan.seconds:
-            cursor.execute(*_query(next(starts), has_sources=plan.has_sources))
-            orjson.dumps([dict(zip(columns, row, strict=True)) for row in cursor.fetchall()])
+            cursor.execute(*QUERY.rows_after(next(starts), PAGE_SIZE + 1))
+            rows = cursor.fetchall()
+            if plan.has_sources:
+                cursor.execute(*QUERY.sources_of([row[0] for row in rows]))
+                cursor.fetchall()
+            orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows])
             pages += 1
         seconds = time.perf_counter() - started
     json.dump({"pages": pages, "seconds": seconds, "cpu_seconds": time.process_time()}, sys.stdout)
-
-
-def _query(after: int, *, has_sources: bool) -> tuple[str, tuple[object, ...]]:
-    limit = PAGE_SIZE + 1
-    if has_sources:
-        return row_query(DataFilter(), has_records=True).rows_after(after, limit)
-    select = f"SELECT {', '.join(PLAIN)} FROM customers WHERE id > %s ORDER BY id LIMIT %s"
-    return select, (after, limit)
 
 
 if __name__ == "__main__":

@@ -22,12 +22,14 @@ examples:
   python main.py --demo                  run with bundled parts, nothing to set up
   python main.py --dry-run --limit 5     print the payloads of the first five users
   python main.py --env-file eu.env       run with the settings of another file
+  python main.py --all-syncs             run every syncs/NAME.env, one after the other
   python main.py --quiet                 warnings and errors only, for cron
   python main.py --incremental           skip users that have not changed
   python main.py --every 86400           repeat every day until stopped
   python main.py --resume                resume the last unfinished run
   python main.py --retry-failed          retry the users that the last run failed to deliver
   python main.py --status                show recent runs, pending users and the next step
+  python main.py --check                 check database, query, key and fields; send nothing
   python main.py --status --json         the same as one JSON object, for programs
   python main.py --verify 500            read back 500 delivered users and compare
   python main.py --explain ada@shop.com  show why a person was sent or not, and the outcome
@@ -51,6 +53,7 @@ class Options:
     retry_failed: bool
     incremental: bool
     status: bool
+    check: bool
     verify: int | Literal["all"] | None
     explain: str | None
     limit: int | None
@@ -58,6 +61,8 @@ class Options:
     mode: str | None
     workers: int | Literal["auto"] | None
     env_file: Path | None
+    sync: str | None
+    all_syncs: bool
     output_dir: Path | None
     verbose: bool
     quiet: bool
@@ -76,9 +81,9 @@ class Options:
 
     @property
     def uses_earlier_run(self) -> bool:
-        """Whether the request is about an earlier run, without reading the database."""
+        """Whether the request is not for a new run."""
         named = self.verify is not None or self.explain is not None
-        return self.resume or self.retry_failed or self.status or named
+        return self.resume or self.retry_failed or self.status or self.check or named
 
     @property
     def console_level(self) -> str | None:
@@ -113,9 +118,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     options = Options(**vars(parser.parse_args(arguments)))
     if options.uses_earlier_run and (options.dry_run or options.limit):
         parser.error("--dry-run and --limit apply to new runs only")
+    if options.demo and (options.sync or options.all_syncs):
+        parser.error("--demo has no syncs")
     if options.every is not None and (options.uses_earlier_run or options.demo):
         parser.error("--every applies to new runs only")
-    if options.json and (options.verify is not None or options.explain is not None):
+    others = (options.verify is not None, options.explain is not None, options.check)
+    if options.json and (any(others) or options.all_syncs):
         parser.error("--json goes with a run and with --status")
     if options.demo and options.verify is not None:
         parser.error("--demo has nothing to verify: its mock Iterable API stops with the run")
@@ -136,6 +144,11 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     )
     add_one_of("--incremental", action="store_true", help="skip users that have not changed")
     add_one_of("--status", action="store_true", help="show recent runs and pending users")
+    add_one_of(
+        "--check",
+        action="store_true",
+        help="show where each column of the query goes, and check the key",
+    )
     add_one_of(
         "--verify",
         type=_users_or_all,
@@ -165,6 +178,9 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
         help="maximum number of concurrent requests, or auto (MAX_WORKERS)",
     )
     add("--env-file", type=Path, metavar="FILE", help="read settings from FILE instead of .env")
+    add_sync = parser.add_mutually_exclusive_group().add_argument
+    add_sync("--sync", metavar="NAME", help="run the sync whose settings are in syncs/NAME.env")
+    add_sync("--all-syncs", action="store_true", help="run all syncs, one after the other")
     add("--output-dir", type=Path, metavar="DIR", help="folder for CSV and JSON files (OUTPUT_DIR)")
     add("--json", action="store_true", help="print the result as JSON, and the log to stderr")
     volume = parser.add_mutually_exclusive_group()

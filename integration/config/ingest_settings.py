@@ -10,14 +10,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from integration.config.converting import ConfigurationError, accepts, converted
+from integration.config.engines import ENGINES, engine_of, required_login
 from integration.config.settings import (
     DEFAULT_JOURNAL_FILE,
     FIELDS,
     SECRET_VARIABLES,
-    SERVER_REQUIRED,
-    ConfigurationError,
-    accepts,
-    converted,
 )
 from integration.config.values import number_above, whole_number
 
@@ -102,6 +100,12 @@ def load_ingest_settings(values: Mapping[str, str]) -> IngestSettings:
     Raises:
         ConfigurationError: some are missing (all named in one line) or do not parse.
     """
+    engine = engine_of(values)
+    if engine in ENGINES and engine not in {"mysql", "sqlite"}:
+        raise ConfigurationError(
+            f"cli.py and --explain use MySQL, MariaDB or SQLite, not {engine}, which only main.py"
+            " can read: change DATABASE_URL or DB_ENGINE"
+        )
     missing = [name for name in _required(values) if name not in values]
     if missing:
         raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
@@ -110,8 +114,9 @@ def load_ingest_settings(values: Mapping[str, str]) -> IngestSettings:
 
 def _required(values: Mapping[str, str]) -> list[str]:
     """An account that writes stands in for the one that reads."""
-    if values.get("DB_ENGINE", "").lower() == "sqlite":
+    login = required_login(values)
+    if not login:
         return ["DB_NAME"]
     own_account = "INGEST_DB_USER" in values
-    server = [name for name in SERVER_REQUIRED if name == "DB_HOST" or not own_account]
+    server = [name for name in login if name == "DB_HOST" or not own_account]
     return [*server, "DB_NAME", *(("INGEST_DB_PASSWORD",) if own_account else ())]

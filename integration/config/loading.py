@@ -13,13 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from integration.config.converting import ConfigurationError, is_text
+from integration.config.engines import is_in_file
 from integration.config.notify_settings import NOTIFY_SECRET_VARIABLES, NOTIFY_VARIABLES
 from integration.config.settings import (
     SECRET_VARIABLES,
     VARIABLES,
-    ConfigurationError,
     Settings,
-    is_text,
     load_settings,
     load_status_settings,
 )
@@ -63,13 +63,17 @@ def load_status(variables: Mapping[str, str], working_dir: Path) -> StatusSettin
     return replace(settings, journal_file=working_dir / settings.journal_file)
 
 
-def read_variables(environment: Mapping[str, str], env_file: Path | None) -> dict[str, str]:
-    """The settings' variables that are set, from the environment first, then from the file.
+def read_variables(
+    environment: Mapping[str, str], env_file: Path | None, sync_file: Path | None = None
+) -> dict[str, str]:
+    """The settings' variables that are set: environment first, then a sync's file, then `.env`.
 
     Raises:
-        ConfigurationError: the file cannot be read.
+        ConfigurationError: a file cannot be read.
     """
     found = read_all_variables(environment, env_file)
+    if sync_file is not None:
+        found |= read_all_variables(environment, sync_file)
     secrets = (name + FILE_SUFFIX for name in sorted(SECRET_VARIABLES | NOTIFY_SECRET_VARIABLES))
     names = (*VARIABLES, *NOTIFY_VARIABLES, *secrets)
     return {name: found[name] for name in names if name in found}
@@ -174,8 +178,11 @@ def with_absolute_paths(settings: SomeSettings, folder: Path) -> SomeSettings:
     }
     if "db_ssl_ca" in paths and not is_text(str(paths["db_ssl_ca"])):
         raise ConfigurationError("The path of DB_SSL_CA is not valid UTF-8")
-    database = {"db_name": str(folder / settings.db_name)} if settings.db_engine == "sqlite" else {}
-    changes: dict[str, Any] = {**paths, **database}
+    in_file = is_in_file(settings.db_engine, settings.db_name)
+    database = {"db_name": str(folder / settings.db_name)} if in_file else {}
+    query_file = getattr(settings, "query_file", None)
+    query = {"query_file": query_file._replace(path=folder / query_file.path)} if query_file else {}
+    changes: dict[str, Any] = {**paths, **database, **query}
     return replace(settings, **changes)
 
 

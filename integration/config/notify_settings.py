@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from integration.config.settings import accepts, converted
+from integration.config.converting import accepts, converted
 from integration.config.thresholds import ALLOWED, Thresholds, thresholds
 
 if TYPE_CHECKING:

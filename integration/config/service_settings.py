@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from integration.config.settings import ConfigurationError, accepts, converted
+from integration.config.converting import ConfigurationError, accepts, converted
 from integration.config.values import checked_api_key, true_or_false, whole_number
 from integration.core.hosts import is_loopback
 

@@ -8,10 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from integration.config.converting import ConfigurationError, accepts, converted
+from integration.config.engines import (
+    ENGINES,
+    Engine,
+    options,
+    required_login,
+    secret_options,
+    unknown_options,
+    with_engine_defaults,
+)
 from integration.config.values import (
     TRUE_WORDS,
+    QueryFile,
     auto_or,
     checked_api_key,
     checked_base_url,
@@ -19,24 +30,14 @@ from integration.config.values import (
     journal_path,
     number_above,
     one_of,
+    query_file,
     readable_file,
     true_or_false,
     whole_number,
 )
-from integration.core.errors import AppError
-from integration.core.exit_codes import ExitCode
-from integration.core.redaction import SecretMask
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from collections.abc import Set as AbstractSet
-    from dataclasses import Field
-
-
-class ConfigurationError(AppError):
-    """The program cannot run with these settings; the message says what to fix."""
-
-    exit_code = ExitCode.CONFIGURATION
+    from collections.abc import Mapping
 
 
 MAX_WORKERS = 1024
@@ -65,22 +66,12 @@ class DeliveryOptions:
     quiet: bool
 
 
-def accepts(convert: Callable[[str], object], expected: str) -> dict[str, Any]:
-    """The metadata of a setting.
-
-    Args:
-        convert: text to value; raises ValueError for text that it cannot use.
-        expected: what an error message says was expected.
-    """
-    return {"convert": convert, "expected": expected}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings; field names are the variables in lower case. Secrets have no repr."""
 
-    db_engine: Literal["mysql", "sqlite"] = field(
-        default="mysql", metadata=accepts(one_of("mysql", "sqlite"), "mysql or sqlite")
+    db_engine: Engine = field(
+        default="mysql", metadata=accepts(one_of(*ENGINES), f"one of {', '.join(ENGINES)}")
     )
     db_host: tuple[str, ...] = field(
         default=(),
@@ -94,11 +85,21 @@ class Settings:
     db_user: str = field(default="", metadata=accepts(str, "a database user"))
     db_password: str = field(default="", repr=False, metadata=accepts(str, "the user's password"))
     db_name: str = field(
-        metadata=accepts(str, "the name of a database, or a file with DB_ENGINE=sqlite")
+        metadata=accepts(str, "the name of a database, or a file with sqlite and duckdb")
     )
     db_ssl_ca: Path | None = field(
         default=None,
         metadata=accepts(readable_file, "the path of a readable CA certificate file in PEM form"),
+    )
+    db_options: tuple[tuple[str, str], ...] = field(
+        default=(), repr=False, metadata=accepts(options, "name=value&name=value, each name once")
+    )
+
+    query_file: QueryFile | None = field(
+        default=None,
+        metadata=accepts(
+            query_file, "the path of a readable SQL file with one query, or FILE#N for Query N"
+        ),
     )
 
     iterable_api_key: str = field(
@@ -192,7 +193,13 @@ class Settings:
 
     def secrets(self) -> tuple[str, ...]:
         """The values that must never appear in a log, an error or a file."""
-        return self.iterable_api_key, self.iterable_jwt_secret, self.db_password
+        options_of_engine = secret_options(self.db_engine, self.db_options)
+        return (
+            self.iterable_api_key,
+            self.iterable_jwt_secret,
+            self.db_password,
+            *options_of_engine,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +227,6 @@ FIELDS = {setting.name.upper(): setting for setting in fields(Settings)}
 VARIABLES = tuple(FIELDS)
 SECRET_VARIABLES = frozenset({"DB_PASSWORD", "ITERABLE_API_KEY", "ITERABLE_JWT_SECRET"})
 _ALWAYS_REQUIRED = ("DB_NAME", "ITERABLE_API_KEY")
-SERVER_REQUIRED = ("DB_HOST", "DB_USER", "DB_PASSWORD")
 
 
 def load_settings(values: Mapping[str, str]) -> Settings:
@@ -232,7 +238,10 @@ def load_settings(values: Mapping[str, str]) -> Settings:
     missing = [name for name in _required(values) if name not in values]
     if missing:
         raise ConfigurationError(f"Missing required environment variables: {', '.join(missing)}")
-    return Settings(**converted(values, FIELDS))
+    settings = Settings(**converted(with_engine_defaults(values), FIELDS, SECRET_VARIABLES))
+    if problem := unknown_options(settings.db_engine, {name for name, _ in settings.db_options}):
+        raise ConfigurationError(problem)
+    return settings
 
 
 def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
@@ -242,63 +251,11 @@ def load_status_settings(values: Mapping[str, str]) -> StatusSettings:
         ConfigurationError: some do not parse.
     """
     names = tuple(setting.name.upper() for setting in fields(StatusSettings))
-    return StatusSettings(**converted(values, {name: FIELDS[name] for name in names}))
-
-
-def converted(
-    values: Mapping[str, str],
-    used: Mapping[str, Field[Any]],
-    secret: AbstractSet[str] = SECRET_VARIABLES,
-) -> dict[str, Any]:
-    """The typed values of the variables that are set, by field name.
-
-    Args:
-        values: the variables.
-        used: the fields to convert, by variable.
-        secret: the variables whose values are never shown.
-
-    Raises:
-        ConfigurationError: some do not parse.
-    """
-    texts = {name: values[name] for name in used if name in values}
-    _check_characters(texts)
-    found, invalid = {}, []
-    for name, text in texts.items():
-        try:
-            found[name.lower()] = used[name].metadata["convert"](text)
-        except ValueError:
-            invalid.append(name)
-    if invalid:
-        # A secret may have been put into the wrong variable.
-        mask = SecretMask(values[name] for name in secret if name in values)
-        errors = [_value_error(name, texts[name], used[name], secret) for name in sorted(invalid)]
-        raise ConfigurationError(mask("; ".join(errors)))
-    return found
-
-
-def _check_characters(texts: Mapping[str, str]) -> None:
-    undecodable = [name for name, text in texts.items() if not is_text(text)]
-    if undecodable:
-        raise ConfigurationError(f"Not valid UTF-8: {', '.join(undecodable)}")
-    with_nul = [name for name, text in texts.items() if "\0" in text]
-    if with_nul:
-        raise ConfigurationError(f"Has a NUL character: {', '.join(with_nul)}")
-
-
-def is_text(value: str) -> bool:
-    """Whether all bytes of the value could be decoded."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+    used = {name: FIELDS[name] for name in names}
+    return StatusSettings(**converted(values, used, SECRET_VARIABLES))
 
 
 def _required(values: Mapping[str, str]) -> list[str]:
-    server = () if values.get("DB_ENGINE", "").lower() == "sqlite" else SERVER_REQUIRED
     jwt = values.get("USE_JWT_AUTH", "").lower() in TRUE_WORDS
-    names = {*server, *_ALWAYS_REQUIRED, *(("ITERABLE_JWT_SECRET",) if jwt else ())}
+    names = {*required_login(values), *_ALWAYS_REQUIRED, *(("ITERABLE_JWT_SECRET",) if jwt else ())}
     return [name for name in VARIABLES if name in names]
-
-
-def _value_error(name: str, text: str, setting: Field[Any], secret: AbstractSet[str]) -> str:
-    # An address with an @ may contain a password.
-    hidden = name in secret or "@" in text
-    shown = "a value that is not shown" if hidden else repr(text)
-    return f"{name} is {shown}, expected {setting.metadata['expected']}"

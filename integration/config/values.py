@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from integration.core.hosts import is_loopback, parse_hosts
@@ -93,6 +93,21 @@ def readable_file(text: str) -> Path:
     except OSError as error:
         raise ValueError(error) from error
     return path
+
+
+class QueryFile(NamedTuple):
+    """A file of SQL, and the number of the query in it; None if it has only one."""
+
+    path: Path
+    number: int | None = None
+
+
+def query_file(text: str) -> QueryFile:
+    """The path of a file that can be opened, or FILE#N."""
+    name, mark, number = text.rpartition("#")
+    if mark and number.isascii() and number.isdecimal() and name:
+        return QueryFile(readable_file(name), int(number))
+    return QueryFile(readable_file(text))
 
 
 def journal_path(text: str) -> Path:

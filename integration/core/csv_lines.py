@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # What a spreadsheet takes for the start of a formula: OWASP, "CSV Injection".
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _FORMULA = re.compile(r"\n[=+\-@\t]")
+_NUMBERS = {int, float}
 _QUOTED = re.compile(r'[",\r\n]')
 
 
@@ -37,8 +38,10 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 def _column(values: Sequence[object]) -> Iterable[str]:
     """The cells of a column; a column without special characters is recognized as a whole."""
     types = set(map(type, values))
-    if types == {int}:
+    if types <= _NUMBERS:
         return map(str, values)
+    if types == {type(None)}:
+        return [""] * len(values)
     if types == {str}:
         cells = cast("Sequence[str]", values)
         text = "\n".join(["", *cells])

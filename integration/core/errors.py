@@ -2,6 +2,7 @@
 
 AppError
 ├── ConfigurationError    78  config.settings: the message names the variable
+├── MappingError          78  core.mapping: a column of the query cannot be sent
 ├── FileError             78  core.files: a file or folder cannot be used
 ├── JournalError          78  journal.reading: the journal cannot be used
 ├── LockedError           75  journal.lock: another run holds the lock

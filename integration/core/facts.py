@@ -19,6 +19,7 @@ class Pending:
     Attributes:
         users: how many; 0 if the run did not load them, or crashed after its last call.
         stop_reason: why the run stopped; what to check follows the last colon or semicolon.
+        sync: the sync that it is a run of, or empty.
     """
 
     run_id: str
@@ -26,6 +27,7 @@ class Pending:
     status: RunStatus
     users: int
     stop_reason: str | None = None
+    sync: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ BULK_ENDPOINTS: dict[Call, str] = {
     "users_update": "users/bulkUpdate",
     "events_track": "events/trackBulk",
 }
+# The name of an event whose row has no other.
+EVENT_NAME = "page_view"
 Mode = Literal["single", "bulk"]
 # Runs of up to this size log every user and send one at a time; larger ones are tuned for speed.
 SMALL_RUN_USERS = 100
@@ -115,12 +117,14 @@ class NewUser(NamedTuple):
     Attributes:
         row: the JSON that the payloads and the CSV line are made from, without line breaks.
         rejection: why the user cannot be sent, or None.
+        calls: those to make.
     """
 
     customer_id: int | str
     email: str | None
     row: bytes
     rejection: str | None = None
+    calls: tuple[Call, ...] = CALLS
 
 
 class StoredUser(NamedTuple):
@@ -143,6 +147,7 @@ class PendingUser(NamedTuple):
         profile: the JSON body of `users/update`, as it is sent.
         event: the JSON body of `events/track`, as it is sent.
         calls: those that have not succeeded yet.
+        event_name: the name of the event.
     """
 
     position: int
@@ -150,6 +155,7 @@ class PendingUser(NamedTuple):
     profile: bytes
     event: bytes
     calls: tuple[Call, ...] = CALLS
+    event_name: str = EVENT_NAME
 
     def body(self, call: Call) -> bytes:
         """The JSON body of `call`."""
@@ -214,6 +220,7 @@ class NewRun:
         project: distinguishes Iterable projects without naming them.
         limit: the maximum number of users to read from Query 2.
         incremental: whether users that have not changed are skipped.
+        sync: the name of the sync that it is a run of, or empty.
     """
 
     run_id: str
@@ -226,11 +233,16 @@ class NewRun:
     project: str = ""
     limit: int | None = None
     incremental: bool = False
+    sync: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run(NewRun):
-    """A run in the journal, which identifies it by `number`."""
+    """A run in the journal, which identifies it by `number`.
+
+    Attributes:
+        columns: those of its query.
+    """
 
     number: int
     status: RunStatus
@@ -239,6 +251,7 @@ class Run(NewRun):
     mode: Mode | None = None
     retries: Retries = Retries()
     total_users: int = 0
+    columns: tuple[str, ...] = PageView._fields
 
     @property
     def is_loaded(self) -> bool:
@@ -257,9 +270,10 @@ class OutcomeGroup(NamedTuple):
     Attributes:
         rows: the decoded JSON of each user's row.
         at: when the last call was over, or None.
-        users_update: the result as JSON text, as the results file shows it.
+        users_update: the result as JSON text, as the results file shows it; null if the call was
+            not to be made.
         events_track: the same for the event.
-        success: whether both calls succeeded.
+        success: whether all calls that were to be made succeeded.
     """
 
     rows: Sequence[Any]
@@ -271,9 +285,9 @@ class OutcomeGroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeliveredUser:
-    """A user whose two calls succeeded, with the bodies that were sent."""
+    """A user whose calls succeeded, with the bodies that were sent; None was not to be sent."""
 
     email: str
-    profile: bytes
-    event: bytes
+    profile: bytes | None
+    event: bytes | None
     delivered_at: datetime

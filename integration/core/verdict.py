@@ -27,8 +27,13 @@ PAUSES_COMPARED = 7
 MIN_PAUSES = 3
 MIN_PAUSE = timedelta(hours=1)
 _RANKS: dict[Health, int] = {"unhealthy": 0, "degraded": 1, "healthy": 2}
-RESUME = "python main.py --resume"
-RETRY = "python main.py --retry-failed"
+RESUME = "--resume"
+RETRY = "--retry-failed"
+
+
+def delivery_command(option: str, sync: str) -> str:
+    """What starts a delivery with this option, of a sync or of none."""
+    return f"python main.py --sync {sync} {option}" if sync else f"python main.py {option}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,11 @@ def _delivery_problems(
     failed = facts.undelivered
     if failed and not (facts.unfinished and facts.unfinished.run_id == failed.run_id):
         text = f"{_users(failed.users)} of the delivery of {_minute(failed.started_at)} "
-        yield Problem("degraded", f"{text}{_were(failed.users)} not delivered.", RETRY)
+        yield Problem(
+            "degraded",
+            f"{text}{_were(failed.users)} not delivered.",
+            delivery_command(RETRY, failed.sync),
+        )
     if facts.elsewhere:
         yield _elsewhere(facts.elsewhere)
     if expected_hours is not None and not facts.error:
@@ -122,17 +131,18 @@ def _delivery_problems(
 
 def _unfinished(run: Pending) -> Problem:
     name, pending = f"The delivery of {_minute(run.started_at)}", f"{_users(run.users)} pending"
+    resume = delivery_command(RESUME, run.sync)
     if run.status == "loading":
         sentence = f"{name} ended before it loaded its users, and sent nothing."
-        return Problem("unhealthy", sentence, RESUME)
+        return Problem("unhealthy", sentence, resume)
     if run.status == "running" and not run.users:
-        return Problem("degraded", f"{name} was killed before it wrote its results file.", RESUME)
+        return Problem("degraded", f"{name} was killed before it wrote its results file.", resume)
     if run.status == "running":
-        return Problem("unhealthy", f"{name} was killed, with {pending}.", RESUME)
+        return Problem("unhealthy", f"{name} was killed, with {pending}.", resume)
     if run.status == "interrupted":
-        return Problem("degraded", f"{name} was interrupted, with {pending}.", RESUME)
+        return Problem("degraded", f"{name} was interrupted, with {pending}.", resume)
     reason, cure = _reason_and_cure(run.stop_reason)
-    advice = f"{cure}, then {RESUME}" if cure else RESUME
+    advice = f"{cure}, then {resume}" if cure else resume
     return Problem("unhealthy", f"{name} stopped, with {pending}{reason}.", advice)
 
 
@@ -148,7 +158,8 @@ def _elsewhere(run: Pending) -> Problem:
         "degraded",
         f"The delivery of {_minute(run.started_at)}, {left}, was for another"
         " ITERABLE_API_BASE_URL or ITERABLE_API_KEY.",
-        f"restore these settings, then {RESUME}; or start a new run with python main.py",
+        f"restore these settings, then {delivery_command(RESUME, run.sync)};"
+        " or start a new run with python main.py",
     )
 
 

@@ -10,8 +10,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, cast
 
 import mysql.connector
-from mysql.connector.constants import ClientFlag
+from mysql.connector.constants import ClientFlag, FieldType
 
+from integration.core.exact_json import with_json
 from integration.core.hosts import address_text
 from integration.database.call_thread import CallThread
 from integration.database.errors import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from mysql.connector.abstracts import MySQLConnectionAbstract, MySQLCursorAbstract
 
+    from integration.database.query_file import Dialect
     from integration.database.settings import DatabaseSettings
 
 logger = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class MySQLSession:
         }
         self._arguments = connect_arguments(settings, host, timeout_seconds)
         self._is_reading = False
+        self._json: Sequence[int] = ()
         self._driver = CallThread(f"database at {host}")
         self._connection: MySQLConnectionAbstract | None = None
         try:
@@ -104,14 +107,21 @@ class MySQLSession:
             self._is_reading = False
             raise translate(error.errno, error.msg or str(error), **self._error_values) from error
 
-    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:
+    def execute(
+        self,
+        query: str,
+        limit: int | None = None,
+        dialect: Dialect = "mysql",  # noqa: ARG002  both are the same here
+    ) -> Sequence[str]:
         """Start a query and return the names of its columns; see `_start` for the limit."""
         if self._is_reading:
             raise QueryFailed("The rows of the previous query were not all read")
         self._is_reading = True
         with self._translated(query_error):
             self._driver.run(partial(self._start, query, limit))
-        columns = tuple(column[0] for column in self._cursor.description or ())
+        description = self._cursor.description or ()
+        columns = tuple(column[0] for column in description)
+        self._json = [place for place, one in enumerate(description) if one[1] == FieldType.JSON]
         self._is_reading = bool(columns)
         return columns
 
@@ -132,7 +142,7 @@ class MySQLSession:
             with self._translated(query_error):
                 batch = cast("list[tuple[object, ...]]", self._driver.run(fetch))
             self._is_reading = len(batch) == ROWS_PER_BATCH
-            yield batch
+            yield with_json(batch, self._json) if self._json else batch
 
     def close(self) -> None:
         """End the connection, even with millions of rows unread; returns within a second or so.

@@ -11,7 +11,7 @@ hints for the server.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from integration.database.errors import QueryFailed
 
@@ -40,6 +40,17 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _HEADING = re.compile(r"-- Query (\d+):")
+_MYSQL = re.compile(r"--\s*dialect:\s*mysql\s*", re.IGNORECASE)
+
+# MySQL's, which every engine translates, or that of the engine which runs it.
+Dialect = Literal["mysql", "native"]
+
+
+class Query(NamedTuple):
+    """A statement, and the dialect of SQL that it is written in."""
+
+    text: str
+    dialect: Dialect = "mysql"
 
 
 class SqlFileError(ValueError):
@@ -55,14 +66,53 @@ def load_query(path: Path, number: int) -> str:
     Raises:
         QueryFailed: the file, the heading or the statement does not exist or is ambiguous.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise QueryFailed(f"Cannot read the queries in {path}: {error}") from error
+    text = _read(path)
     try:
         return find_query(text, number)
     except SqlFileError as error:
         raise QueryFailed(f"{path} {error}") from error
+
+
+def load_own_query(path: Path, number: int | None) -> Query:
+    """The query of a file that the user wrote: its only statement, or the one of that number.
+
+    It is in the engine's dialect, unless the first line is `-- dialect: mysql`.
+
+    Raises:
+        QueryFailed: the file or the statement does not exist or is ambiguous.
+    """
+    text = _read(path)
+    first_line = text.lstrip().partition("\n")[0].strip()
+    dialect: Dialect = "mysql" if _MYSQL.fullmatch(first_line) else "native"
+    try:
+        statement = only_statement(text) if number is None else find_query(text, number)
+    except SqlFileError as error:
+        raise QueryFailed(f"{path} {error}") from error
+    return Query(statement, dialect)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise QueryFailed(f"Cannot read the queries in {path}: {error}") from error
+
+
+def only_statement(text: str) -> str:
+    """The statement of a text that has no other; its `;` may be missing.
+
+    Raises:
+        SqlFileError: there is none, or more than one.
+    """
+    statement, rest = split_statement(f"{text}\n;")
+    if not statement:
+        raise SqlFileError("has no statement")
+    if any(token.lastgroup == "code" for token in _TOKEN.finditer(rest)):
+        raise SqlFileError(
+            "has more than one statement: keep one, or name one of several below headings"
+            " '-- Query N: ...' with FILE#N"
+        )
+    return statement
 
 
 def find_query(text: str, number: int) -> str:

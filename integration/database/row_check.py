@@ -7,6 +7,7 @@ from decimal import Decimal
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
+from integration.core.exact_json import JsonText
 from integration.core.models import PageView
 from integration.database.errors import QueryFailed
 
@@ -24,10 +25,11 @@ _EXPECTED: dict[str, tuple[str, tuple[type, ...]]] = {
     "event_time": ("DATETIME or TIMESTAMP", (datetime,)),
 }
 _ALLOWED = tuple(frozenset(_EXPECTED[column][1]) for column in PageView._fields)
-_SQL_NAMES: dict[type, str] = {
+SQL_NAMES: dict[type, str] = {
     NoneType: "NULL",
     str: "text",
     int: "an integer",
+    bool: "BOOLEAN",
     float: "FLOAT or DOUBLE",
     Decimal: "DECIMAL",
     bytes: "binary (BLOB, BINARY or VARBINARY)",
@@ -36,7 +38,16 @@ _SQL_NAMES: dict[type, str] = {
     date: "DATE",
     timedelta: "TIME",
     set: "SET",
+    memoryview: "binary (BLOB, BINARY or VARBINARY)",
+    list: "an array",
+    dict: "an object",
+    JsonText: "JSON",
 }
+
+
+def name_of_type(value: object) -> str:
+    """The type of a value as SQL names it."""
+    return SQL_NAMES.get(type(value), type(value).__name__)
 
 
 def wrong_columns(columns: Sequence[str]) -> str | None:
@@ -54,7 +65,7 @@ def wrong_type(row: Sequence[object]) -> str | None:
     for column, value in zip(PageView._fields, row, strict=True):
         expected, types = _EXPECTED[column]
         if type(value) not in types:
-            found = _SQL_NAMES.get(type(value), type(value).__name__)
+            found = name_of_type(value)
             if column == "event_time" and isinstance(value, str):
                 found += f" {value[:MAX_SHOWN]!r}"
             return (

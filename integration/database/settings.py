@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from integration.config.engines import Engine
 
 if TYPE_CHECKING:
     from integration.config.ingest_settings import IngestSettings
     from integration.config.settings import Settings
 
-Engine = Literal["mysql", "sqlite"]
+__all__ = ["DatabaseSettings", "Engine", "reader_settings", "writer_settings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +19,15 @@ class DatabaseSettings:
     """Address and login of a database.
 
     Attributes:
-        engine: "mysql" (MariaDB too) or "sqlite".
-        hosts: Tried in order. SQLite uses only `engine` and `name`.
+        engine: "mysql" (MariaDB too), "postgresql", "sqlite", "duckdb" or "spark".
+        hosts: Tried in order. SQLite and DuckDB use only `engine`, `name` and `options`.
         port: The same for all hosts.
         user: The database user.
         password: May be empty.
-        name: The database; for SQLite the file.
+        name: The database; for SQLite and DuckDB the file.
         ssl_ca: PEM file; if set, TLS is required, and certificate and host name are verified.
         prefix: What precedes DB_USER in the name of the setting that has the user.
+        options: What only this engine has, names and values.
     """
 
     engine: Engine
@@ -35,6 +38,7 @@ class DatabaseSettings:
     name: str
     ssl_ca: str | None = None
     prefix: str = ""
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def reader_settings(settings: Settings) -> DatabaseSettings:
@@ -47,6 +51,7 @@ def reader_settings(settings: Settings) -> DatabaseSettings:
         password=settings.db_password,
         name=settings.db_name,
         ssl_ca=str(settings.db_ssl_ca) if settings.db_ssl_ca else None,
+        options=settings.db_options,
     )
 
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from integration.database.query_file import Dialect
+
 
 def to_sqlite(sql: str) -> list[str]:
     """Translate a file of MySQL statements into SQLite's, one string each.
@@ -56,25 +58,51 @@ def _is_omitted(tree: exp.Expr) -> bool:
 
 def _to_sqlite_node(node: exp.Expression) -> exp.Expression:
     """Translate what sqlglot leaves unchanged."""
-    if isinstance(node, exp.DateSub):
-        return _date_sub(node)
+    if _is_moved(node):
+        return _moved(node)
     if isinstance(node, exp.ColumnDef):
         return _column(node)
+    if isinstance(node, exp.Cast) and node.to.this == exp.DataType.Type.BINARY:
+        return exp.Collate(this=node.this.copy(), expression=exp.var("BINARY"))
+    if isinstance(node, exp.UtcTimestamp):
+        return exp.CurrentTimestamp()
+    if isinstance(node, exp.UtcDate):
+        return exp.CurrentDate()
     if isinstance(node, exp.Create):
         node.set("properties", None)  # ENGINE, CHARSET, COLLATE
     return node
 
 
-def _date_sub(node: exp.DateSub) -> exp.Expression:
+def _is_moved(node: exp.Expression) -> bool:
+    """Whether it is DATE_SUB, DATE_ADD, or a time plus or minus an INTERVAL."""
+    if isinstance(node, exp.DateSub | exp.DateAdd):
+        return True
+    return isinstance(node, exp.Sub | exp.Add) and isinstance(node.expression, exp.Interval)
+
+
+def _moved(node: exp.Expression) -> exp.Expression:
     """DATE_SUB(NOW(), INTERVAL 5 HOUR) is DATETIME('now', '-5 HOUR') in SQLite.
 
     CURDATE() too: DATETIME gives midnight, and event_time compares with it as text.
     """
-    modifiers = ["now", f"-{node.expression.name} {node.text('unit')}"]
-    if isinstance(node.this, exp.CurrentDate):
-        modifiers.insert(1, "start of day")
-    arguments = [exp.Literal.string(text) for text in modifiers]
-    return exp.Anonymous(this="DATETIME", expressions=arguments)
+    amount = node.expression.this if isinstance(node.expression, exp.Interval) else node.expression
+    sign = "-" if isinstance(node, exp.DateSub | exp.Sub) else "+"
+    unit = node.expression.text("unit") or node.text("unit")
+    modifier = exp.Literal.string(f"{sign}{amount.name} {unit}")
+    return exp.Anonymous(this="DATETIME", expressions=[*_start(node.this), modifier])
+
+
+def _start(moment: exp.Expression) -> list[exp.Expression]:
+    """The first arguments of DATETIME for this time."""
+    now = exp.Literal.string("now")
+    if isinstance(moment, exp.CurrentDate | exp.UtcDate):
+        return [now, exp.Literal.string("start of day")]
+    is_now = isinstance(moment, exp.CurrentTimestamp | exp.UtcTimestamp)
+    return (
+        [now]
+        if is_now or moment.name.upper() == "NOW"
+        else [moment.copy().transform(_to_sqlite_node)]
+    )
 
 
 def _column(column: exp.ColumnDef) -> exp.Expression:
@@ -89,6 +117,13 @@ def _column(column: exp.ColumnDef) -> exp.Expression:
     elif kind.this in {exp.DataType.Type.TIMESTAMP, exp.DataType.Type.TIMESTAMPTZ}:
         column.set("kind", exp.DataType.build("text"))
     return column
+
+
+def _in_sqlite(query: str, dialect: Dialect) -> str:
+    """The query in SQLite's dialect; EXPLAIN asks for the plan, and not for the byte code."""
+    statement = query.removeprefix("EXPLAIN ")
+    own = statement if dialect == "native" else ";".join(to_sqlite(statement))
+    return own if statement == query else f"EXPLAIN QUERY PLAN {own}"
 
 
 class SQLiteSession:
@@ -120,13 +155,19 @@ class SQLiteSession:
         # SQLite opens any file; only reading shows whether it is a database.
         self._cursor.execute("SELECT COUNT(*) FROM sqlite_master")
 
-    def execute(self, query: str, limit: int | None = None) -> Sequence[str]:  # noqa: ARG002
-        """Start a MySQL query and return the names of its columns.
+    def execute(
+        self,
+        query: str,
+        limit: int | None = None,  # noqa: ARG002
+        dialect: Dialect = "mysql",
+    ) -> Sequence[str]:
+        """Start a query and return the names of its columns.
 
         SQLite computes rows as they are fetched, so the caller applies the limit.
         """
+        own = _in_sqlite(query, dialect)
         with _translated_errors():
-            self._driver.run(partial(self._cursor.execute, ";".join(to_sqlite(query))))
+            self._driver.run(partial(self._cursor.execute, own))
         return self._columns
 
     @property

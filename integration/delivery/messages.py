@@ -38,7 +38,8 @@ def unsendable_message(found: Unsendable) -> str:
 
 
 def _named(run: Run) -> str:
-    return f"Run {run.run_id} of {to_second(run.started_at)} UTC"
+    sync = f" of sync {run.sync}" if run.sync else ""
+    return f"Run {run.run_id}{sync} of {to_second(run.started_at)} UTC"
 
 
 def to_second(iso_time: str) -> str:

@@ -1,4 +1,4 @@
-"""From the rows of Query 2 to users that the journal stores, and back to what is sent. Pure.
+"""From the rows of a query to users that the journal stores, and back to what is sent. Pure.
 
 RecordError    exit 69: a row cannot be sent; the message is one line that names the row
 """
@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from integration.core.errors import AppError
+from integration.core.exact_json import EXACT, dumps_exactly
 from integration.core.exit_codes import ExitCode
-from integration.core.models import DeliveredUser, NewUser, PendingUser
+from integration.core.mapping import Mapping
+from integration.core.models import CALLS, DeliveredUser, NewUser, PendingUser
 from integration.iterable.payloads import Payloads, payloads_of, undeliverable_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from integration.core.models import StoredUser
+    from integration.core.mapping import Target
+    from integration.core.models import Call, StoredUser
+    from integration.database.cells import Cells
+
+    PayloadMaker = Callable[[bytes], Payloads]
 
 MAX_INTEGER = 2**63 - 1
 
@@ -53,14 +59,87 @@ def _row_json(row: tuple[Any, ...]) -> bytes:
         ) from error
 
 
-def pending_user(user: StoredUser) -> PendingUser:
-    """The user as it is sent."""
-    return PendingUser(user.position, *_payloads(user.row), user.calls)
+def mapped_users(mapping: Mapping, cells: Cells, first: int) -> list[NewUser]:
+    """The users of these rows of any query.
+
+    Args:
+        mapping: of its columns.
+        cells: the rows, and why some cannot be sent.
+        first: the number of the first row among all rows of the query.
+
+    Raises:
+        RecordError: a value cannot be written as JSON.
+    """
+    identity, send_profile = mapping.place("id"), mapping.place("send_profile")
+    required = [place for place in (identity, mapping.place("event_id")) if place is not None]
+    checked = required if send_profile is None else [*required, send_profile]
+    users = []
+    for index, row in enumerate(cells.rows):
+        email = row[mapping.email_place]
+        problem = cells.problems.get(index)
+        for place in checked:
+            problem = problem or _problem_of(mapping.targets[place], row[place])
+        calls = mapping.calls
+        if send_profile is not None and not row[send_profile]:
+            calls = CALLS[1:]
+        customer = row[identity] if identity is not None else email and str(email).lower()
+        # Not even an email: no two rows are the same user then.
+        customer_id = f"row {first + index}" if customer in {None, ""} else customer
+        rejection = problem or undeliverable_reason(email)
+        users.append(NewUser(customer_id, email, _exact_json(row), rejection, calls))
+    return users
 
 
-def delivered_user(row: bytes, delivered_at: datetime) -> DeliveredUser:
-    """The user of a stored row as it was sent."""
-    return DeliveredUser(*_payloads(row), delivered_at)
+def _problem_of(target: Target, value: object) -> str | None:
+    """Why a row cannot be sent, by a column that is no field."""
+    if target.role == "send_profile":
+        is_known = value in {0, 1}
+        return None if is_known else f"not sent: send_profile is {value}, expected 0 or 1"
+    return f"not sent: {target.column} is empty" if value in {None, ""} else None
+
+
+def _exact_json(row: tuple[Any, ...]) -> bytes:
+    try:
+        return orjson.dumps(row)
+    except TypeError:
+        pass  # a number of more digits
+    try:
+        return EXACT + dumps_exactly(row)
+    except TypeError as error:
+        raise RecordError(f"A row has a value that cannot be sent ({error}): {row!r}") from error
+
+
+def payload_maker(columns: Sequence[str]) -> PayloadMaker:
+    """What makes the payloads of stored rows of a query with these columns."""
+    mapping = Mapping.of(columns)
+    if mapping.is_documented:
+        return _payloads
+    from integration.iterable.mapped_payloads import MappedPayloads  # noqa: PLC0415  not for Query 2
+
+    return MappedPayloads(mapping)
+
+
+def pending_users(columns: Sequence[str], users: Iterable[StoredUser]) -> Iterator[PendingUser]:
+    """Users of a run, whose query has these columns, as they are sent."""
+    payloads = payload_maker(columns)
+    for position, row, calls in users:
+        email, profile, event, event_name = payloads(row)
+        yield PendingUser(position, email, profile, event, calls, event_name)
+
+
+def delivered_user(
+    row: bytes,
+    delivered_at: datetime,
+    calls: Sequence[Call] = CALLS,
+    payloads: PayloadMaker | None = None,
+) -> DeliveredUser:
+    """The user of a stored row as it was sent, by these calls."""
+    sent = (payloads or _payloads)(row)
+    profile, event = (
+        body if call in calls else None
+        for call, body in zip(CALLS, (sent.profile, sent.event), strict=True)
+    )
+    return DeliveredUser(sent.email, profile, event, delivered_at)
 
 
 def _payloads(row: bytes) -> Payloads:
@@ -71,7 +150,7 @@ def _payloads(row: bytes) -> Payloads:
     return Payloads(profile["email"], orjson.dumps(profile), orjson.dumps(event))
 
 
-def email_of(row: Any) -> str | None:  # noqa: ANN401  decoded JSON
-    """The email of a stored row."""
-    email = row["profile"]["email"] if isinstance(row, dict) else row[1]
+def email_of(row: Any, place: int = 1) -> str | None:  # noqa: ANN401  decoded JSON
+    """The email of a stored row, which is at this place."""
+    email = row["profile"]["email"] if isinstance(row, dict) else row[place]
     return None if email is None else str(email)

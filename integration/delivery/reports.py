@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from integration.core.csv_lines import csv_line, csv_text
+from integration.core.exact_json import dumps_exactly
 from integration.core.files import AtomicFile, atomic_write
 from integration.core.models import PageView
 from integration.delivery.new_users import email_of
@@ -20,23 +21,29 @@ if TYPE_CHECKING:
 CSV_NAME = "query_results_{}.csv"
 RESULTS_NAME = "integration_results_{}.json"
 CSV_HEADER = PageView._fields
+_AS_JSON = frozenset({dict, list, bool})
 
 
 class CsvExport:
     """The CSV of a run while it is written: it gets its name when it is finished.
 
+    Args:
+        path: where it will be.
+        columns: of the query, which are the header.
+
     Raises:
         FileError: by any method, the file cannot be written; none is left after `discard`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Sequence[str] = CSV_HEADER) -> None:
         self._file = AtomicFile(path)
-        self._file.write(csv_line(CSV_HEADER))
+        self._file.write(csv_line(columns))
+        self._is_documented = tuple(columns) == CSV_HEADER
         self._count = 0
 
     def write(self, rows: Sequence[Sequence[object]]) -> None:
-        """Add rows with the values of a `PageView`."""
-        self._file.write(csv_text(rows))
+        """Add rows with the values of the query's columns."""
+        self._file.write(csv_text(rows if self._is_documented else _as_text(rows)))
         self._count += len(rows)
 
     def write_stored(self, rows: Sequence[Any]) -> None:
@@ -58,13 +65,26 @@ class CsvExport:
         self._file.discard()
 
 
-def write_csv(path: Path, groups: Iterable[Sequence[Any]]) -> int:
+def _as_text(rows: Sequence[Sequence[object]]) -> list[tuple[object, ...]]:
+    """The rows with objects, arrays and booleans as JSON."""
+    columns = [
+        [dumps_exactly(value).decode() if type(value) in _AS_JSON else value for value in values]
+        if _AS_JSON.intersection(map(type, values))
+        else values
+        for values in zip(*rows, strict=True)
+    ]
+    return list(zip(*columns, strict=True))
+
+
+def write_csv(
+    path: Path, groups: Iterable[Sequence[Any]], columns: Sequence[str] = CSV_HEADER
+) -> int:
     """Write the list of users (UTF-8) from the journal's rows and return their number.
 
     Raises:
         FileError: the file cannot be written; none is left.
     """
-    export = CsvExport(path)
+    export = CsvExport(path, columns)
     try:
         for rows in groups:
             export.write_stored(rows)
@@ -80,12 +100,13 @@ def write_results(path: Path, run: Run, counts: Counts, groups: Iterable[Outcome
     Raises:
         FileError: the file cannot be written; none is left.
     """
+    place = run.columns.index("email")
     head = orjson.dumps(results_head(run, counts), option=orjson.OPT_INDENT_2).decode()
     with atomic_write(path) as file:
         file.write(f'{head[:-2]},\n  "records": [')
         separator = ""
         for group in groups:
-            file.write(separator + ",".join(_record_lines(group)))
+            file.write(separator + ",".join(_record_lines(group, place)))
             separator = ","
         file.write("\n  ]\n}\n")
 
@@ -142,12 +163,12 @@ def _line_if_any(label: str, count: int) -> list[str]:
     return [f"{label}: {count}"] if count else []
 
 
-def _record_lines(group: OutcomeGroup) -> list[str]:
+def _record_lines(group: OutcomeGroup, place: int) -> list[str]:
     at = orjson.dumps(group.at).decode()
     success = "true" if group.success else "false"
     outcome = (
         f'"timestamp":{at},"users_update":{group.users_update},'
         f'"events_track":{group.events_track},"overall_success":{success}}}'
     )
-    emails = [orjson.dumps(email_of(row)).decode() for row in group.rows]
+    emails = [orjson.dumps(email_of(row, place)).decode() for row in group.rows]
     return [f'\n    {{"email":{email},{outcome}' for email in emails]

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from integration.core.clock import local_now
-from integration.core.files import reserve_timestamp
-from integration.delivery.reports import CSV_NAME, RESULTS_NAME, CsvExport
+from integration.core.files import display_path, is_there, reserve_timestamp
+from integration.delivery.reports import CSV_NAME, RESULTS_NAME, CsvExport, write_csv
+from integration.journal.queries import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from integration.journal.store import Journal
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +68,25 @@ class RunFiles:
         )
         return FileNames(*(str(folder / name.format(stamp)) for name in names))
 
-    def begin_csv(self, csv_file: str) -> CsvExport:
+    def begin_csv(self, csv_file: str, columns: Sequence[str]) -> CsvExport:
         """Begin the CSV; it is deleted at the end unless it is finished.
 
         Raises:
             FileError: it cannot be written.
         """
-        self.csv = CsvExport(Path(csv_file))
+        self.csv = CsvExport(Path(csv_file), columns)
         self._reserved.callback(self.csv.discard)
         return self.csv
+
+
+def export_csv(journal: Journal, run: int, files: RunFiles) -> None:
+    """Step 4.5: give the CSV its name; for users of an earlier run, write it from the journal."""
+    path = Path(read_run(journal, run).csv_file)
+    if files.csv is None and is_there(path):
+        logger.info("The CSV already exists: %s", display_path(path))
+        return
+    if files.csv:
+        count = files.csv.finish()
+    else:
+        count = write_csv(path, journal.rows(run), read_run(journal, run).columns)
+    logger.info("Exported %d records to CSV: %s", count, display_path(path))

@@ -10,17 +10,18 @@ import uuid
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.core.clock import utc_now, utc_now_iso
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode
 from integration.core.files import discard_part, ensure_writable_folder
+from integration.core.mapping import Mapping
 from integration.core.models import SMALL_RUN_USERS, NewRun
-from integration.database.query_file import load_query
+from integration.delivery.chosen_query import chosen_query, exported_users
 from integration.delivery.messages import other_project_message, unfinished_message
-from integration.delivery.new_users import email_of, new_users
+from integration.delivery.new_users import email_of
 from integration.journal.backlog import (
     defer_to_newer_runs,
     of_another_project,
@@ -31,24 +32,20 @@ from integration.journal.pruning import prune
 from integration.journal.queries import (
     count_outcomes,
     files_of_crashed_runs,
+    read_run,
     record_last_sent_of_crashed_runs,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from types import TracebackType
-
     from integration.config.arguments import Options
     from integration.config.settings import Settings
-    from integration.core.models import NewUser, Run, RunKind
-    from integration.delivery.reports import CsvExport
+    from integration.config.values import QueryFile
+    from integration.core.models import Run, RunKind
+    from integration.delivery.chosen_query import RowSource
     from integration.delivery.run_files import RunFiles
     from integration.journal.store import Journal
 
 logger = logging.getLogger(__name__)
-
-QUERY_FILE = Path(__file__).resolve().parents[2] / "phase2_queries.sql"
-QUERY_NUMBER = 2
 
 
 class StillPendingError(AppError):
@@ -68,7 +65,9 @@ class RunPlan:
         retry_failed: send the users that the last run failed to deliver.
         dry_run: send nothing.
         incremental: skip users that have not changed.
-        limit: take the first users of Query 2 only.
+        limit: take the first users of the query only.
+        query_file: the file with the query; None for Query 2.
+        sync: the name of the sync, or empty.
     """
 
     project: str
@@ -78,6 +77,8 @@ class RunPlan:
     dry_run: bool = False
     incremental: bool = False
     limit: int | None = None
+    query_file: QueryFile | None = None
+    sync: str = ""
 
     @classmethod
     def of(cls, settings: Settings, options: Options) -> Self:
@@ -90,32 +91,12 @@ class RunPlan:
             dry_run=options.dry_run,
             incremental=options.incremental,
             limit=options.limit,
+            query_file=settings.query_file,
+            sync=options.sync or "",
         )
 
 
-class PageViewSource(Protocol):
-    """A database that is connected while its context is entered."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-        /,
-    ) -> None: ...
-
-    def stream_page_views(
-        self, query: str, limit: int | None = None
-    ) -> Iterator[Sequence[tuple[Any, ...]]]:
-        """The rows, in batches, of a query that returns the columns of `PageView`."""
-        ...
-
-
-def start_run(
-    plan: RunPlan, journal: Journal, files: RunFiles, database: PageViewSource
-) -> int | None:
+def start_run(plan: RunPlan, journal: Journal, files: RunFiles, database: RowSource) -> int | None:
     """Choose the users to send, and store them as a run.
 
     Returns:
@@ -131,28 +112,30 @@ def start_run(
 
 
 def _choose_run(
-    plan: RunPlan, journal: Journal, files: RunFiles, database: PageViewSource
+    plan: RunPlan, journal: Journal, files: RunFiles, database: RowSource
 ) -> int | None:
     if plan.retry_failed:
         return retry_run(plan, journal, files)
-    earlier = unfinished(journal, plan.project)
+    earlier = unfinished(journal, plan.project, plan.sync)
     if plan.resume:
         if earlier and not earlier.run.is_loaded:
-            return load_users(journal, _restarted_run(plan, earlier.run, files), files, database)
-        return resume_run(journal, plan.project)
+            again = _restarted_run(plan, earlier.run, files)
+            return load_users(journal, again, files, database, plan.query_file)
+        return resume_run(journal, plan.project, plan.sync)
     if earlier and not plan.dry_run:
         notice = unfinished_message(earlier)
         # A run that did not load has sent nothing: this one replaces it, and cron need not know.
         level = logging.WARNING if earlier.run.is_loaded else logging.INFO
         logger.log(level, "%s. --resume resumes it; starting a new run", notice)
-    return load_users(journal, _full_or_limited_run(plan, files), files, database)
+    run = _full_or_limited_run(plan, files)
+    return load_users(journal, run, files, database, plan.query_file)
 
 
-def resume_run(journal: Journal, project: str) -> int | None:
+def resume_run(journal: Journal, project: str, sync: str = "") -> int | None:
     """Resume the newest unfinished run."""
-    backlog = unfinished(journal, project)
+    backlog = unfinished(journal, project, sync)
     if backlog is None:
-        check_project(journal, project)
+        check_project(journal, project, sync)
         logger.info("Nothing to resume: no run is unfinished")
         return None
     run = backlog.run.number
@@ -173,14 +156,14 @@ def resume_run(journal: Journal, project: str) -> int | None:
 
 def retry_run(plan: RunPlan, journal: Journal, files: RunFiles) -> int | None:
     """Start a run of the users that the newest finished run left undelivered."""
-    source = undelivered(journal, plan.project)
+    source = undelivered(journal, plan.project, plan.sync)
     if source is None:
-        first = unfinished(journal, plan.project)
+        first = unfinished(journal, plan.project, plan.sync)
         if first:
             raise StillPendingError(
                 f"{unfinished_message(first)}. Run --resume first, then --retry-failed"
             )
-        check_project(journal, plan.project)
+        check_project(journal, plan.project, plan.sync)
         logger.info("Nothing to retry: no finished run has undelivered users")
         return None
     run = journal.begin_retry(_new_run(plan, "retry", files), source)
@@ -192,13 +175,13 @@ def retry_run(plan: RunPlan, journal: Journal, files: RunFiles) -> int | None:
     return run
 
 
-def check_project(journal: Journal, project: str) -> None:
+def check_project(journal: Journal, project: str, sync: str = "") -> None:
     """Check that no users of another project are pending.
 
     Raises:
         ConfigurationError: only the settings that a run started with can resume it.
     """
-    elsewhere = of_another_project(journal, project)
+    elsewhere = of_another_project(journal, project, sync)
     if elsewhere:
         raise ConfigurationError(other_project_message(elsewhere))
 
@@ -232,27 +215,35 @@ def _new_run(plan: RunPlan, kind: RunKind, files: RunFiles) -> NewRun:
         dry_run=plan.dry_run,
         kind=kind,
         project=plan.project,
+        sync=plan.sync,
     )
 
 
-def load_users(journal: Journal, run: NewRun, files: RunFiles, database: PageViewSource) -> int:
-    """Steps 2 and 3: stream Query 2 into the journal and the CSV, and close the database.
+def load_users(
+    journal: Journal,
+    run: NewRun,
+    files: RunFiles,
+    database: RowSource,
+    query_file: QueryFile | None = None,
+) -> int:
+    """Steps 2 and 3: stream the query's rows into the journal and the CSV; close the database.
 
     The run is stored first, so that --resume finds it if it fails here.
     """
     number = journal.announce(run)
-    query = load_query(QUERY_FILE, QUERY_NUMBER)
+    query = chosen_query(query_file)
     logger.info("[STEP 2] Connecting to database...")
     with database:
-        logger.info("[STEP 3] Executing Phase 2 Query 2...")
-        csv = files.begin_csv(run.csv_file)
-        batches = database.stream_page_views(query, run.limit)
-        journal.load(number, run, _exported_users(batches, csv))
+        logger.info("[STEP 3] Executing %s...", query.title)
+        columns, batches = database.stream_rows(query.query, run.limit)
+        mapping = Mapping.of(columns)
+        csv = files.begin_csv(run.csv_file, columns)
+        journal.load(number, run, exported_users(mapping, batches, csv), columns)
     counts = count_outcomes(journal, number)
     if counts.total_users:
-        logger.info("Found %d pro user(s) with recent engagement", counts.total_users)
+        logger.info(query.found, counts.total_users)
     else:
-        logger.warning("No pro users with recent pricing/settings page views found")
+        logger.warning(query.none_found)
     if counts.total_failures:
         log_rejected(journal, number, counts.total_failures)
     if run.incremental:
@@ -260,17 +251,9 @@ def load_users(journal: Journal, run: NewRun, files: RunFiles, database: PageVie
     return number
 
 
-def _exported_users(
-    batches: Iterable[Sequence[tuple[Any, ...]]], csv: CsvExport
-) -> Iterator[NewUser]:
-    for rows in batches:
-        users = new_users(rows)
-        csv.write(rows)
-        yield from users
-
-
 def log_rejected(journal: Journal, run: int, number: int) -> None:
     """Log the first users that cannot be sent, and how many there are."""
+    place = read_run(journal, run).columns.index("email")
     for row, reason in islice(journal.rejected(run), SMALL_RUN_USERS):
-        logger.error("%s: %s", email_of(row), reason)
+        logger.error("%s: %s", email_of(row, place), reason)
     logger.error("%d row(s) of the query cannot be sent: see the results file", number)

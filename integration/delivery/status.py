@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from integration.core.facts import DeliveryFacts, Facts
 from integration.core.files import display_path
-from integration.core.verdict import judge
+from integration.core.verdict import RESUME, RETRY, delivery_command, judge
 from integration.delivery.messages import (
     other_project_message,
     to_second,
@@ -51,6 +51,7 @@ def status_lines(
     *,
     running: bool,
     expected_every_hours: float | None = None,
+    sync: str | None = None,
 ) -> list[str]:
     """The verdict, the newest runs, pending users and what to run next.
 
@@ -60,8 +61,9 @@ def status_lines(
         now: the current time.
         running: whether a run is in progress.
         expected_every_hours: how often a delivery is expected, if that is set.
+        sync: whose pending users; None means any sync, or none.
     """
-    work = OpenWork() if running else open_work(file, project)
+    work = OpenWork() if running else open_work(file, project, sync)
     facts = Facts(
         now=now,
         deliveries=delivery_facts(file, work, running=running),
@@ -76,8 +78,10 @@ def status_lines(
     return [*lines, "", *(["A run is in progress."] if running else _advice(work))]
 
 
-def status_answer(settings: StatusSettings, now: datetime) -> tuple[list[str], dict[str, object]]:
-    """What `--status` shows: for people, and for programs. Only reads.
+def status_answer(
+    settings: StatusSettings, now: datetime, sync: str | None = None
+) -> tuple[list[str], dict[str, object]]:
+    """What `--status` shows of a sync, or of all: for people, and for programs. Only reads.
 
     Raises:
         JournalError: the journal cannot be read.
@@ -90,12 +94,17 @@ def status_answer(settings: StatusSettings, now: datetime) -> tuple[list[str], d
         return lines, status_parts(judge(facts), DeliveryFacts(), None)
     with journal:
         running = is_locked(path)
-        work = OpenWork() if running else open_work(journal, settings.project)
+        work = OpenWork() if running else open_work(journal, settings.project, sync)
         deliveries = delivery_facts(journal, work, running=running)
         facts = Facts(now=now, deliveries=deliveries, delivery_every_hours=expected)
         parts = status_parts(judge(facts), deliveries, journal)
         lines = status_lines(
-            journal, settings.project, now, running=running, expected_every_hours=expected
+            journal,
+            settings.project,
+            now,
+            running=running,
+            expected_every_hours=expected,
+            sync=sync,
         )
     return lines, parts
 
@@ -105,7 +114,8 @@ def _run_line(file: JournalReader, run: Run, *, running: bool) -> str:
     status: str = run.status
     if not running:
         status = _CRASHED.get(status, status)
-    return _COLUMNS.format(
+    sync = f"  {run.sync}" if run.sync else ""
+    line = _COLUMNS.format(
         run.run_id,
         to_second(run.started_at),
         status,
@@ -116,17 +126,19 @@ def _run_line(file: JournalReader, run: Run, *, running: bool) -> str:
         counts.not_attempted,
         counts.unchanged,
     )
+    return line + sync
 
 
 def _advice(work: OpenWork) -> Iterator[str]:
     """The pending users, and the commands to run next."""
     not_finished, failed, elsewhere, rejected = work
     if not_finished:
-        yield f"{unfinished_message(not_finished)}: python main.py --resume"
+        resume = delivery_command(RESUME, not_finished.run.sync)
+        yield f"{unfinished_message(not_finished)}: {resume}"
     if failed and not (not_finished and not_finished.run.number == failed.run.number):
         yield (
             f"{failed.pending_users} user(s) of run {failed.run.run_id} were not delivered:"
-            " python main.py --retry-failed"
+            f" {delivery_command(RETRY, failed.run.sync)}"
         )
     if elsewhere:
         yield other_project_message(elsewhere)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import chain, count, islice, starmap
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -22,7 +23,7 @@ from integration.delivery.comparison import (
     is_out_of_reach,
     profile_differences,
 )
-from integration.delivery.new_users import delivered_user
+from integration.delivery.new_users import delivered_user, payload_maker
 from integration.iterable.request import MAX_EVENTS_READ
 from integration.journal.queries import delivered_users, newest_loaded_run
 
@@ -143,13 +144,17 @@ class UserReader:
         return bool(finding.differences) and self._clock() < processed_at
 
     def _compare(self, user: DeliveredUser) -> Finding:
-        profile = self._client.read_user(user.email)
-        if not profile.success:
-            return Finding(user, unread=profile)
+        differences: list[str] = []
+        if user.profile is not None:
+            profile = self._client.read_user(user.email)
+            if not profile.success:
+                return Finding(user, unread=profile)
+            differences += profile_differences(user.profile, profile.response)
+        if user.event is None:
+            return Finding(user, tuple(differences))
         events = self._client.read_events(user.email)
         if not events.success:
             return Finding(user, unread=events)
-        differences = profile_differences(user.profile, profile.response)
         if is_out_of_reach(user.event, events.response):
             return Finding(user, tuple(differences), unchecked=OUT_OF_REACH)
         differences += event_differences(user.event, events.response)
@@ -161,13 +166,15 @@ def verify(
     client: UserReads,
     limit: int | None,
     wait: Callable[[float], bool],
+    sync: str = "",
 ) -> ExitCode:
     """Read delivered users of the newest run back and log which are not confirmed."""
-    run = newest_loaded_run(file) if file else None
+    run = newest_loaded_run(file, sync) if file else None
     if file is None or run is None:
         logger.warning("Nothing to verify: there was no run yet")
         return ExitCode.SOME_FAILED
-    users = starmap(delivered_user, delivered_users(file, run.number, limit))
+    as_sent = partial(delivered_user, payloads=payload_maker(run.columns))
+    users = starmap(as_sent, delivered_users(file, run.number, limit))
     first = next(users, None)
     if first is None:
         return _nothing_delivered(run)

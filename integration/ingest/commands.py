@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.core.clock import utc_now
 from integration.core.facts import Facts
 from integration.core.verdict import judge

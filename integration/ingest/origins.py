@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # Of later runs, and again of the run that connected the record. More are not searched: a person
 # would wait too long.
 MAX_PAGES = 200
+# At once: of some megabytes each, in the worst case.
+PAGES_READ = 8
 _FILE_ORIGIN = re.compile(r"(.*):(\d+)-\d+", re.DOTALL)
 
 
@@ -141,22 +143,46 @@ def _page_numbers(session: ReadSession, run_id: int, limit: int) -> list[int]:
 
 def _pages(session: ReadSession, run_id: int, numbers: list[int]) -> Iterator[_Page]:
     """Pages of a run; what is damaged is left out."""
-    for page in numbers:
-        ((packed, origin),) = session.query(
-            "SELECT content, origin FROM etl_raw_data WHERE run_id = %s AND page = %s",
-            (run_id, page),
+    for first in range(0, len(numbers), PAGES_READ):
+        some = numbers[first : first + PAGES_READ]
+        rows = session.query(
+            "SELECT page, content, origin FROM etl_raw_data WHERE run_id = %s"
+            f" AND page IN ({', '.join(['%s'] * len(some))}) ORDER BY page",
+            (run_id, *some),
         )
-        try:
-            yield _Page(page, zlib.decompress(packed), origin)
-        except zlib.error:
-            continue
+        for page, packed, origin in rows:
+            try:
+                yield _Page(page, zlib.decompress(packed), origin)
+            except zlib.error:
+                continue
+
+
+class _Needle:
+    """Finds an email in any case, and not as the end or the beginning of another one.
+
+    Looking for a pattern in any case takes ten times as long as for bytes, and few pages have them.
+    """
+
+    def __init__(self, email: str) -> None:
+        address = email.encode()
+        self._lower = address.lower()
+        self._pattern = re.compile(
+            rb"(?<![\w.%+'-])" + re.escape(address) + rb"(?![\w.-])", re.IGNORECASE
+        )
+
+    def search(self, content: bytes) -> re.Match[bytes] | None:
+        """The first occurrence."""
+        return next(self.finditer(content), None)
+
+    def finditer(self, content: bytes) -> Iterator[re.Match[bytes]]:
+        """All occurrences."""
+        # Both ignore the case of ASCII letters only.
+        return self._pattern.finditer(content) if self._lower in content.lower() else iter(())
 
 
 def _occurrences(pages: Iterator[_Page], email: str) -> Iterator[tuple[int, str, int]]:
     """Page, place and position (from 0) of the records with this email."""
-    # Not the end or the beginning of another email.
-    address = re.escape(email.encode())
-    needle = re.compile(rb"(?<![\w.%+'-])" + address + rb"(?![\w.-])", re.IGNORECASE)
+    needle = _Needle(email)
     lines = _Lines()
     for page in pages:
         file = _FILE_ORIGIN.fullmatch(page.origin)
@@ -177,7 +203,7 @@ class _Lines:
         self._line: int | None = None  # the number of lines before the page
 
     def occurrences(
-        self, page: _Page, needle: re.Pattern[bytes], file: str, offset: int
+        self, page: _Page, needle: _Needle, file: str, offset: int
     ) -> Iterator[tuple[int, str, int]]:
         """The occurrences in a page whose records begin at this offset of the file."""
         if file != self._file:
@@ -203,7 +229,7 @@ class _Lines:
         self._line = self._header.count(b"\n") if starts_here or not offset else None
 
 
-def _position_in_json(content: bytes, needle: re.Pattern[bytes]) -> int:
+def _position_in_json(content: bytes, needle: _Needle) -> int:
     """The position of the record, in the longest list of the answer; -1 if it is not found."""
     try:
         records = max(_lists_in(orjson.loads(content)), key=len, default=[])

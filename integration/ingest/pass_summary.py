@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from integration.core.run_ends import Extent, SourceEnd
 from integration.database.errors import DatabaseError
 from integration.ingest.alarms import COMPARED_RUNS
 from integration.ingest.runs import comparable_runs, last_runs
@@ -38,6 +39,16 @@ class SourcePass(NamedTuple):
     exit_code: int
     run: RunStatistics | None = None
     earlier_seconds: Sequence[float] = ()
+
+    @property
+    def end(self) -> SourceEnd:
+        """What is told of it."""
+        run = self.run
+        if run is None:
+            return SourceEnd(self.source, self.exit_code)
+        is_complete = run.status == "completed"
+        extent = Extent(run.seconds, self.earlier_seconds) if is_complete else None
+        return SourceEnd(self.source, self.exit_code, run.error, run.records, run.rejected, extent)
 
 
 @dataclass(slots=True)

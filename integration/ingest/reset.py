@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.ingest.locks import source_lock
 
 if TYPE_CHECKING:

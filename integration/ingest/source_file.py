@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from integration.config.converting import ConfigurationError
 from integration.config.loading import with_secrets
-from integration.config.settings import ConfigurationError
 from integration.config.values import checked_api_key
 from integration.core.files import FileError, is_there
 from integration.ingest.source_rules import (

@@ -7,14 +7,14 @@ in lower case, so each user is in a call only once. Limits and shapes: Iterable'
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
 
 from integration.core.models import CallResult
-from integration.iterable.payloads import EVENT_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from integration.core.models import Call, PendingUser
 
@@ -104,9 +104,9 @@ def split_bulk_result(
     if not result.success:
         return [ResultGroup(users, None if _is_for_one(result, len(users)) else result)]
     response = result.response if isinstance(result.response, dict) else {}
-    if call == "events_track" and EVENT_NAME in _strings(response.get("disallowedEventNames")):
-        refusal = {"disallowedEventNames": [EVENT_NAME]}
-        return [ResultGroup(users, _refused(result, refusal))]
+    disallowed = set(_strings(response.get("disallowedEventNames")))
+    if call == "events_track" and disallowed.intersection(user.event_name for user in users):
+        return _without_disallowed(users, result, response, disallowed)
     failed, others = _named_failures(users, result, response)
     failures = _failures_counted(response, len(users)) if _names_emails(response) else None
     if failures is None and others:
@@ -117,6 +117,28 @@ def split_bulk_result(
             ResultGroup(others, None if len(others) > 1 else _refused(result, response)),
         ]
     return failed + ([ResultGroup(others, _delivered(result, response))] if others else [])
+
+
+def _without_disallowed(
+    users: Sequence[PendingUser],
+    result: CallResult,
+    response: dict[str, object],
+    disallowed: Container[str],
+) -> list[ResultGroup]:
+    """The users whose event has a disallowed name, and the groups of the others."""
+    groups: list[ResultGroup] = []
+    for name in sorted({user.event_name for user in users}):
+        if name in disallowed:
+            refused = [user for user in users if user.event_name == name]
+            refusal = {"disallowedEventNames": [name]}
+            groups.append(ResultGroup(refused, _refused(result, refusal)))
+    others = [user for user in users if user.event_name not in disallowed]
+    if others:
+        count = response.get("failCount", 0)
+        fewer = count - len(users) + len(others) if isinstance(count, int) else count
+        rest = response | {"disallowedEventNames": [], "failCount": fewer}
+        groups += split_bulk_result("events_track", others, replace(result, response=rest))
+    return groups
 
 
 def filtered_out_fields(result: CallResult) -> list[str]:

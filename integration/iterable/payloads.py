@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import orjson
 
-from integration.core.models import PageView
+from integration.core.models import EVENT_NAME, PageView
 
-EVENT_NAME = "page_view"
 # The namespace of event ids. With another one, every event would be created a second time.
 EVENT_NAMESPACE = uuid.UUID("8c0e4a52-6b1f-5d1c-9a53-2f4f0c1a7be1")
 # The texts of a row: all but the id, which is in front of the first of them.
@@ -47,12 +46,14 @@ class Payloads(NamedTuple):
 
     Attributes:
         profile: the body of `users/update`.
-        event: the body of `events/track`.
+        event: the body of `events/track`, empty if the query has no events.
+        event_name: the name of the event.
     """
 
     email: str
     profile: bytes
     event: bytes
+    event_name: str = EVENT_NAME
 
 
 def payloads_of(row: bytes) -> Payloads:
@@ -73,7 +74,7 @@ def payloads_of(row: bytes) -> Payloads:
     view_id = _event_id(customer_id, address.lower().encode(), page, time)
     profile = _PROFILE_OF_TEXT % (email, first, last, plan, candidate)
     event = _EVENT_OF_TEXT % (
-        *(email, view_id, _created_at(moment)),
+        *(email, view_id, created_at(moment)),
         *(page, device, browser, location, time, candidate),
     )
     return Payloads(address, profile, event)
@@ -87,7 +88,7 @@ def payloads(view: PageView) -> tuple[bytes, bytes]:
     )
     profile = _PROFILE % (email, first, last, plan, candidate)
     event = _EVENT % (
-        *(email, orjson.dumps(event_id(view)), _created_at(view.event_time)),
+        *(email, orjson.dumps(event_id(view)), created_at(view.event_time)),
         *(page, device, browser, location, time, candidate),
     )
     return profile, event
@@ -104,13 +105,22 @@ def event_id(view: PageView) -> str:
     return _event_id(*(part.encode() for part in parts)).decode()
 
 
-def _created_at(moment: str) -> int:
+def created_at(moment: str) -> int:
+    """A row's time in unix seconds."""
     return (datetime.fromisoformat(moment) - _EPOCH) // _SECOND
 
 
+def name_based_id(*parts: str) -> str:
+    """The UUIDv5 of these parts, within the namespace of event ids."""
+    return _uuid5(_NAMESPACE_BYTES + "|".join(parts).encode()).decode()
+
+
 def _event_id(customer_id: bytes, email: bytes, page: bytes, time: bytes) -> bytes:
-    # What uuid.uuid5 does (RFC 9562, section 5.5), in a quarter of the time.
-    content = b"%b%b|%b|%b|%b" % (_NAMESPACE_BYTES, customer_id, email, page, time)
+    return _uuid5(b"%b%b|%b|%b|%b" % (_NAMESPACE_BYTES, customer_id, email, page, time))
+
+
+def _uuid5(content: bytes) -> bytes:
+    """What uuid.uuid5 does (RFC 9562, section 5.5), in a quarter of the time."""
     digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
     variant = _VARIANTS[digest[16]]
     text = f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"

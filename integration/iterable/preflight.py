@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.iterable.authentication import SecretError, check_secret
 from integration.iterable.route import RouteError, route_to, tls_context
 

@@ -21,6 +21,7 @@ PUBLISHED_LIMITS: dict[str, float] = {
     "events/track": 2000.0,
     "events/trackBulk": 10.0,
     "users/getByEmail": 100.0,
+    "users/getFields": 3.0,
     "events/get": 100.0,
 }
 

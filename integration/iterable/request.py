@@ -54,6 +54,11 @@ def profile_request(email: str) -> Request:
     return Request("users/getByEmail", path, None, email, "object")
 
 
+def fields_request() -> Request:
+    """Read the names and types of the project's profile fields."""
+    return Request("users/getFields", "/api/users/getFields", None, None, "object")
+
+
 def events_request(email: str) -> Request:
     """Read a user's newest events, as many as Iterable returns."""
     path = f"/api/events/{quote(email, safe='')}?limit={MAX_EVENTS_READ}"

@@ -16,10 +16,15 @@ from integration.journal.newer_runs import (
 )
 from integration.journal.outcomes import add_ranges, add_rows, packed_rows, update_outcomes
 from integration.journal.packing import unpack
-from integration.journal.queries import count_outcomes, read_run
+from integration.journal.queries import (
+    HAS_REJECTED,
+    MAY_BE_PENDING,
+    count_outcomes,
+    runs_that,
+)
 from integration.journal.ranges import OutcomeRange, Update, position_ranges
 from integration.journal.schema import (
-    SUCCEEDED,
+    DONE,
     SUPERSEDED_REASON,
     CallStatus,
     superseded_json,
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from integration.journal.file import JournalFile
     from integration.journal.reading import JournalReader
 
-_SUCCEEDED = f"({', '.join(str(int(status)) for status in sorted(SUCCEEDED))})"
+_DONE = f"({', '.join(str(int(status)) for status in sorted(DONE))})"
 
 
 class Backlog(NamedTuple):
@@ -56,9 +61,9 @@ class Unsendable(NamedTuple):
     reasons: tuple[tuple[str, int], ...]
 
 
-def unfinished(file: JournalReader, project: str | None) -> Backlog | None:
-    """The newest unfinished run that `project` can resume; None means any project."""
-    for run in _newest_first(file, "status != 'completed'"):
+def unfinished(file: JournalReader, project: str | None, sync: str | None = None) -> Backlog | None:
+    """The newest unfinished run that `project` can resume; None means any project, or any sync."""
+    for run in runs_that(file, "status != 'completed'", sync=sync):
         if may_continue(file, run, project):
             backlog = _backlog(file, run, _same_projects(file, run, project))
             projects = project or _own_projects(file, run)
@@ -67,9 +72,11 @@ def unfinished(file: JournalReader, project: str | None) -> Backlog | None:
     return None
 
 
-def undelivered(file: JournalReader, project: str | None) -> Backlog | None:
+def undelivered(
+    file: JournalReader, project: str | None, sync: str | None = None
+) -> Backlog | None:
     """The newest ended run with pending users that `project` can retry; None means any."""
-    for run in _newest_first(file, "status != 'running'"):
+    for run in runs_that(file, f"status != 'running' AND {MAY_BE_PENDING}", sync=sync):
         if may_continue(file, run, project):
             backlog = _backlog(file, run, _same_projects(file, run, project))
             if backlog.pending_users:
@@ -77,9 +84,11 @@ def undelivered(file: JournalReader, project: str | None) -> Backlog | None:
     return None
 
 
-def of_another_project(file: JournalReader, project: str) -> Backlog | None:
+def of_another_project(
+    file: JournalReader, project: str, sync: str | None = None
+) -> Backlog | None:
     """The newest run with pending users that only the settings it started with can resume."""
-    for run in _newest_first(file, "project NOT IN ('', ?)", project):
+    for run in runs_that(file, "project NOT IN ('', ?)", project, sync=sync):
         if not may_continue(file, run, project):
             # A wrong address that received no users is not a project: any newer run counts.
             projects = run.project if count_outcomes(file, run.number).delivered else "*"
@@ -89,14 +98,20 @@ def of_another_project(file: JournalReader, project: str) -> Backlog | None:
     return None
 
 
-def unsendable(file: JournalReader, project: str | None) -> Unsendable | None:
+def unsendable(
+    file: JournalReader, project: str | None, sync: str | None = None
+) -> Unsendable | None:
     """The newest run of `project` (None: of any) with users that can never be sent as they are."""
-    for run in _newest_first(file, "project IN ('', COALESCE(?, project))", project):
+    condition = f"project IN ('', COALESCE(?, project)) AND {HAS_REJECTED}"
+    projects = project or "*"
+    for run in runs_that(file, condition, project, sync=sync):
+        if are_few_in_newer_runs(file, run.number, projects, "rejected_users"):
+            continue
         reasons = file.all(
             "SELECT reason, COUNT(*) FROM rejected_users"
             f" WHERE run = :run AND NOT {IS_ERASED} AND NOT {IN_NEWER_RUN}"
             " GROUP BY reason ORDER BY reason",
-            {"run": run.number, "projects": project or "*"},
+            {"run": run.number, "projects": projects},
         )
         if reasons:
             return Unsendable(run, tuple((reason, count) for reason, count in reasons))
@@ -121,6 +136,7 @@ def is_only_newer_run_for(file: JournalReader, earlier: Run, number: int) -> boo
         f"SELECT 1 FROM {users} WHERE run = :run"
         " AND customer_id IN (SELECT customer_id FROM users WHERE run = :but)"
         " AND (SELECT project FROM runs WHERE run = :but) GLOB :projects"
+        " AND (SELECT sync FROM runs WHERE run = :but) = (SELECT sync FROM runs WHERE run = :run)"
         f" AND NOT {IN_ANOTHER_NEWER_RUN} LIMIT 1"
     )
     return file.one(query, values) is not None
@@ -191,8 +207,8 @@ def _add_copied(file: JournalFile, target: int, first: int, lines: Sequence[byte
 
 
 def _copy_successes(file: JournalFile, run: int, target: int) -> None:
-    """Copy the outcomes of calls that succeeded; the others are not attempted yet."""
-    succeeded = {call: f"o.{call}_status IN {_SUCCEEDED}" for call in CALLS}
+    """Copy the outcomes of calls that succeeded or are not wanted; the others are pending."""
+    succeeded = {call: f"o.{call}_status IN {_DONE}" for call in CALLS}
     columns = ", ".join(
         f"CASE WHEN {succeeded[call]} THEN o.{column} END"
         for call in CALLS
@@ -243,11 +259,6 @@ def _pending_positions(file: JournalFile, backlog: Backlog, condition: str) -> I
     file.execute("DROP TABLE found")
 
 
-def _newest_first(file: JournalReader, condition: str, *values: str | None) -> Iterator[Run]:
-    for (number,) in file.all(f"SELECT run FROM runs WHERE {condition} ORDER BY run DESC", values):
-        yield read_run(file, number)
-
-
 def _same_projects(file: JournalReader, run: Run, project: str | None) -> str:
     """The projects whose newer runs count: `project`, or with None the run's own.
 
@@ -270,8 +281,9 @@ def _own_projects(file: JournalReader, run: Run) -> str:
 
 
 def _backlog(file: JournalReader, run: Run, projects: str) -> Backlog:
-    count, counts = 0, count_outcomes(file, run.number)
-    if counts.undelivered and not are_few_in_newer_runs(file, run.number, projects):
+    count, number = 0, run.number
+    has_some = count_outcomes(file, number).undelivered
+    if has_some and not are_few_in_newer_runs(file, number, projects, "pending_users"):
         query = f"SELECT COUNT(*) FROM pending_users WHERE run = :run AND NOT {IN_NEWER_RUN}"
         (count,) = file.one(query, {"run": run.number, "projects": projects})
     return Backlog(run, projects, count)
@@ -286,9 +298,10 @@ def _has_work(file: JournalReader, backlog: Backlog) -> bool:
         return bool(backlog.pending_users)
     query = (
         "SELECT 1 FROM runs WHERE run > ? AND project GLOB ? AND status != 'loading'"
-        " AND (kind = 'full' OR user_limit >= ?)"
+        " AND (kind = 'full' OR user_limit >= ?) AND sync = ?"
     )
-    values = (backlog.run.number, backlog.projects, backlog.run.limit)
+    run = backlog.run
+    values = (run.number, backlog.projects, run.limit, run.sync)
     return file.one(query, values) is None
 
 
@@ -296,7 +309,7 @@ def _lacks_its_results(file: JournalReader, run: Run, projects: str) -> bool:
     """Whether a run crashed after its last call, and no full run has completed since."""
     query = (
         "SELECT 1 FROM runs WHERE run > ? AND project GLOB ?"
-        " AND status = 'completed' AND kind = 'full'"
+        " AND status = 'completed' AND kind = 'full' AND sync = ?"
     )
     crashed = run.status == "running"
-    return crashed and file.one(query, (run.number, projects)) is None
+    return crashed and file.one(query, (run.number, projects, run.sync)) is None

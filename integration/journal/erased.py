@@ -6,6 +6,8 @@ it is counted. Nothing is sent, verified or remembered for such a user again.
 
 from __future__ import annotations
 
+import re
+
 import orjson
 
 from integration.core.csv_lines import csv_line
@@ -15,8 +17,9 @@ from integration.journal.ranges import OutcomeRange
 from integration.journal.schema import CallStatus, result_json
 
 _NOTHING = (None,) * len(PageView._fields)
+# An erased row has as many values as it had before.
+_ERASED_ROW = re.compile(rb"\[null(,null)*\]")
 # Version 1.0 stored objects. Rows that were packed together are of one form.
-_ERASED_ROW = orjson.dumps(_NOTHING)
 _ERASED_OBJECT = orjson.dumps(
     {"profile": {"email": None}, "event": {}, "csv_line": csv_line(_NOTHING)}
 )
@@ -31,12 +34,14 @@ def erased_id(run: int, position: int) -> bytes:
 
 def erased_row(row: bytes) -> bytes:
     """What replaces a row."""
-    return _ERASED_OBJECT if row.startswith(b"{") else _ERASED_ROW
+    if row.startswith(b"{"):
+        return _ERASED_OBJECT
+    return orjson.dumps([None] * len(orjson.loads(row)))
 
 
 def is_erased(row: bytes) -> bool:
     """Whether a row was erased."""
-    return row in {_ERASED_ROW, _ERASED_OBJECT}
+    return row == _ERASED_OBJECT or _ERASED_ROW.fullmatch(row) is not None
 
 
 def without_response(piece: OutcomeRange) -> OutcomeRange:
@@ -46,8 +51,10 @@ def without_response(piece: OutcomeRange) -> OutcomeRange:
     return OutcomeRange(piece.first, piece.last, piece.at, *profile, *event)
 
 
-def _settled(status: int | None, text: str | None) -> tuple[int, str]:
+def _settled(status: int | None, text: str | None) -> tuple[int, str | None]:
     """A failed call will not be repeated; one that was not attempted will not be made."""
+    if status == CallStatus.NOT_WANTED:
+        return status, text
     settled = {None: CallStatus.SUPERSEDED, CallStatus.FAILED: CallStatus.REJECTED}
     new = settled.get(None if status is None else CallStatus(status), status)
     assert new is not None

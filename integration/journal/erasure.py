@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
+from integration.core.mapping import person_in
 from integration.core.models import CALLS
 from integration.core.personal_data import Person
 from integration.journal.erased import (
@@ -23,6 +24,7 @@ from integration.journal.erased import (
 )
 from integration.journal.outcomes import ranges_between, replace_range
 from integration.journal.packing import decode, pack, unpack
+from integration.journal.queries import read_run
 from integration.journal.schema import EMAIL_DIGEST_BYTES, email_digests, email_key
 
 if TYPE_CHECKING:
@@ -67,10 +69,11 @@ def known_of(file: JournalFile, person: Person) -> Person:
     """All addresses, names and ids of the users that are the person's."""
     ids, emails, names = set(), set(), set()
     for run, users in _by_run(_users_of(file, person)):
+        columns = read_run(file, run).columns
         for _, customer_id, row in _rows_of(file, run, users):
             if not isinstance(customer_id, bytes):
                 ids.add(customer_id)
-            email, first, last = _identity(row)
+            email, first, last = _identity(row, columns)
             if email:
                 emails.add(email.lower())
             if first or last:
@@ -167,13 +170,18 @@ def _rows_of(file: JournalFile, run: int, users: dict[int, Any]) -> Iterator[tup
             yield position, users[position], rows[position - first]
 
 
-def _identity(row: Any) -> tuple[str | None, str | None, str | None]:  # noqa: ANN401  decoded JSON
+def _identity(
+    row: Any,  # noqa: ANN401  decoded JSON
+    columns: Sequence[str],
+) -> tuple[str | None, str | None, str | None]:
     """Email, first and last name of a row."""
     if isinstance(row, dict):
         profile = row["profile"]
         fields = profile.get("dataFields", {})
         return profile["email"], fields.get("first_name"), fields.get("last_name")
-    return row[1], row[2], row[3]
+    found = person_in(columns, row)
+    texts = {name: None if value is None else str(value) for name, value in found.items()}
+    return texts["email"], texts["first_name"], texts["last_name"]
 
 
 def _erase_users(file: JournalFile, run: int, users: dict[int, Any]) -> None:

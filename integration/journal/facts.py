@@ -34,13 +34,13 @@ class OpenWork(NamedTuple):
     unsendable: Unsendable | None = None
 
 
-def open_work(file: JournalReader, project: str | None) -> OpenWork:
-    """What waits to be done for `project` (None: for any)."""
+def open_work(file: JournalReader, project: str | None, sync: str | None = None) -> OpenWork:
+    """What waits to be done for `project` and `sync` (None: for any)."""
     return OpenWork(
-        unfinished(file, project),
-        undelivered(file, project),
-        of_another_project(file, project) if project else None,
-        unsendable(file, project),
+        unfinished(file, project, sync),
+        undelivered(file, project, sync),
+        of_another_project(file, project, sync) if project else None,
+        unsendable(file, project, sync),
     )
 
 
@@ -126,6 +126,7 @@ def _pending(backlog: Backlog | None) -> Pending | None:
         status=run.status,
         users=backlog.pending_users,
         stop_reason=run.stop_reason,
+        sync=run.sync,
     )
 
 

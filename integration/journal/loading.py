@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from integration.core.models import CALLS
 from integration.journal.file import PAGE_SIZE
 from integration.journal.outcomes import add_ranges, add_rows, update_outcomes
-from integration.journal.queries import last_sent
+from integration.journal.queries import last_sent, last_sent_key
 from integration.journal.ranges import OutcomeRange, Update, position_ranges, updated
 from integration.journal.schema import (
     DELIVERED_BEFORE,
     SECOND_ROW,
     SECOND_ROWS,
     CallStatus,
+    columns_column,
     email_key,
     fingerprint,
     invalid_json,
@@ -28,9 +31,13 @@ if TYPE_CHECKING:
     from integration.journal.file import JournalFile
 
 
-def store_users(file: JournalFile, run: int, new_run: NewRun, users: Iterable[NewUser]) -> None:
-    """Store all users of a run, in an open transaction."""
-    add_ranges(file, run, _stored_ranges(file, run, new_run, iter(users)))
+def store_users(
+    file: JournalFile, run: int, new_run: NewRun, users: Iterable[NewUser], columns: Sequence[str]
+) -> None:
+    """Store all users of a run, and the columns of their query, in an open transaction."""
+    stored = columns_column(columns)
+    file.execute("UPDATE runs SET columns = ? WHERE run = ?", (stored, run))
+    add_ranges(file, run, _stored_ranges(file, run, new_run, iter(users), stored or ""))
     _reject_second_rows(file, run, new_run.started_at)
     file.execute(
         "UPDATE runs SET status = 'running', total_users ="
@@ -40,20 +47,30 @@ def store_users(file: JournalFile, run: int, new_run: NewRun, users: Iterable[Ne
 
 
 def _stored_ranges(
-    file: JournalFile, run: int, new_run: NewRun, users: Iterator[NewUser]
+    file: JournalFile, run: int, new_run: NewRun, users: Iterator[NewUser], columns: str
 ) -> Iterator[OutcomeRange]:
     """Store the users, and yield their outcomes as they are stored."""
     first = 1
+    # The same values of other columns are other fields.
+    names = columns.encode()
     while page := list(islice(users, PAGE_SIZE)):
-        fingerprints: list[bytes | None] = [fingerprint(user.row) for user in page]
+        fingerprints: list[bytes | None] = [fingerprint(names + user.row) for user in page]
         unchanged = _unchanged(file, new_run, page, fingerprints) if new_run.incremental else []
         for index in unchanged:
             fingerprints[index] = None  # this run sends nothing that would have to be remembered
         _add_users(file, run, first, page, fingerprints)
         at = new_run.started_at
         updates = [*_unchanged_updates(first, unchanged, at), *_rejections(first, page, at)]
-        last = first + len(page) - 1
-        yield from updated([OutcomeRange(first, last)], updates)
+        yield from updated(_wanted_calls(first, page), updates)
+        first += len(page)
+
+
+def _wanted_calls(first: int, users: Sequence[NewUser]) -> Iterator[OutcomeRange]:
+    """The users without an outcome, in ranges with the same calls to make."""
+    for calls, same in groupby(users, attrgetter("calls")):
+        last = first + sum(1 for _ in same) - 1
+        profile, event = (None if call in calls else CallStatus.NOT_WANTED for call in CALLS)
+        yield OutcomeRange(first, last, users_update_status=profile, events_track_status=event)
         first = last + 1
 
 
@@ -87,7 +104,7 @@ def _unchanged(
 ) -> list[int]:
     """The indexes of users that were last sent the same."""
     ids = [stored_id(user.customer_id) for user in users]
-    known = last_sent(file, new_run.project, ids)
+    known = last_sent(file, last_sent_key(new_run), ids)
     return [
         index
         for index, (customer_id, digest) in enumerate(zip(ids, fingerprints, strict=True))

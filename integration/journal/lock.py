@@ -22,6 +22,7 @@ from integration.journal.store import Journal, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 # Long enough for a glance of --status at the lock, short enough to be "at once".
 LOCK_SECONDS = 0.2
@@ -59,6 +60,15 @@ def hold_lock(path: Path) -> Iterator[None]:
     """
     with _lock_of(path):
         yield
+
+
+def project_lock(folder: Path, project: str) -> AbstractContextManager[None]:
+    """Hold the lock of an Iterable project among the syncs of a folder, whose journals may differ.
+
+    Raises:
+        LockedError: a run of another sync holds it.
+    """
+    return _lock_of(folder / f".{project.replace(':', '-')}")
 
 
 def is_locked(path: Path) -> bool:

@@ -152,6 +152,28 @@ CREATE TABLE notified (
 ) WITHOUT ROWID;
 """
 
+# runs: the columns of the query as JSON, NULL for those of Query 2; the sync that a run is one of.
+# A call with status 5 is not to be made, so that it is neither pending nor failed.
+_VERSION_8 = """
+ALTER TABLE runs ADD COLUMN columns TEXT;
+ALTER TABLE runs ADD COLUMN sync TEXT NOT NULL DEFAULT '';
+DROP VIEW delivered_users;
+DROP VIEW loaded_users;
+DROP VIEW rejected_users;
+CREATE VIEW rejected_users AS
+    SELECT *, json_extract(COALESCE(users_update, events_track), '$.response') AS reason
+    FROM user_outcomes WHERE users_update_status = 4 OR events_track_status = 4;
+CREATE VIEW loaded_users AS
+    SELECT u.run, u.position, r.project, r.sync, u.customer_id, u.email_key
+    FROM runs r JOIN users u ON u.run = r.run
+    WHERE r.total_users > 0;
+CREATE VIEW delivered_users AS
+    SELECT o.*, r.project, r.sync
+    FROM runs r JOIN user_outcomes o ON o.run = r.run
+    WHERE r.total_users > 0
+        AND o.users_update_status IN (1, 2, 5) AND o.events_track_status IN (1, 2, 5);
+"""
+
 
 def _add_email_digests(database: sqlite3.Connection) -> None:
     packs = database.execute("SELECT run, first, last FROM packed_rows").fetchall()
@@ -221,6 +243,7 @@ MIGRATIONS: tuple[tuple[str | Callable[[sqlite3.Connection], None], ...], ...] =
     (_VERSION_5, _pack_users),
     (_VERSION_6, _add_email_digests),
     (_VERSION_7,),
+    (_VERSION_8,),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

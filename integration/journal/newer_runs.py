@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from integration.journal.erased import IS_ERASED
 from integration.journal.schema import EMAIL_DIGEST_BYTES, email_digests
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ MAX_USERS_LOOKED_UP = 100
 
 def _is_in(view: str, condition: str = "") -> str:
     """SQL: whether a user, by customer or email, is in a run newer than :run for :projects."""
-    newer = f"FROM {view} n WHERE n.run > :run AND n.project GLOB :projects{condition}"
+    newer = (
+        f"FROM {view} n WHERE n.run > :run AND n.project GLOB :projects"
+        f" AND n.sync = (SELECT sync FROM runs WHERE run = :run){condition}"
+    )
     return (
         f"(customer_id IN (SELECT n.customer_id {newer})"
         f" OR (email_key IS NOT NULL AND email_key IN (SELECT n.email_key {newer}"
@@ -38,24 +42,32 @@ IN_ANOTHER_NEWER_RUN = _is_in("loaded_users", " AND n.run != :but")
 DELIVERED_BY_NEWER_RUN = _is_in("delivered_users")
 
 
-def are_few_in_newer_runs(file: JournalReader, run: int, projects: str) -> bool:
-    """Whether the pending users of a run are few, and all found in newer runs by their emails.
+def are_few_in_newer_runs(file: JournalReader, run: int, projects: str, users: str) -> bool:
+    """Whether such users of a run are few, and all found in newer runs by their emails.
 
     Collecting the users of 60 runs takes seconds, and the few that failed weeks ago are usually in
     the next run. If this is false, nothing is known.
+
+    Args:
+        file: the journal.
+        run: its number.
+        projects: the projects whose newer runs count, as a pattern of SQLite's GLOB.
+        users: the view that has these users.
     """
-    users = file.all(
-        "SELECT email_key FROM pending_users WHERE run = ? LIMIT ?", (run, MAX_USERS_LOOKED_UP + 1)
+    keys = file.all(
+        f"SELECT email_key FROM {users} WHERE run = ? AND NOT {IS_ERASED} LIMIT ?",
+        (run, MAX_USERS_LOOKED_UP + 1),
     )
-    if len(users) > MAX_USERS_LOOKED_UP:
+    if len(keys) > MAX_USERS_LOOKED_UP:
         return False
     newer = file.all(
-        "SELECT run FROM runs WHERE run > ? AND project GLOB ? AND total_users > 0 ORDER BY run",
-        (run, projects),
+        "SELECT run FROM runs WHERE run > :run AND project GLOB :projects AND total_users > 0"
+        " AND sync = (SELECT sync FROM runs WHERE run = :run) ORDER BY run",
+        {"run": run, "projects": projects},
     )
     return all(
         key is not None and any(positions_of(file, key, number) for (number,) in newer)
-        for (key,) in users
+        for (key,) in keys
     )
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from integration.core.exact_json import EXACT, loads_exactly
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,11 +42,13 @@ def decode(content: bytes, count: int) -> list[Any]:
     Raises:
         DamagedRowsError: the content is damaged.
     """
+    lines = _decompressed(content)
     # JSON has no unescaped line breaks in its strings, so each is between two rows.
-    text = b"[%b]" % _decompressed(content).replace(b"\n", b",")
+    text = b"[%b]" % lines.replace(b"\n", b",")
+    has_exact = lines.startswith(EXACT) or b"\n" + EXACT in lines
     try:
-        rows: list[Any] = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
+        rows: list[Any] = loads_exactly(text) if has_exact else orjson.loads(text)
+    except ValueError as error:
         raise DamagedRowsError(str(error)) from error
     _check_number(rows, count)
     return rows

@@ -1,4 +1,4 @@
-"""One person in all runs: what was to be sent, and the outcome of both calls.
+"""One person in all runs: the outcome of both calls, with Iterable's answers.
 
 No index finds an email: it would cost each run a tenth of its CPU time, and each unchanged user a
 third more space. `email_digests` has two bytes for each user instead, a few pages for a run. They
@@ -7,19 +7,28 @@ are all read, and name the users with this email and one in 65,536 others, who a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
 from integration.core.models import CALLS, NOT_ATTEMPTED, CallResult
 from integration.journal.newer_runs import positions_of
-from integration.journal.packing import unpack
-from integration.journal.queries import read_run
-from integration.journal.schema import UserOutcome, email_key, outcome_of
+from integration.journal.queries import runs_that
+from integration.journal.schema import CallStatus, UserOutcome, email_key, outcome_of
 
 if TYPE_CHECKING:
     from integration.core.models import Call, Run
     from integration.journal.reading import JournalReader
+
+# A person may be in hundreds of runs: one statement reads all, from places as [[run, position], …].
+_RUN_OF_PLACE = "run IN (SELECT json_extract(value, '$[0]') FROM json_each(?))"
+_OUTCOMES = (
+    "SELECT o.run, json_extract(p.value, '$[1]'), o.at, o.users_update_status, o.users_update,"
+    " o.events_track_status, o.events_track FROM json_each(?) p CROSS JOIN outcomes o"
+    " ON o.run = json_extract(p.value, '$[0]') AND o.first = (SELECT MAX(n.first) FROM outcomes n"
+    " WHERE n.run = json_extract(p.value, '$[0]') AND n.first <= json_extract(p.value, '$[1]'))"
+    " ORDER BY p.key"
+)
 
 
 class Delivery(NamedTuple):
@@ -28,15 +37,13 @@ class Delivery(NamedTuple):
     Attributes:
         run: the run.
         position: the person's among its users, from 1.
-        row: the decoded row: the values of a `PageView`, or what version 1.0 stored.
         outcome: that of both calls together.
         at: when the last call was over, ISO 8601 in UTC, or None.
-        results: the result of each call, with Iterable's answer.
+        results: the result of each call that was to be made, with Iterable's answer.
     """
 
     run: Run
     position: int
-    row: Any
     outcome: UserOutcome
     at: str | None
     results: dict[Call, CallResult]
@@ -45,32 +52,39 @@ class Delivery(NamedTuple):
 def deliveries_to(file: JournalReader, email: str, limit: int | None = None) -> list[Delivery]:
     """What the runs have of the person with this email, in any case; newest run first."""
     key = email_key(email)
-    if key is None:
+    places = positions_of(file, key)[:limit] if key else []
+    if not places:
         return []
-    return [_delivery(file, *place) for place in positions_of(file, key)[:limit]]
+    text = orjson.dumps(places).decode()
+    runs = {run.number: run for run in runs_that(file, _RUN_OF_PLACE, text)}
+    return [_delivery(runs[run], *more) for run, *more in file.all(_OUTCOMES, (text,))]
 
 
-def _delivery(file: JournalReader, run: int, position: int) -> Delivery:
-    at, *calls = file.one(
-        "SELECT at, users_update_status, users_update, events_track_status, events_track"
-        " FROM outcomes WHERE run = ? AND first <= ? ORDER BY first DESC LIMIT 1",
-        (run, position),
-    )
-    (profile, profile_text, event, event_text) = calls
-    results = dict(zip(CALLS, map(read_result, (profile_text, event_text)), strict=True))
-    row = _row(file, run, position)
-    return Delivery(read_run(file, run), position, row, outcome_of(profile, event), at, results)
+def _delivery(  # noqa: PLR0917  the columns of a row
+    run: Run,
+    position: int,
+    at: str | None,
+    profile: int | None,
+    profile_text: str | None,
+    event: int | None,
+    event_text: str | None,
+) -> Delivery:
+    results = read_results((profile, profile_text), (event, event_text))
+    return Delivery(run, position, outcome_of(profile, event), at, results)
+
+
+def read_results(*calls: tuple[int | None, str | None]) -> dict[Call, CallResult]:
+    """The results of the calls that are to be made, from status and text of both."""
+    return {
+        call: read_result(text)
+        for call, (status, text) in zip(CALLS, calls, strict=True)
+        if status != CallStatus.NOT_WANTED
+    }
 
 
 def read_result(text: str | None) -> CallResult:
     """The result of a call as the journal has it."""
     return CallResult(**orjson.loads(text)) if text else NOT_ATTEMPTED
-
-
-def _row(file: JournalReader, run: int, position: int) -> Any:  # noqa: ANN401  decoded JSON
-    first, last, content = read_pack(file, run, position)
-    # Decoding this one takes a fraction of decoding all.
-    return orjson.loads(file.unpacked(unpack, content, last - first + 1)[position - first])
 
 
 def read_pack(file: JournalReader, run: int, position: int) -> tuple[int, int, bytes]:

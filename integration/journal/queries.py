@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from integration.core.models import Counts, Retries, Run
+from integration.core.models import CALLS, Counts, Retries, Run
 from integration.journal.erased import IS_ERASED, is_erased
 from integration.journal.newer_runs import IN_NEWER_RUN
 from integration.journal.outcomes import users_by_outcome
 from integration.journal.packing import unpack
-from integration.journal.schema import SUCCEEDED, CallStatus, counts_of
+from integration.journal.schema import DONE, CallStatus, columns_of, counts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from integration.core.models import Call, NewRun
     from integration.journal.file import JournalFile
     from integration.journal.ranges import OutcomeRange
     from integration.journal.reading import JournalReader
@@ -42,12 +43,21 @@ _RUN_FIELDS = (
     "total_users",
     "retries",
     "seconds_waited",
+    "columns",
+    "sync",
 )
 # Beyond so many times the wanted customers, they are looked up one by one.
 MAX_CUSTOMERS_READ = 4
 _OTHER_COLUMNS = {"number": "run", "limit": "user_limit"}
 # The fields of Counts, in their order.
 _COUNTS = "successful, partial_failures, total_failures, not_attempted, unchanged"
+# Conditions for runs; by their stored counts, most are ruled out at once.
+_FAILURES = "successful IS NULL OR COALESCE(partial_failures + total_failures{more}, 1) > 0"
+MAY_BE_PENDING = f"({_FAILURES.format(more=' + not_attempted')})"
+HAS_REJECTED = (
+    f"({_FAILURES.format(more='')}) AND EXISTS (SELECT 1 FROM outcomes o"
+    f" WHERE o.run = runs.run AND o.users_update_status = {CallStatus.REJECTED:d})"
+)
 _RUNS = f"SELECT {', '.join(_OTHER_COLUMNS.get(name, name) for name in _RUN_FIELDS)} FROM runs"
 
 
@@ -68,9 +78,18 @@ def find_run(file: JournalReader, number: int) -> Run | None:
     return _run(row) if row else None
 
 
-def newest_loaded_run(file: JournalReader) -> Run | None:
-    """The newest run whose users were stored."""
-    row = file.one(f"{_RUNS} WHERE status != 'loading' ORDER BY run DESC LIMIT 1")
+def runs_that(
+    file: JournalReader, condition: str, *values: str | None, sync: str | None = None
+) -> Iterator[Run]:
+    """The runs that meet a condition, newest first; found at once, and decoded one by one."""
+    query = f"{_RUNS} WHERE {condition} AND sync = COALESCE(?, sync) ORDER BY run DESC"
+    return map(_run, file.all(query, (*values, sync)))
+
+
+def newest_loaded_run(file: JournalReader, sync: str = "") -> Run | None:
+    """The newest run of a sync whose users were stored; without a name, of none."""
+    query = f"{_RUNS} WHERE status != 'loading' AND sync = ? ORDER BY run DESC LIMIT 1"
+    row = file.one(query, (sync,))
     return _run(row) if row else None
 
 
@@ -117,22 +136,24 @@ def files_of_crashed_runs(file: JournalReader) -> list[str]:
 
 def delivered_users(
     file: JournalReader, run: int, limit: int | None
-) -> Iterator[tuple[bytes, datetime]]:
-    """Users of a run whose calls both succeeded: all of them, or `limit` chosen at random.
+) -> Iterator[tuple[bytes, datetime, tuple[Call, ...]]]:
+    """Users of a run whose calls all succeeded: all of them, or `limit` chosen at random.
 
     Yields:
-        The user's `NewUser.row`, and when the last call was over.
+        The user's `NewUser.row`, when the last call was over, and the calls.
     """
     chosen = None if limit is None else _random_positions(file, run, limit)
     for users, rows in users_by_outcome(file, run, _is_delivered, unpack):
         delivered_at = datetime.fromisoformat(str(users.at))
+        statuses = zip(CALLS, (users.users_update_status, users.events_track_status), strict=True)
+        calls = tuple(call for call, status in statuses if status != CallStatus.NOT_WANTED)
         for position, row in enumerate(rows, start=users.first):
             if (chosen is None or position in chosen) and not is_erased(row):
-                yield row, delivered_at
+                yield row, delivered_at, calls
 
 
 def _is_delivered(users: OutcomeRange) -> bool:
-    return {users.users_update_status, users.events_track_status} <= SUCCEEDED
+    return {users.users_update_status, users.events_track_status} <= DONE
 
 
 def _random_positions(file: JournalReader, run: int, limit: int) -> set[int]:
@@ -151,21 +172,26 @@ def record_last_sent(file: JournalFile, run: int) -> None:
     are not remembered. A call that is not known to have succeeded clears the entry, because
     Iterable may have the data or not.
     """
-    project = read_run(file, run).project
+    one = read_run(file, run)
+    key = last_sent_key(one)
     with file.transaction():
-        file.execute("INSERT OR IGNORE INTO projects (project) VALUES (?)", (project,))
+        file.execute("INSERT OR IGNORE INTO projects (project) VALUES (?)", (key,))
         file.execute(
             "INSERT INTO last_sent"
-            " SELECT (SELECT number FROM projects WHERE project = :projects), customer_id,"
-            " CASE WHEN users_update_status = :delivered AND events_track_status = :delivered"
-            " THEN fingerprint END"
+            " SELECT (SELECT number FROM projects WHERE project = :key), customer_id,"
+            " CASE WHEN users_update_status IN (:delivered, :not_wanted)"
+            " AND events_track_status IN (:delivered, :not_wanted) THEN fingerprint END"
             " FROM user_outcomes WHERE run = :run"
             " AND COALESCE(users_update_status, :failed) NOT IN (:unchanged, :rejected)"
+            " AND (users_update_status IS NOT :not_wanted"
+            " OR COALESCE(events_track_status, :failed) NOT IN (:unchanged, :rejected))"
             f" AND NOT {IS_ERASED} AND NOT {IN_NEWER_RUN}"
             " ON CONFLICT (project, customer_id) DO UPDATE SET fingerprint = excluded.fingerprint",
             {
                 "run": run,
-                "projects": project,
+                "key": key,
+                "projects": one.project,
+                "not_wanted": CallStatus.NOT_WANTED,
                 "failed": CallStatus.FAILED,
                 "delivered": CallStatus.DELIVERED,
                 "unchanged": CallStatus.UNCHANGED,
@@ -173,6 +199,11 @@ def record_last_sent(file: JournalFile, run: int) -> None:
             },
         )
         file.execute("UPDATE runs SET last_sent_recorded = 1 WHERE run = ?", (run,))
+
+
+def last_sent_key(run: NewRun) -> str:
+    """What the last sent data of a run is kept by: the project, and within it the sync."""
+    return f"{run.project} {run.sync}" if run.sync else run.project
 
 
 def record_last_sent_of_crashed_runs(file: JournalFile) -> None:
@@ -215,5 +246,6 @@ def _run(row: tuple[Any, ...]) -> Run:
             "dry_run": bool(values["dry_run"]),
             "incremental": bool(values["incremental"]),
             "retries": Retries(by_status, waited),
+            "columns": columns_of(values["columns"]),
         }
     )

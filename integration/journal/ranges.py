@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from integration.core.models import Call
 
+# schema.CallStatus.NOT_WANTED: a call that is not to be made keeps this status.
+NOT_WANTED = 5
 # Reading this many ranges costs about as much as the statements of another group.
 MAX_GAP = 10
 
@@ -42,7 +44,7 @@ class OutcomeRange(NamedTuple):
 
 
 class Update(NamedTuple):
-    """The outcome of a call, or of both calls if `call` is None, for a range of positions."""
+    """The outcome of a call, or of all that are to be made if `call` is None, for a range."""
 
     first: int
     last: int
@@ -126,4 +128,10 @@ def _with(piece: OutcomeRange, update: Update) -> OutcomeRange:
         return piece._replace(at=at, users_update_status=status, users_update=text)
     if call == "events_track":
         return piece._replace(at=at, events_track_status=status, events_track=text)
-    return OutcomeRange(piece.first, piece.last, at, status, text, status, text)
+    profile = _changed(piece.users_update_status, status, text)
+    event = _changed(piece.events_track_status, status, text)
+    return OutcomeRange(piece.first, piece.last, at, *profile, *event)
+
+
+def _changed(before: int | None, status: int, text: str) -> tuple[int, str | None]:
+    return (before, None) if before == NOT_WANTED else (status, text)

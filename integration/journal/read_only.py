@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 20
 SECONDS_BETWEEN_ATTEMPTS = 0.02
+# For a lock, in each attempt.
+SECONDS_TO_WAIT = 0.1
 # The place of the format's write version, and its value in WAL mode:
 # https://www.sqlite.org/fileformat.html
 _WRITE_VERSION, _WAL_MODE = 18, 2
@@ -160,7 +162,7 @@ class ReadOnlyJournal(JournalReader):
         with ExitStack() as opened:
             path, options = self._choose(opened)
             uri = f"file:{quote(os.fsencode(path))}?{options}"
-            database = sqlite3.connect(uri, uri=True, isolation_level=None)
+            database = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=SECONDS_TO_WAIT)
             self._database = opened.enter_context(closing(database))
             self._check_version()
             self._opened = opened.pop_all()

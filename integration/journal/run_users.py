@@ -9,7 +9,7 @@ import orjson
 
 from integration.core.models import CALLS, ENDPOINTS, Counts, Run
 from integration.journal.packing import unpack
-from integration.journal.people import read_pack, read_result
+from integration.journal.people import read_pack, read_results
 from integration.journal.queries import count_outcomes, runs_before
 from integration.journal.schema import NOT_SUCCEEDED, SUCCEEDED, CallStatus, outcome_of
 
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 _SUCCEEDED = f"({', '.join(str(int(one)) for one in sorted(SUCCEEDED))})"
 _NOT_SUCCEEDED = f"({', '.join(str(int(one)) for one in sorted(NOT_SUCCEEDED))})"
-_PROFILE, _EVENT = "COALESCE(users_update_status, -1)", "COALESCE(events_track_status, -1)"
+
+# The status of a call; one that is not to be made has that of the other.
+_PROFILE, _EVENT = (
+    f"COALESCE(CASE {one}_status WHEN {CallStatus.NOT_WANTED:d} THEN {other}_status"
+    f" ELSE {one}_status END, -1)"
+    for one, other in (CALLS, CALLS[::-1])
+)
 # `schema.outcome_of` in SQL.
 OUTCOME = (
     f"CASE WHEN {_PROFILE} = {CallStatus.UNCHANGED:d} AND {_EVENT} = {CallStatus.UNCHANGED:d}"
@@ -95,7 +101,7 @@ def users_of_run(
 
 def rejected_users_of_run(file: JournalReader, run: int, after: int, limit: int) -> list[RunUser]:
     """Users of a run that cannot be sent as they are."""
-    condition = f"users_update_status = {CallStatus.REJECTED:d}"
+    condition = f"{CallStatus.REJECTED:d} IN (users_update_status, events_track_status)"
     return _users(file, condition, run=run, after=after, limit=limit)
 
 
@@ -115,8 +121,7 @@ def _users(
 
 def _user(row: object, position: int, piece: Sequence[Any]) -> RunUser:
     _, _, at, profile, profile_text, event, event_text = piece
-    texts = zip(CALLS, (profile_text, event_text), strict=True)
-    results = {call: read_result(text) for call, text in texts}
+    results = read_results((profile, profile_text), (event, event_text))
     return RunUser(position, row, outcome_of(profile, event), at, results)
 
 
@@ -146,19 +151,20 @@ def failure_reasons(file: JournalReader, run: int) -> list[Reason]:
 
 def _failed_calls(file: JournalReader, run: int) -> Iterator[tuple[str, str, int]]:
     for call in CALLS:
+        # Both calls have the reason of a rejected row.
+        others = f" AND users_update_status IS NOT {CallStatus.REJECTED:d}" * (call != CALLS[0])
         rows = file.all(
             f"SELECT {call}_status, json_extract({call}, '$.error'),"
             f" json_extract({call}, '$.status_code'), json_extract({call}, '$.response.code'),"
             f" CASE WHEN {call}_status = {CallStatus.REJECTED:d}"
             f" THEN json_extract({call}, '$.response') END, SUM(last - first + 1)"
-            f" FROM outcomes WHERE run = ? AND {call}_status IN {_NOT_SUCCEEDED}"
+            f" FROM outcomes WHERE run = ? AND {call}_status IN {_NOT_SUCCEEDED}{others}"
             " GROUP BY 1, 2, 3, 4, 5",
             (run,),
         )
         for status, error, code, answer, reason, users in rows:
             if status == CallStatus.REJECTED:
-                if call == CALLS[0]:  # both calls have the reason
-                    yield "not sent", str(reason), users
+                yield "not sent", str(reason), users
             else:
                 text = f"{code} {answer or error}" if code else str(error)
                 yield ENDPOINTS[call], text, users

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 import orjson
 
-from integration.core.models import NOT_ATTEMPTED, CallResult, Counts
+from integration.core.models import NOT_ATTEMPTED, CallResult, Counts, PageView
 from integration.journal.packing import DamagedRowsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 EMAIL_KEY_BYTES = 8
@@ -36,10 +36,13 @@ class CallStatus(IntEnum):
     UNCHANGED = 2  # delivered by another run
     SUPERSEDED = 3  # left to a newer run, which has not delivered it yet
     REJECTED = 4  # the row cannot be sent as it is
+    NOT_WANTED = 5  # not to be made: the query has no events, or the row no profile
 
 
 SUCCEEDED = frozenset({CallStatus.DELIVERED, CallStatus.UNCHANGED})
 NOT_SUCCEEDED = frozenset({CallStatus.FAILED, CallStatus.REJECTED})
+# Nothing is left to do for a user whose calls have these.
+DONE = SUCCEEDED | {CallStatus.NOT_WANTED}
 # Calls that are to be made, as long as no newer run has the user.
 PENDING = frozenset({None, CallStatus.FAILED})
 
@@ -95,6 +98,16 @@ def fingerprint(row: bytes) -> bytes:
     return _digest(row, FINGERPRINT_BYTES)
 
 
+def columns_column(columns: Sequence[str]) -> str | None:
+    """The columns of a run's query as the journal keeps them: None for the documented ones."""
+    return None if tuple(columns) == PageView._fields else orjson.dumps(columns).decode()
+
+
+def columns_of(stored: str | None) -> tuple[str, ...]:
+    """The columns that were stored so."""
+    return PageView._fields if stored is None else tuple(orjson.loads(stored))
+
+
 def _digest(content: bytes, size: int) -> bytes:
     return hashlib.blake2s(content, digest_size=size).digest()
 
@@ -135,10 +148,10 @@ def superseded_json() -> str:
 
 def outcome_of(profile: int | None, event: int | None) -> UserOutcome:
     """The outcome of a user from the statuses of the two calls."""
-    statuses = {profile, event}
+    statuses = {profile, event} - {CallStatus.NOT_WANTED}
     if statuses == {CallStatus.UNCHANGED}:
         return "unchanged"
-    if statuses <= SUCCEEDED:
+    if statuses and statuses <= SUCCEEDED:
         return "successful"
     if statuses & SUCCEEDED:
         return "partial_failures"

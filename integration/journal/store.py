@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from integration.core.clock import utc_now_iso
-from integration.core.models import CALLS, NOT_ATTEMPTED, OutcomeGroup, Retries, StoredUser
+from integration.core.models import (
+    CALLS,
+    NOT_ATTEMPTED,
+    OutcomeGroup,
+    PageView,
+    Retries,
+    StoredUser,
+)
 from integration.journal.backlog import copy_pending_users
 from integration.journal.file import JournalError, JournalFile
 from integration.journal.loading import store_users
@@ -22,8 +29,8 @@ from integration.journal.packing import decode, unpack
 from integration.journal.queries import record_last_sent, store_counts
 from integration.journal.ranges import Update, position_ranges
 from integration.journal.schema import (
+    DONE,
     PENDING,
-    SUCCEEDED,
     CallStatus,
     path_column,
     result_json,
@@ -61,11 +68,13 @@ class Journal(JournalFile):
         self._buffered_outcomes = 0
         self._earlier_retries = Retries()
 
-    def begin(self, new_run: NewRun, users: Iterable[NewUser]) -> int:
+    def begin(
+        self, new_run: NewRun, users: Iterable[NewUser], columns: Sequence[str] = PageView._fields
+    ) -> int:
         """Store a run and all its users in one transaction, or nothing if `users` fails."""
         with self.transaction():
             run = self.announce(new_run)
-            self.load(run, new_run, users)
+            self.load(run, new_run, users, columns)
         return run
 
     def announce(self, new_run: NewRun) -> int:
@@ -82,15 +91,23 @@ class Journal(JournalFile):
             )
             return self._add_run(new_run, status="loading")
 
-    def load(self, run: int, new_run: NewRun, users: Iterable[NewUser]) -> None:
+    def load(
+        self,
+        run: int,
+        new_run: NewRun,
+        users: Iterable[NewUser],
+        columns: Sequence[str] = PageView._fields,
+    ) -> None:
         """Store all users of an announced run in one transaction, or none if `users` fails.
+
+        `columns` are those of the query.
 
         Rejected users, and all rows of a customer but the first, are recorded as such. In an
         incremental run, users whose profile and event were last delivered like this count as
         unchanged.
         """
         with self.transaction():
-            store_users(self, run, new_run, users)
+            store_users(self, run, new_run, users, columns)
 
     def begin_retry(self, new_run: NewRun, source: Backlog) -> int:
         """Store a run of the users that another run left pending, in its mode."""
@@ -99,6 +116,7 @@ class Journal(JournalFile):
             copy_pending_users(self, source, run)
             self.execute(
                 "UPDATE runs SET mode = (SELECT mode FROM runs WHERE run = :source),"
+                " columns = (SELECT columns FROM runs WHERE run = :source),"
                 " total_users = (SELECT COUNT(*) FROM users WHERE run = :run) WHERE run = :run",
                 {"source": source.run.number, "run": run},
             )
@@ -137,9 +155,9 @@ class Journal(JournalFile):
     def rejected(self, run: int) -> Iterator[tuple[Any, str]]:
         """The users that cannot be sent: decoded row and reason."""
         for users, rows in users_by_outcome(
-            self, run, lambda piece: piece.users_update_status == CallStatus.REJECTED, decode
+            self, run, lambda piece: CallStatus.REJECTED in _statuses(piece), decode
         ):
-            reason = orjson.loads(users.users_update or "{}")["response"]
+            reason = orjson.loads(users.users_update or users.events_track or "{}")["response"]
             yield from ((row, reason) for row in rows)
 
     def rows(self, run: int) -> Iterator[Sequence[Any]]:
@@ -206,12 +224,19 @@ class Journal(JournalFile):
         """All users of the run, in the query's order."""
         nothing = result_json(NOT_ATTEMPTED)
         for users, rows in users_by_outcome(self, run, lambda _: True, decode):
+            profile, event = (
+                "null" if status == CallStatus.NOT_WANTED else text or nothing
+                for status, text in (
+                    (users.users_update_status, users.users_update),
+                    (users.events_track_status, users.events_track),
+                )
+            )
             yield OutcomeGroup(
                 rows,
                 users.at,
-                users.users_update or nothing,
-                users.events_track or nothing,
-                success=SUCCEEDED.issuperset(_statuses(users)),
+                profile,
+                event,
+                success=DONE.issuperset(_statuses(users)),
             )
 
     def _add_run(
@@ -219,8 +244,8 @@ class Journal(JournalFile):
     ) -> int:
         cursor = self.execute(
             "INSERT INTO runs (run_id, started_at, authentication, csv_file, results_file,"
-            " dry_run, kind, project, user_limit, incremental, status, retry_of)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " dry_run, kind, project, user_limit, incremental, sync, status, retry_of)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 new_run.run_id,
                 new_run.started_at,
@@ -232,6 +257,7 @@ class Journal(JournalFile):
                 new_run.project,
                 new_run.limit,
                 new_run.incremental,
+                new_run.sync,
                 status,
                 retry_of,
             ),

@@ -12,23 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from integration.config.thresholds import Thresholds
+    from integration.core.run_ends import Extent, SourceEnd
     from integration.core.verdict import Verdict
 
 # Fewer runs say nothing about what is usual, and a few seconds more are nothing unusual.
 MIN_RUNS = 3
 MIN_SECONDS = 10.0
 INTERRUPTED = frozenset({ExitCode.SIGINT, ExitCode.SIGTERM})
-
-
-class Extent(NamedTuple):
-    """How long a complete run took, and what it is compared with.
-
-    Attributes:
-        earlier: seconds of the last runs of the same kind.
-    """
-
-    seconds: float
-    earlier: Sequence[float] = ()
 
 
 class DeliveryEnd(NamedTuple):
@@ -52,17 +42,6 @@ class DeliveryEnd(NamedTuple):
     reads_list: bool = False
     extent: Extent | None = None
     verdict: Verdict | None = None
-
-
-class SourceEnd(NamedTuple):
-    """How the run of a source ended; as in `DeliveryEnd`."""
-
-    name: str
-    exit_code: int
-    error: str | None = None
-    records: int = 0
-    rejected: int = 0
-    extent: Extent | None = None
 
 
 def delivery_conditions(end: DeliveryEnd, limits: Thresholds) -> list[Condition]:

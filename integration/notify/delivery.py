@@ -5,28 +5,31 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from integration.config.converting import ConfigurationError
 from integration.config.loading import load_status, readable_secrets, with_secrets
 from integration.config.notify_settings import (
     NOTIFY_SECRET_VARIABLES,
     NotifySettings,
     load_notify_settings,
 )
-from integration.config.settings import SECRET_VARIABLES, ConfigurationError, StatusSettings
+from integration.config.settings import SECRET_VARIABLES
 from integration.core.clock import utc_now
 from integration.core.facts import Facts
 from integration.core.redaction import SecretMask
+from integration.core.run_ends import Extent
 from integration.core.verdict import judge
 from integration.journal.facts import read_delivery_facts
 from integration.journal.queries import count_outcomes, read_run, recent_runs
 from integration.journal.read_only import ReadOnlyJournal
 from integration.journal.reading import JournalError
-from integration.notify.conditions import DeliveryEnd, Extent, delivery_conditions
+from integration.notify.conditions import DeliveryEnd, delivery_conditions
 from integration.notify.reporter import Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from integration.config.settings import StatusSettings
     from integration.core.models import Run
     from integration.core.shutdown import Stop
     from integration.core.verdict import Verdict

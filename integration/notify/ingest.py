@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from integration.core.run_ends import SourceEnd
     from integration.core.shutdown import Stop
-    from integration.notify.conditions import SourceEnd
 
 
 class IngestTelling:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,18 +60,15 @@ def bar_chart(bars: Sequence[Bar], label: str) -> Markup:
     highest = max((bar.total for bar in shown), default=0) or 1
     step = WIDTH / MAX_BARS
     left = WIDTH - step * len(shown)
-    pieces = [
-        piece
-        for place, bar in enumerate(shown)
-        for piece in _bar(bar, left + place * step, highest)
-    ]
+    pieces = "".join(_bar(bar, left + place * step, highest) for place, bar in enumerate(shown))
     return Markup(
         '<svg class="bars" role="img" aria-label="{}" viewBox="0 0 {} {}"'
         ' preserveAspectRatio="none">{}</svg>'
-    ).format(label, WIDTH, HEIGHT, Markup("").join(pieces))
+    ).format(label, WIDTH, HEIGHT, Markup(pieces))  # noqa: S704  all texts in it are escaped
 
 
-def _bar(bar: Bar, left: float, highest: int) -> list[Markup]:
+# Texts and not Markup, whose format takes ten times as long for each of hundreds of pieces.
+def _bar(bar: Bar, left: float, highest: int) -> str:
     width = WIDTH / MAX_BARS - _GAP
     pieces, bottom = [], float(HEIGHT)
     for part in bar.parts:
@@ -83,11 +80,11 @@ def _bar(bar: Bar, left: float, highest: int) -> list[Markup]:
         pieces.append(_piece(part.style, left, bottom, width, height))
     if not pieces:
         pieces.append(_piece("idle", left, HEIGHT - 1, width, 1))
-    title = Markup("<title>{}</title>").format(bar.title)
-    return [Markup("<g>{}{}</g>").format(title, Markup("").join(pieces))]
+    return f"<g><title>{escape(bar.title)}</title>{''.join(pieces)}</g>"
 
 
-def _piece(style: str, left: float, top: float, width: float, height: float) -> Markup:
-    return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
-        style, left, top, width, height
+def _piece(style: str, left: float, top: float, width: float, height: float) -> str:
+    return (
+        f'<rect class="{escape(style)}" x="{left:.1f}" y="{top:.1f}" width="{width:.1f}"'
+        f' height="{height:.1f}"/>'
     )

@@ -79,7 +79,10 @@ def _deliveries(parts: Parts, one: RunId, other: RunId) -> _Compared:
             only_in(journal, here.number, there.number, MAX_LISTED)
             for here, there in ((one, other), (other, one))
         ]
-    listed = [OnlyIn(total, [person_of(row) for row in rows]) for total, rows in found]
+    listed = [
+        OnlyIn(total, [person_of(row, run.run.columns) for row in rows])
+        for (total, rows), run in zip(found, (first, second), strict=True)
+    ]
     return delivery_document(first), delivery_document(second), listed[0], listed[1]
 
 

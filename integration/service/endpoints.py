@@ -20,7 +20,6 @@ from starlette.requests import Request
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from starlette.responses import Response
     from starlette.types import Receive, Scope, Send
 
 # More than there are connections: others read the journal, or wait for a connection.
@@ -28,7 +27,7 @@ MAX_THREADS = 40
 
 
 class PlainRoute(APIRoute):
-    """A path of the API; its endpoint runs in a thread."""
+    """A path of the API; its endpoint runs in a thread, or at once if it is a coroutine."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:  # noqa: ANN401  FastAPI's
         super().__init__(path, endpoint, **options)
@@ -44,7 +43,7 @@ class Endpoint:
 
     _threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="request")
 
-    def __init__(self, function: Callable[..., Response]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._request: str | None = None
         self._query: tuple[str, type[BaseModel]] | None = None
@@ -62,8 +61,11 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         arguments = self.arguments(scope, receive)
-        call = partial(self._function, **arguments)
-        response = await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        if inspect.iscoroutinefunction(self._function):
+            response = await self._function(**arguments)
+        else:
+            call = partial(self._function, **arguments)
+            response = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         await response(scope, receive, send)
 
     def arguments(self, scope: Scope, receive: Receive) -> dict[str, object]:

@@ -34,6 +34,7 @@ DELIVERY = {
     "type": "delivery",
     "name": "0b6d0f1e-52a7-4b5a-9a36-0c8f54f0a7d2",
     "kind": "full",
+    "sync": None,
     "counts": DELIVERY_COUNTS,
 }
 

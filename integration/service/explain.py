@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from integration.config.converting import ConfigurationError
 from integration.config.ingest_settings import load_ingest_settings
 from integration.config.loading import load_status, with_absolute_paths, with_secrets
-from integration.config.settings import ConfigurationError
 from integration.core.clock import utc_now
 from integration.core.exit_codes import ExitCode
 from integration.database.errors import DatabaseUnavailable
@@ -45,6 +46,7 @@ def explain(
     journal = load_status(variables, working_dir).journal_file
     session = _session(variables, working_dir)
     facts = facts_of(email, utc_now(), session, find_source_records, journal)
+    facts = replace(facts, query_file=variables.get("QUERY_FILE"))
     return story_lines(facts), _exit_code(facts)
 
 

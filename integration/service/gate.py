@@ -5,6 +5,7 @@ An ASGI application around another one (https://asgi.readthedocs.io/en/latest/sp
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, NamedTuple
@@ -106,6 +107,9 @@ class Gate:
         try:
             app = self._refusal(scope, headers) or self._app
             await app(scope, receive, complete)
+        except asyncio.CancelledError:
+            # The server is ending, and the client was too slow.
+            logger.warning("The end of the window cut off an answer (request %s)", number)
         except Exception:
             # The answer, a problem with status 500, was sent before.
             logger.exception("Unexpected error (request %s)", number)

@@ -76,7 +76,7 @@ def run_row(run: AnyRun, suffix: str) -> dict[str, Any]:
     if isinstance(run, DeliveryRun):
         return {
             "href": f"/page/runs/delivery-{run.run.number}{suffix}",
-            "title": f"Delivery {run.run.number}",
+            "title": f"Delivery {run.run.number}{f': {run.run.sync}' if run.run.sync else ''}",
             "started": minute_text(run.started_at),
             "status": run.status,
             "duration": duration_text(run.seconds),

@@ -66,8 +66,9 @@ class JsonPaths:
     def _is_masked(self, parameters: Parameters) -> bool:
         return self._parts.is_masked or parameters.masked
 
-    def live(self, request: Request) -> Response:
+    async def live(self, request: Request) -> Response:
         """Whether this process answers; touches neither database nor journal."""
+        # At once, not in a thread: all of them may be waiting for the database.
         return answer(request, {"status": "live"})
 
     def health(self, request: Request, _: Annotated[Parameters, Query()]) -> Response:

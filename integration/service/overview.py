@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from integration.core.clock import utc_now
 from integration.core.facts import DeliveryFacts, Facts
@@ -16,6 +16,7 @@ from integration.core.verdict import judge
 from integration.database.errors import DatabaseError
 from integration.journal.facts import OpenWork, delivery_facts, open_work
 from integration.journal.lock import is_locked
+from integration.journal.read_only import files_of
 from integration.journal.reading import JournalError
 from integration.journal.run_users import run_totals
 from integration.service.deliveries import delivery_runs, opened_journal
@@ -23,9 +24,11 @@ from integration.service.deliveries import delivery_runs, opened_journal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from integration.core.ingest_facts import RejectedGroup, SourceOverview
     from integration.core.verdict import Verdict
+    from integration.journal.read_only import Files
     from integration.journal.run_users import RunTotals
     from integration.service.deliveries import DeliveryRun
     from integration.service.parts import Parts
@@ -76,23 +79,60 @@ class Overviews:
         self._clock = clock
         self._lock = threading.Lock()
         self._latest: tuple[float, Overview] | None = None
+        self._journal = JournalLooks(parts.journal)
 
     def current(self) -> Overview:
         """The overview; only one thread at a time looks."""
         with self._lock:
             if self._latest is None or self._clock() - self._latest[0] >= MAX_AGE_SECONDS:
-                overview = gather(self._parts)
+                overview = gather(self._parts, self._journal)
                 self._latest = self._clock(), overview
             return self._latest[1]
 
 
-def gather(parts: Parts) -> Overview:
-    """Read the database and the journal."""
+class JournalLook(NamedTuple):
+    """What was read of the journal."""
+
+    facts: DeliveryFacts
+    runs: Sequence[DeliveryRun] = ()
+    totals: RunTotals | None = None
+
+
+class JournalLooks:
+    """Reads the journal for those who ask often: only if it has changed since.
+
+    Args:
+        path: the journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known: tuple[Files, JournalLook] | None = None
+
+    def read(self, now: datetime) -> JournalLook:
+        """The journal as it is now.
+
+        Raises:
+            JournalError: it cannot be read.
+        """
+        if is_locked(self._path):
+            return _look(self._path, now, running=True)
+        try:
+            files = files_of(self._path)
+        except OSError:
+            return _look(self._path, now, running=False)
+        if self._known is None or self._known[0] != files:
+            self._known = files, _look(self._path, now, running=False)
+        return self._known[1]
+
+
+def gather(parts: Parts, looks: JournalLooks) -> Overview:
+    """Read the database, and the journal if it has changed."""
     now = utc_now()
     database, database_error = _or_error(lambda: _database(parts))
     sources, rejected = database or ((), ())
-    journal, journal_error = _or_error(lambda: _journal(parts, now))
-    facts, runs, totals = journal or (DeliveryFacts(error=journal_error), (), None)
+    journal, journal_error = _or_error(lambda: looks.read(now))
+    facts, runs, totals = journal or JournalLook(DeliveryFacts(error=journal_error))
     verdict = judge(
         Facts(
             now=now,
@@ -128,17 +168,14 @@ def _database(parts: Parts) -> tuple[Sequence[SourceOverview], Sequence[Rejected
         return parts.ingest.overviews(session), parts.ingest.rejected_groups(session)
 
 
-def _journal(
-    parts: Parts, now: datetime
-) -> tuple[DeliveryFacts, Sequence[DeliveryRun], RunTotals | None]:
-    with opened_journal(parts.journal) as journal:
+def _look(path: Path, now: datetime, *, running: bool) -> JournalLook:
+    with opened_journal(path) as journal:
         if journal is None:
-            return DeliveryFacts(), (), None
-        running = is_locked(parts.journal)
+            return JournalLook(DeliveryFacts())
         work = OpenWork() if running else open_work(journal, None)
         facts = delivery_facts(journal, work, running=running)
-        runs = delivery_runs(journal, parts.journal, now, RUNS_SHOWN)
-        return facts, runs, run_totals(journal)
+        runs = delivery_runs(journal, path, now, RUNS_SHOWN)
+        return JournalLook(facts, runs, run_totals(journal))
 
 
 def _pending(facts: DeliveryFacts) -> int:

@@ -90,15 +90,20 @@ def _in_database(
 
 
 def _customer(session: ReadSession, email: str) -> Customer | None:
-    """The row with this email, as it is written first; else as lower-case letters."""
+    """The row with this email, as it is written first; else in another case.
+
+    A collation may also find an email with other accents, which is another person's.
+    """
     for text in dict.fromkeys((email, email.lower())):
         rows = session.query(
             "SELECT id, email, first_name, last_name, plan_type, candidate FROM customers"
             " WHERE email = %s",
             (text,),
         )
-        if rows:
-            return Customer(*rows[0])
+        customers = map(Customer._make, rows)
+        found = [one for one in customers if (one.email or "").lower() == email.lower()]
+        if found:
+            return max(found, key=lambda one: one.email == email)
     return None
 
 

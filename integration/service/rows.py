@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -13,14 +13,25 @@ from integration.service.masking import masked
 from integration.service.row_queries import COUNT_LIMIT, row_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from integration.database.reading import ReadSession
     from integration.service.parameters import DataFilter
     from integration.service.parts import Parts
     from integration.service.row_queries import RowQuery
 
+    Rows = Sequence[Sequence[Any]]
+
 EXPORTED_ROWS = 2000
+INDEX_HINT = "a search needs indexes on customers (first_name) and (last_name): see docs/window.md"
+
+
+class _Exported(NamedTuple):
+    """Rows of an export, with their sources."""
+
+    query: RowQuery
+    rows: Rows
+    sources: Mapping[object, list[str]]
 
 
 class RowPage(NamedTuple):
@@ -49,11 +60,12 @@ def row_page(
         total: how many there are, if that is known.
     """
     with parts.pool.session() as session:
-        query = row_query(chosen, has_records=parts.ingest.has_tables(session))
-        rows = session.query(*query.rows_after(after, limit + 1, skip))
+        query, rows = _read(parts, session, chosen, after=after, limit=limit + 1, skip=skip)
+        shown = rows[:limit]
+        sources = _sources(session, query, shown)
         if total is None and not after:
             total = _count(session, query)
-    items = documents_of(query, rows[:limit], is_masked=parts.is_masked or chosen.masked)
+    items = documents_of(query, shown, sources, is_masked=parts.is_masked or chosen.masked)
     return RowPage(items, rows[limit - 1][0] if len(rows) > limit else None, total)
 
 
@@ -64,25 +76,42 @@ def _count(session: ReadSession, query: RowQuery) -> int | None:
         return None
 
 
+def _read(
+    parts: Parts, session: ReadSession, chosen: DataFilter, *, after: int, limit: int, skip: int = 0
+) -> tuple[RowQuery, Rows]:
+    has_records = parts.ingest.has_tables(session)
+    query = row_query(chosen, session.dialect, has_records=has_records)
+    try:
+        return query, session.query(*query.rows_after(after, limit, skip))
+    except QueryTooSlow as error:
+        if chosen.search is None:
+            raise
+        raise QueryTooSlow(f"{error}; {INDEX_HINT}") from error
+
+
+def _sources(session: ReadSession, query: RowQuery, rows: Rows) -> Mapping[object, list[str]]:
+    """The names of the sources that have each row, without those that have none."""
+    found: dict[object, list[str]] = {}
+    if query.has_records and rows:
+        for row, source in session.query(*query.sources_of([row[0] for row in rows])):
+            names = found.setdefault(row, [])
+            if source not in names:
+                names.append(source)
+    return found
+
+
 def documents_of(
-    query: RowQuery, rows: Sequence[Sequence[object]], *, is_masked: bool
+    query: RowQuery, rows: Rows, sources: Mapping[object, list[str]], *, is_masked: bool
 ) -> list[dict[str, object]]:
     """The rows by the names of their columns."""
-    columns = query.columns
+    columns = query.columns[:-1]
     items = [dict(zip(columns, row, strict=True)) for row in rows]
-    for item in items:
-        item["sources"] = _names(item["sources"])
     if "event_time" in columns:
         for item in items:
             item["event_time"] = to_time(item["event_time"])
+    for item in items:
+        item["sources"] = sources.get(item["id"], [])
     return [masked(item) for item in items] if is_masked else items
-
-
-def _names(joined: object) -> list[str]:
-    if not joined:
-        return []
-    text = str(joined)
-    return sorted(text.split(",")) if "," in text else [text]
 
 
 def export(parts: Parts, chosen: DataFilter, kind: str) -> Iterator[bytes]:
@@ -99,26 +128,24 @@ def export(parts: Parts, chosen: DataFilter, kind: str) -> Iterator[bytes]:
 def _stream(
     parts: Parts,
     chosen: DataFilter,
-    first: tuple[RowQuery, Sequence[Sequence[object]]],
+    first: _Exported,
     encode: Callable[[Sequence[dict[str, object]]], bytes],
 ) -> Iterator[bytes]:
-    query, rows = first
+    query, rows, sources = first
     if encode is _csv:
         yield csv_line(query.columns).encode()
     while rows:
-        items = documents_of(query, rows, is_masked=parts.is_masked or chosen.masked)
+        items = documents_of(query, rows, sources, is_masked=parts.is_masked or chosen.masked)
         yield encode(items)
         if len(rows) < EXPORTED_ROWS:
             return
-        query, rows = _exported(parts, chosen, int(str(rows[-1][0])))
+        query, rows, sources = _exported(parts, chosen, rows[-1][0])
 
 
-def _exported(
-    parts: Parts, chosen: DataFilter, after: int
-) -> tuple[RowQuery, Sequence[Sequence[object]]]:
+def _exported(parts: Parts, chosen: DataFilter, after: int) -> _Exported:
     with parts.pool.session() as session:
-        query = row_query(chosen, has_records=parts.ingest.has_tables(session))
-        return query, session.query(*query.rows_after(after, EXPORTED_ROWS))
+        query, rows = _read(parts, session, chosen, after=after, limit=EXPORTED_ROWS)
+        return _Exported(query, rows, _sources(session, query, rows))
 
 
 def _csv(items: Sequence[dict[str, object]]) -> bytes:

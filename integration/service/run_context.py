@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from integration.core.verdict import RESUME, delivery_command
 from integration.service.comparison import numbers_of
 from integration.service.home_context import OUTCOME_TEXTS
 from integration.service.texts import change_text, duration_text, number_text
@@ -52,7 +53,8 @@ def run_context(run: dict[str, Any], before: dict[str, Any] | None, suffix: str)
     """
     is_delivery = run["type"] == "delivery"
     number = run["id"].partition("-")[2]
-    title = f"Delivery {number}" if is_delivery else f"Ingest {number}: {run['name']}"
+    sync = f": {run['sync']}" if is_delivery and run["sync"] else ""
+    title = f"Delivery {number}{sync}" if is_delivery else f"Ingest {number}: {run['name']}"
     return {
         "id": run["id"],
         "title": title,
@@ -80,7 +82,7 @@ def _command(run: dict[str, Any]) -> str | None:
     """What repairs a run, if it is the newest one."""
     if run["type"] == "delivery":
         is_unfinished = run["status"] in {"crashed", "stopped", "interrupted"}
-        return "python main.py --resume" if is_unfinished else None
+        return delivery_command(RESUME, run["sync"] or "") if is_unfinished else None
     if run["status"] in {"failed", "crashed"}:
         return f"python cli.py run --source {run['name']}"
     return f"python cli.py rejected --source {run['name']}" if run["counts"]["rejected"] else None

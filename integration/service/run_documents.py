@@ -99,6 +99,7 @@ def delivery_document(one: DeliveryRun) -> dict[str, object]:
         "type": "delivery",
         "name": run.run_id,
         "kind": run.kind,
+        "sync": run.sync or None,
         "status": one.status,
         "started_at": one.started_at,
         "finished_at": one.finished_at,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from integration.core.clock import utc_now
 from integration.core.ingest_facts import IngestRun
+from integration.core.mapping import person_in
 from integration.database.errors import DatabaseError
 from integration.journal.reading import JournalError
 from integration.journal.run_users import (
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 _OUTCOME_OF: dict[str, UserOutcome] = {shown: name for name, shown in OUTCOMES.items()}  # type: ignore[misc]
 AnyRun = IngestRun | DeliveryRun
-_NAMES = ("id", "email", "first_name", "last_name")
 
 
 class RunPage(NamedTuple):
@@ -200,32 +200,34 @@ def users_page(
     wanted = _OUTCOME_OF[outcome] if outcome else None
     with delivery_run_of(parts, run_id) as (journal, one):
         users = users_of_run(journal, one.run.number, wanted, after, limit + 1)
-    return _page_of_users(users, limit, is_masked=is_masked)
+    return _page_of_users(users, one.run.columns, limit, is_masked=is_masked)
 
 
-def _page_of_users(users: Sequence[RunUser], limit: int, *, is_masked: bool) -> ListPage:
+def _page_of_users(
+    users: Sequence[RunUser], columns: Sequence[str], limit: int, *, is_masked: bool
+) -> ListPage:
     shown = users[:limit]
-    items = [_user_document(user) for user in shown]
+    items = [_user_document(user, columns) for user in shown]
     if is_masked:
         # What Iterable answered may name the person.
         items = [{**masked(item), "calls": None} for item in items]
     return ListPage(items, (shown[-1].position,) if len(users) > limit else None)
 
 
-def _user_document(user: RunUser) -> dict[str, object]:
+def _user_document(user: RunUser, columns: Sequence[str]) -> dict[str, object]:
     return {
         "position": user.position,
-        **person_of(user.row),
+        **person_of(user.row, columns),
         "outcome": OUTCOMES[user.outcome],
         "at": user.at,
         "calls": {call: asdict(result) for call, result in user.results.items()},
     }
 
 
-def person_of(row: object) -> dict[str, object]:
+def person_of(row: object, columns: Sequence[str]) -> dict[str, object]:
     """Who a stored row is about; version 1.0 stored the payloads instead."""
     if isinstance(row, list):
-        values = dict(zip(_NAMES, row, strict=False))
+        values = person_in(columns, row)
     else:
         profile = row.get("profile") if isinstance(row, dict) else None
         values = {"email": profile.get("email")} if isinstance(profile, dict) else {}
@@ -244,7 +246,7 @@ def rejected_page(
     if run_id.kind == "delivery":
         with delivery_run_of(parts, run_id) as (journal, one):
             users = rejected_users_of_run(journal, one.run.number, after[1], limit + 1)
-        page = _page_of_users(users, limit, is_masked=is_masked)
+        page = _page_of_users(users, one.run.columns, limit, is_masked=is_masked)
         return page._replace(next_keys=(0, *page.next_keys) if page.next_keys else None)
     with ingest_run_of(parts, run_id) as (session, run):
         records = parts.ingest.rejected_of_run(session, run.run_id, after, limit + 1)

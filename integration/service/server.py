@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.core.hosts import address_text
+from integration.service.limits import LimitedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +82,7 @@ def serve(app: Gate, listener: socket.socket, stop: Stop, announce: Callable[[],
     """Answer requests until the program is to stop; those in progress are finished."""
     config = uvicorn.Config(
         app,
+        http=LimitedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

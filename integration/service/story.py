@@ -48,6 +48,7 @@ class PersonFacts:
         last_view: the latest of them.
         last_qualifying_view: the latest of those pages that count.
         deliveries: what the runs have, newest first.
+        query_file: the file with the query that chooses the users; None for Query 2.
     """
 
     email: str
@@ -60,6 +61,7 @@ class PersonFacts:
     last_view: View | None = None
     last_qualifying_view: View | None = None
     deliveries: Sequence[Delivery] = ()
+    query_file: str | None = None
 
     @property
     def is_known(self) -> bool:
@@ -86,13 +88,11 @@ def story_of(facts: PersonFacts) -> list[Section]:
     deliveries = list(_delivery_lines(facts))
     if facts.database_error:
         return [Section("Database", [facts.database_error]), Section("Deliveries", deliveries)]
-    listing = listing_of(facts)
-    answer = f"{'yes' if listing.is_listed else 'no'}: {listing.reason}"
     return [
         Section("Source", list(_source_lines(facts))),
         Section("Customer", [_customer_line(facts.customer)]),
         Section("Views", [_views_line(facts)]),
-        Section("In the list", [answer]),
+        Section("In the list", [_listing_line(facts)]),
         Section("Deliveries", deliveries),
     ]
 
@@ -110,6 +110,13 @@ def sentence_of(facts: PersonFacts) -> str:
     elif not facts.journal_error:
         parts.append("In no delivery so far.")
     return " ".join(parts)
+
+
+def _listing_line(facts: PersonFacts) -> str:
+    if facts.query_file:
+        return f"the query of {facts.query_file} decides: python main.py --dry-run shows its users"
+    listing = listing_of(facts)
+    return f"{'yes' if listing.is_listed else 'no'}: {listing.reason}"
 
 
 def story_lines(facts: PersonFacts) -> list[str]:
@@ -186,7 +193,8 @@ def _delivery_lines(facts: PersonFacts) -> Iterator[str]:
     for delivery in facts.deliveries:
         run = delivery.run
         when = _second(datetime.fromisoformat(run.started_at))
-        yield f"{when}, run {run.run_id}: {_OUTCOMES[delivery.outcome]}"
+        sync = f" of {run.sync}" if run.sync else ""
+        yield f"{when}, run {run.run_id}{sync}: {_OUTCOMES[delivery.outcome]}"
         if reason := _common_reason(delivery):
             yield f"  {reason}"
         elif delivery.outcome != "not_attempted":

@@ -276,8 +276,8 @@ WITH_ANOTHER_QUERY = """
 import sys
 from pathlib import Path
 import main
-from integration.delivery import start_run
-start_run.QUERY_FILE = Path("queries.sql")
+from integration.delivery import chosen_query
+chosen_query.QUERY_FILE = Path("queries.sql")
 sys.exit(main.main(sys.argv[1:]))
 """
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
+from integration.config.converting import ConfigurationError
 from integration.config.ingest_settings import INGEST_FIELDS, INGEST_VARIABLES
 from integration.config.notify_settings import NOTIFY_VARIABLES
 from integration.config.service_settings import SERVICE_FIELDS
-from integration.config.settings import FIELDS, VARIABLES, ConfigurationError, load_settings
+from integration.config.settings import FIELDS, VARIABLES, load_settings
 from integration.core.exit_codes import ExitCode
-from integration.delivery.start_run import QUERY_FILE
+from integration.delivery.chosen_query import QUERY_FILE
 from integration.ingest.models import Code
 from integration.ingest.source_rules import keys_of
 from integration.ingest.sources import KINDS
@@ -138,7 +139,7 @@ def what_happens_without(variable: str) -> str:
     if variable in missing_from({"USE_JWT_AUTH": "true"}):
         return "required with JWT"
     default = FIELDS[variable].default
-    return "–" if default is None else str(default).replace("False", "false")
+    return "–" if default in {None, ()} else str(default).replace("False", "false")
 
 
 def missing_from(variables: dict[str, str]) -> list[str]:

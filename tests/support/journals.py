@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integration.core.models import CallResult, NewRun, Retries
-from integration.delivery.new_users import email_of, pending_user
+from integration.delivery import new_users
+from integration.delivery.new_users import email_of
 from integration.delivery.reports import write_csv
-from integration.journal.queries import recent_runs
+from integration.journal.queries import read_run, recent_runs
 from tests.support.users import new_user
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def completed_run(
 
 def pending_users(journal: Journal, run: int) -> list[PendingUser]:
     """The users that a delivery of this run would send."""
-    return list(map(pending_user, journal.pending(run)))
+    return list(new_users.pending_users(read_run(journal, run).columns, journal.pending(run)))
 
 
 def pending_emails(journal: Journal, run: int) -> list[str]:

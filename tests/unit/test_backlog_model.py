@@ -243,7 +243,7 @@ def version_of(profile: bytes) -> int:
 
 def version_of_row(row: list[object]) -> int:
     """Which version of a customer's data a stored row is sent with."""
-    return version_of(delivered_user(orjson.dumps(row), MORNING).profile)
+    return version_of(delivered_user(orjson.dumps(row), MORNING).profile or b"")
 
 
 TestRuns = Runs.TestCase

@@ -29,7 +29,7 @@ ROOT_MODULES = {
 }
 DOWNWARDS = "Packages import downwards only"
 NO_ROOT = "Packages import no module of the root"
-NO_DRIVER = "Only the database package knows mysql-connector and sqlglot"
+NO_DRIVER = "Only the database package knows the drivers and sqlglot"
 NO_HTTP = "Only the iterable package, the HTTP source and the pings know requests and urllib3"
 NO_SANDBOX = "Packages import neither the sandbox nor benchmarks nor tests"
 
@@ -104,7 +104,7 @@ def test_allowed_imports_break_no_contract(skeleton: Path) -> None:
             ],
         ),
         (NO_ROOT, [("delivery", "db_connection"), ("core", "main"), ("journal", "logger_config")]),
-        (NO_DRIVER, [("journal", "sqlglot"), ("ingest", "mysql.connector")]),
+        (NO_DRIVER, [("journal", "sqlglot"), ("ingest", "mysql.connector"), ("core", "psycopg")]),
         (NO_HTTP, [("ingest", "requests"), ("database", "urllib3.util")]),
         (NO_SANDBOX, [("config", "sandbox"), ("journal", "tests.support")]),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.ingest.kinds.csv_file import CsvFormat
 from integration.ingest.kinds.file_reader import FileReader
 from integration.ingest.kinds.files import LocalFile, matching_paths

@@ -94,6 +94,24 @@ def test_rows_views_and_runs_are_found_without_the_tables_of_the_ingest(
         assert [one.outcome for one in found.deliveries] == ["successful"]
 
 
+def test_an_email_with_other_accents_is_another_person(
+    database: DatabaseSettings, pool: ReadPool, tmp_path: Path
+) -> None:
+    """MySQL's collation takes one for the other; case does not matter, unless both exist."""
+    with closing(open_writer(database)) as session:
+        session.execute(
+            "INSERT INTO customers (email, plan_type) VALUES ('jos\u00e9@example.com', 'pro')"
+        )
+
+    def found(email: str) -> str | None:
+        customer = known_of(email, pool, tmp_path / "j.db").customer
+        return customer.email if customer else None
+
+    assert found("jose@example.com") is None
+    assert found("jos\u00e9@example.com ") is None
+    assert found("Jos\u00e9@Example.com") == "jos\u00e9@example.com"
+
+
 def test_a_damaged_journal_and_a_database_that_is_down_are_named(tmp_path: Path) -> None:
     """One does not hide the other."""
 

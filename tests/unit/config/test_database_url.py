@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from integration.config.converting import ConfigurationError
 from integration.config.database_url import with_database_url
 from integration.config.loading import read_variables
-from integration.config.settings import ConfigurationError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +51,40 @@ def settings_of(url: str, **others: str) -> dict[str, str]:
                 "DB_NAME": "shop",
             },
         ),
+        (
+            "postgresql://u:p%40ss@[::1]:6432/shop?sslmode=verify-ca&sslrootcert=ca.pem",
+            {
+                "DB_ENGINE": "postgresql",
+                "DB_HOST": "::1",
+                "DB_PORT": "6432",
+                "DB_USER": "u",
+                "DB_PASSWORD": "p@ss",
+                "DB_NAME": "shop",
+                "DB_SSL_CA": "ca.pem",
+                "DB_OPTIONS": "sslmode=verify-ca",
+            },
+        ),
+        (
+            "duckdb:////srv/shop.duckdb?memory_limit=2GB",
+            {
+                "DB_ENGINE": "duckdb",
+                "DB_NAME": "/srv/shop.duckdb",
+                "DB_OPTIONS": "memory_limit=2GB",
+            },
+        ),
+        ("duckdb:///:memory:", {"DB_ENGINE": "duckdb", "DB_NAME": ":memory:"}),
+        (
+            "sc://spark.example.com:443/;use_ssl=true;token=geheim;x-cluster-id=abc%2F1",
+            {
+                "DB_ENGINE": "spark",
+                "DB_HOST": "spark.example.com",
+                "DB_PORT": "443",
+                "DB_PASSWORD": "geheim",
+                "DB_NAME": "default",
+                "DB_OPTIONS": "use_ssl=true&x-cluster-id=abc%2F1",
+            },
+        ),
+        ("sc://localhost", {"DB_ENGINE": "spark", "DB_HOST": "localhost", "DB_NAME": "default"}),
         ("sqlite:///demo.db", {"DB_ENGINE": "sqlite", "DB_NAME": "demo.db"}),
         ("sqlite:////srv/demo.db", {"DB_ENGINE": "sqlite", "DB_NAME": "/srv/demo.db"}),
     ],
@@ -70,7 +104,13 @@ def test_any_password_can_be_written(password: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://postgres:geheim@db:5432/etl_db",
+        "postgresq://postgres:geheim@db:5432/etl_db",
+        "postgresql:///etl_db?password=geheim",
+        "postgresql://u:geheim@db/shop?sslmode",
+        "sc://db/geheim",
+        "sc://db/shop;token=geheim",
+        "duckdb://geheim/shop",
+        "duckdb:///",
         "mysql://u:geheim@db",
         "mysql://u:geheim@db/",
         "mysql://u:geheim@/shop",
@@ -79,7 +119,6 @@ def test_any_password_can_be_written(password: str) -> None:
         "mysql://u:geheim@db:99999/shop",
         "mysql://u:gehe/im@db/shop",
         "mysql://u:geheim#x@db/shop",
-        "mysql://u:geheim@db/shop?ssl=true",
         "mysql://u:geheim@[::1/shop",
         "sqlite://geheim/demo.db",
         "sqlite:///",
@@ -93,6 +132,27 @@ def test_another_address_is_refused_and_not_shown(url: str) -> None:
     message = str(caught.value)
     assert message.startswith("DATABASE_URL is a value that is not shown, expected mysql://user:p")
     assert "geheim" not in message
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "mysql://u:geheim@db/shop?ssl=geheim",
+            "ssl in DB_OPTIONS or DATABASE_URL: mysql accepts none",
+        ),
+        (
+            "postgresql://u:geheim@db/shop?sslmod=geheim&sslmode=require",
+            "sslmod in DB_OPTIONS or DATABASE_URL: postgresql accepts application_name, channel_",
+        ),
+    ],
+)
+def test_an_unknown_option_is_refused_by_its_name(url: str, message: str) -> None:
+    """Its value may be a secret."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings_of(url)
+    assert str(caught.value).startswith(message)
+    assert "geheim" not in str(caught.value)
 
 
 def test_the_password_may_be_elsewhere() -> None:

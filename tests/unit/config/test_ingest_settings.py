@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.config.converting import ConfigurationError
 from integration.config.ingest_settings import (
     INGEST_FIELDS,
     INGEST_SECRET_VARIABLES,
@@ -19,7 +20,7 @@ from integration.config.loading import (
     read_variables,
     with_absolute_paths,
 )
-from integration.config.settings import FIELDS, ConfigurationError, load_settings
+from integration.config.settings import FIELDS, load_settings
 
 EXAMPLE = Path(__file__).resolve().parents[3] / ".env.example"
 REQUIRED = {

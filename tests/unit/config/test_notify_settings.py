@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from integration.config.converting import ConfigurationError
 from integration.config.notify_settings import load_notify_settings
-from integration.config.settings import ConfigurationError
 from integration.config.thresholds import Thresholds, thresholds
 from integration.core.redaction import SecretMask
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from integration.config.converting import ConfigurationError
 from integration.config.ingest_settings import INGEST_SECRETS, load_ingest_settings
 from integration.config.loading import (
     load,
@@ -18,7 +19,7 @@ from integration.config.loading import (
 )
 from integration.config.notify_settings import NOTIFY_SECRET_VARIABLES
 from integration.config.service_settings import SERVICE_SECRET_VARIABLES, load_service_settings
-from integration.config.settings import SECRET_VARIABLES, ConfigurationError
+from integration.config.settings import SECRET_VARIABLES
 from integration.core.shutdown import Stop
 from integration.ingest.source_file import load_sources
 from integration.notify.delivery import DeliveryTelling

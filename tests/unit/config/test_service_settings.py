@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from integration.config.converting import ConfigurationError
 from integration.config.service_settings import ServiceSettings, load_service_settings
-from integration.config.settings import ConfigurationError
 
 TOKEN = "a-token-of-the-tests"
 

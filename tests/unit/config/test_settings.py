@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from integration.config.converting import ConfigurationError
 from integration.config.database_url import DATABASE_URL
 from integration.config.ingest_settings import INGEST_VARIABLES
 from integration.config.loading import find_env_file, read_variables
@@ -18,7 +19,6 @@ from integration.config.settings import (
     FIELDS,
     SECRET_VARIABLES,
     VARIABLES,
-    ConfigurationError,
     load_settings,
     load_status_settings,
 )
@@ -258,7 +258,7 @@ class TestValues:
     @pytest.mark.parametrize(
         ("name", "value", "expected"),
         [
-            ("DB_ENGINE", "oracle", "mysql or sqlite"),
+            ("DB_ENGINE", "oracle", "one of mysql, sqlite, postgresql, duckdb, spark"),
             ("DB_HOST", " , ", HOSTS),
             ("DB_HOST", "db.example.com:3307", HOSTS),
             ("DB_HOST", "one,two:3307", HOSTS),

@@ -8,7 +8,7 @@ import pytest
 
 import main
 from db_connection import DatabaseRefused, QueryFailed
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.core import errors
 from integration.core.errors import AppError
 from integration.core.exit_codes import ExitCode

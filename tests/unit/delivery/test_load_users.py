@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
+from integration.database.errors import QueryFailed
 from integration.delivery.new_users import RecordError
 from integration.delivery.reports import CSV_HEADER, write_csv
 from integration.delivery.run_files import RunFiles
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from integration.core.models import NewRun, PageView
+    from integration.database.query_file import Query
+
+
+def as_time(text: str) -> datetime:
+    """What a driver returns for a time."""
+    return datetime.fromisoformat(text)
 
 
 class Batches:
@@ -36,11 +44,15 @@ class Batches:
     def __exit__(self, *_: object) -> None:
         """There is no connection."""
 
-    def stream_page_views(
-        self, query: str, limit: int | None = None
-    ) -> Iterator[Sequence[tuple[Any, ...]]]:
+    def stream_rows(
+        self, query: Query, limit: int | None = None
+    ) -> tuple[tuple[str, ...], Iterator[Sequence[tuple[Any, ...]]]]:
         """The batches, then the error."""
-        yield from (list(map(tuple, batch)) for batch in self._batches)
+        return CSV_HEADER, self._rows()
+
+    def _rows(self) -> Iterator[Sequence[tuple[Any, ...]]]:
+        for batch in self._batches:
+            yield [(*view[:-1], as_time(view.event_time)) for view in batch]
         if self._error:
             raise self._error
 
@@ -93,15 +105,23 @@ def test_no_rows_are_an_empty_csv(tmp_path: Path, journal: Journal, header: NewR
     assert text == ",".join(CSV_HEADER) + "\n"
 
 
-@pytest.mark.parametrize("bad", ["\ud800", b"bytes"], ids=["half a character", "bytes"])
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [("\ud800", RecordError), (b"bytes", QueryFailed)],
+    ids=["half a character", "bytes"],
+)
 def test_a_row_that_cannot_be_sent_ends_the_load_with_its_customer(
-    tmp_path: Path, journal: Journal, header: NewRun, bad: Any
+    tmp_path: Path,
+    journal: Journal,
+    header: NewRun,
+    bad: Any,
+    error: type[Exception],
 ) -> None:
     """One line, not a traceback of the CSV; nothing is half-exported or half-stored."""
     rows = [*VIEWS[:1500], page_view(7)._replace(id="A-7", location=bad)]
     with (
         RunFiles(tmp_path / "output") as files,
-        pytest.raises(RecordError, match=r"^Customer 'A-7'"),
+        pytest.raises(error, match=r"^Customer '?A-7"),
     ):
         load_users(journal, header, files, Batches(rows[:1000], rows[1000:]))
 

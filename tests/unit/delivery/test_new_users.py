@@ -20,7 +20,7 @@ from integration.delivery.new_users import (
     delivered_user,
     email_of,
     new_users,
-    pending_user,
+    pending_users,
 )
 from integration.iterable.payloads import payloads
 from integration.journal.early_versions import csv_line_of
@@ -50,7 +50,7 @@ def decoded(view: PageView) -> list[object]:
 @given(views)
 def test_a_stored_row_is_sent_as_the_row_of_the_query(view: PageView) -> None:
     """Byte for byte the same bodies, in this run or in a later one."""
-    user = pending_user(StoredUser(7, stored(view), CALLS))
+    (user,) = pending_users(PageView._fields, [StoredUser(7, stored(view), CALLS)])
     assert user == PendingUser(7, view.email or "", *payloads(view), CALLS)
 
 
@@ -131,7 +131,8 @@ def test_a_user_of_version_1_is_sent_as_it_was_stored(view: PageView) -> None:
         "csv_line": "a line of that time\r\n",
     }
 
-    user = pending_user(StoredUser(3, orjson.dumps(old), ("events_track",)))
+    one = StoredUser(3, orjson.dumps(old), ("events_track",))
+    (user,) = pending_users(PageView._fields, [one])
 
     assert (user.position, user.email, user.calls) == (3, view.email or "a@b.c", ("events_track",))
     assert (user.profile, user.event) == (profile, orjson.dumps(old["event"]))

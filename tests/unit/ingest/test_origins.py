@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
-from integration.ingest.origins import _occurrences, _Page
+from integration.ingest.origins import _occurrences, _Page, _pages
 
 HEADER = b"key,email\n"
 
@@ -68,3 +70,37 @@ def test_an_answer_that_cannot_be_decoded_is_named_as_a_whole() -> None:
     url = "https://x.com/api"
     for content in (b"bob@x.com", b'{"bob@x.com": true}'):
         assert places("bob@x.com", (content, url)) == [(1, url, -1)]
+
+
+@pytest.mark.parametrize("written", ["bob@x.com", "BOB@X.COM", "Bob@x.com"])
+@pytest.mark.parametrize("asked", ["bob@x.com", "Bob@X.com"])
+def test_an_email_is_found_in_any_case(asked: str, written: str) -> None:
+    """Whatever the case of the file and of the question; letters beyond ASCII are compared."""
+    content = HEADER + f"1,ann@x.com\n2,{written}\n3,jös@x.com\n".encode()
+    assert places(asked, (content, "a.csv:10-50")) == [(1, "a.csv, line 3", 1)]
+    assert places("jös@X.com", (content, "a.csv:10-50")) == [(1, "a.csv, line 4", 2)]
+
+
+class Pages:
+    """A session that has the raw pages of a run."""
+
+    def __init__(self, contents: dict[int, bytes]) -> None:
+        self._contents = contents
+        self.queries = 0
+
+    def query(self, sql: str, parameters: tuple[int, ...]) -> list[tuple[int, bytes, str]]:
+        """The pages that are asked for, as the database orders them."""
+        assert sql.count("%s") == len(parameters)
+        self.queries += 1
+        wanted = sorted(set(parameters[1:]) & set(self._contents))
+        return [(number, self._contents[number], "a.csv:10-50") for number in wanted]
+
+
+def test_several_pages_are_read_with_one_statement() -> None:
+    """In their order; what is damaged is left out, and so is what was deleted meanwhile."""
+    contents = {number: zlib.compress(b"page %d" % number) for number in range(1, 21)}
+    session = Pages(contents | {5: b"damaged"})
+    found = list(_pages(session, 1, list(range(1, 22))))  # type: ignore[arg-type]
+    assert [page.number for page in found] == [*range(1, 5), *range(6, 21)]
+    assert {page.content for page in found} == {b"page %d" % page.number for page in found}
+    assert session.queries == 3

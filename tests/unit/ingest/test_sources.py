@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfoNotFoundError
 import pytest
 from pydantic import ValidationError
 
-from integration.config.settings import ConfigurationError
+from integration.config.converting import ConfigurationError
 from integration.ingest.source_file import find_sources_file, load_sources, parse_sources
 from integration.ingest.source_rules import keys_of
 from integration.ingest.sources import (

@@ -394,3 +394,60 @@ def test_users_that_failed_weeks_ago_cost_no_look_at_all_users(
     completed_run(journal, views[1:])
     assert seen(found(undelivered(journal, OURS))) == (run, 1)
     assert len(collected) == 1
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The queries for several rows, as they are made."""
+    made: list[str] = []
+    read = JournalReader.all
+
+    def watch(self: JournalReader, sql: str, *parameters: Any) -> Any:
+        made.append(sql)
+        return read(self, sql, *parameters)
+
+    monkeypatch.setattr(JournalReader, "all", watch)
+    return made
+
+
+def test_runs_without_rejected_users_cost_nothing(journal: Journal, statements: list[str]) -> None:
+    """Whether all their calls succeeded or some failed."""
+    first = completed_run(journal, [*VIEWS, page_view(9, "no-at-sign")])
+    for number in range(20):
+        completed_run(journal, VIEWS, failed=[(1, CALLS[0])] if number % 2 else [])
+    statements.clear()
+    found_in = unsendable(journal, None)
+    assert found_in
+    assert (found_in.run.number, sum(users for _, users in found_in.reasons)) == (first, 1)
+    assert len([sql for sql in statements if "rejected_users" in sql]) == 2
+
+
+def test_rejected_users_of_newer_runs_cost_no_look_at_all_users(
+    journal: Journal, statements: list[str]
+) -> None:
+    """They are looked up by their emails."""
+    for _ in range(5):
+        completed_run(journal, [*VIEWS, page_view(9, "no-at-sign")])
+    journal.execute("UPDATE outcomes SET users_update_status = 0 WHERE run = 5 AND first = 4")
+    statements.clear()
+    assert unsendable(journal, None) is None
+    assert not [sql for sql in statements if "NOT (customer_id IN" in sql]
+
+
+@pytest.mark.parametrize("status", ["completed", "running", "stopped"])
+def test_rejected_users_are_found_whatever_a_run_has_stored(journal: Journal, status: str) -> None:
+    """A run that crashed has no counts yet."""
+    run = completed_run(journal, [*VIEWS, page_view(9, "no-at-sign")], reached=1, status=status)
+    found_in = unsendable(journal, None)
+    assert found_in
+    assert found_in.run.number == run
+
+
+def test_a_run_whose_counts_are_outdated_may_have_pending_users(journal: Journal) -> None:
+    """While it is resumed, they are those of its first end."""
+    run = completed_run(journal, VIEWS)
+    journal.execute("UPDATE runs SET successful = NULL WHERE run = ?", (run,))
+    journal.execute(
+        "UPDATE outcomes SET events_track_status = 0 WHERE run = ? AND first = 1", (run,)
+    )
+    assert seen(undelivered(journal, OURS)) == (run, 3)

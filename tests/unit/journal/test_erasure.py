@@ -116,7 +116,7 @@ def test_positions_counts_and_others_stay(
         assert others(journal, run, email) == kept
         assert pending_emails(journal, run) == pending
         assert journal.pending_users(run) == len(pending)
-        delivered = [orjson.loads(row)[1] for row, _ in delivered_users(journal, run, None)]
+        delivered = [orjson.loads(row)[1] for row, *_ in delivered_users(journal, run, None)]
         assert email not in delivered
         assert None not in delivered
         record_last_sent(journal, run)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from integration.core.models import CALLS, Counts
 from integration.delivery.new_users import email_of
 from integration.journal.backlog import undelivered, unfinished, unsendable
-from integration.journal.migrations import SCHEMA_VERSION, _email_key
+from integration.journal.migrations import _email_key
 from integration.journal.people import deliveries_to
 from integration.journal.queries import count_outcomes, record_last_sent_of_crashed_runs
 from integration.journal.schema import CallStatus, email_key, invalid_json, unchanged_json
@@ -34,7 +34,8 @@ from tests.support.users import page_view
 if TYPE_CHECKING:
     from pathlib import Path
 
-VERSIONS = range(1, SCHEMA_VERSION)
+# Version 5 is the last one whose users were stored without digests.
+VERSIONS = range(1, 6)
 REASON = "not sent: the email has no @"
 REJECTED = invalid_json(REASON)
 # What the versions stored of each user; a rejected one was a failed one up to version 3.

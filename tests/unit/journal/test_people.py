@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from integration.core.models import CALLS, CallResult, Retries
-from integration.delivery.new_users import email_of
 from integration.journal.backlog import undelivered
 from integration.journal.people import deliveries_to
 from integration.journal.pruning import prune
+from integration.journal.reading import JournalReader
 from integration.journal.store import Journal
 from tests.support.journals import AT, HEADER, OK, completed_run
 from tests.support.users import new_user, page_view
@@ -46,8 +46,34 @@ def test_every_run_of_a_person_is_found_newest_first(journal: Journal) -> None:
     found = deliveries_to(journal, "USER1501@Example.com")
 
     assert [(one.run.number, one.position) for one in found] == [(4, 1), (2, 1), (1, 1501)]
-    assert [email_of(one.row) for one in found] == ["user1501@example.com"] * 3
     assert [one.run.number for one in deliveries_to(journal, "user1501@example.com", 2)] == [4, 2]
+
+
+def test_more_runs_of_a_person_cost_no_more_statements(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each statement of the window checks the journal's files."""
+    made: list[str] = []
+    for method in ("one", "all"):
+
+        def watch(self: JournalReader, sql: str, *values: Any, method: str = method) -> Any:
+            made.append(sql)
+            return getattr(JournalReader, f"{method}_unseen")(self, sql, *values)
+
+        monkeypatch.setattr(
+            JournalReader, f"{method}_unseen", getattr(JournalReader, method), raising=False
+        )
+        monkeypatch.setattr(JournalReader, method, watch)
+    for _ in range(12):
+        completed_run(journal, [page_view(1), page_view(2)], failed=[(2, CALLS[0])])
+    made.clear()
+
+    found = deliveries_to(journal, "user2@example.com")
+
+    assert [(one.run.number, one.outcome) for one in found] == [
+        (number, "partial_failures") for number in range(12, 0, -1)
+    ]
+    assert len(made) < 6
 
 
 def test_a_person_of_no_run_is_not_found(journal: Journal) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -162,6 +163,23 @@ def test_a_file_without_read_permission_is_one_line(tmp_path: Path, name: str) -
 
     assert line.startswith("78 Cannot ")
     assert "check JOURNAL_FILE and its folder" in line
+
+
+def test_a_journal_that_another_program_locks_is_one_line(tmp_path: Path) -> None:
+    """Soon: the pages of a window wait for it."""
+    path = completed_journal(tmp_path / "j.db")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("SELECT * FROM runs").fetchall()
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE runs SET status = status")
+        other.execute("COMMIT")
+        began = time.monotonic()
+        (line,) = read(path)
+
+    assert line.startswith("78 ")
+    assert "locked" in line
+    assert time.monotonic() - began < 20
 
 
 def test_no_journal_yet_is_none(tmp_path: Path) -> None:

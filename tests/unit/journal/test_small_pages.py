@@ -192,7 +192,7 @@ def compare(journal: Journal, run: int, model: Model) -> None:
     assert [success_of(group.events_track) for group in groups for _ in group.rows] == [
         one["events_track"] in succeeded for one in model.statuses
     ]
-    assert [json.loads(found) for found, _ in delivered_users(journal, run, None)] == [
+    assert [json.loads(found) for found, *_ in delivered_users(journal, run, None)] == [
         list(view) for view, is_whole in zip(model.rows, whole, strict=True) if is_whole
     ]
 

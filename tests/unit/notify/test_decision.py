@@ -6,11 +6,10 @@ import pytest
 
 from integration.config.thresholds import Thresholds
 from integration.core.exit_codes import ExitCode
+from integration.core.run_ends import Extent, SourceEnd
 from integration.core.verdict import Verdict
 from integration.notify.conditions import (
     DeliveryEnd,
-    Extent,
-    SourceEnd,
     delivery_conditions,
     ingest_conditions,
 )

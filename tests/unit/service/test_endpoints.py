@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import socket
+import threading
+import time
 from typing import Annotated
 
 import pytest
@@ -11,7 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from integration.service.endpoints import Endpoint, parsed_query
+from integration.service.endpoints import MAX_THREADS, Endpoint, parsed_query
+from integration.service.json_paths import JsonPaths
 from integration.service.parameters import ListParameters
 from integration.service.server import listening
 
@@ -50,3 +55,30 @@ def test_the_end_of_an_answer_does_not_wait_for_the_client() -> None:
         listener.accept()[0] as accepted,
     ):
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_coroutine_answers_while_all_threads_wait() -> None:
+    """So does `/live`: a database that hangs is no reason to restart the window."""
+    go_on = threading.Event()
+
+    def waits() -> Response:
+        go_on.wait(30)
+        return Response()
+
+    async def live() -> Response:
+        go_on.set()
+        return Response()
+
+    async def requests() -> list[object]:
+        scope = {"type": "http", "path_params": {}, "query_string": b""}
+        endpoints = [*[Endpoint(waits)] * MAX_THREADS, Endpoint(live)]
+        return await asyncio.gather(*(one(scope, None, ignored) for one in endpoints))  # type: ignore[arg-type]
+
+    async def ignored(_: object) -> None:
+        pass
+
+    began = time.monotonic()
+    asyncio.run(requests())
+
+    assert time.monotonic() - began < 20
+    assert inspect.iscoroutinefunction(JsonPaths.live)

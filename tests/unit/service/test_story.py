@@ -14,7 +14,6 @@ from integration.journal.people import Delivery
 from integration.journal.schema import SECOND_ROW, UserOutcome
 from integration.service.story import PersonFacts, listing_of, story_lines, story_of
 from tests.support.journals import FAILED, OK
-from tests.support.users import page_view
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 14, tzinfo=UTC)
@@ -47,7 +46,7 @@ def delivery(
 ) -> Delivery:
     """What run-1 has of Ada."""
     results = dict(zip(CALLS, (profile, event or profile), strict=True))
-    return Delivery(RUN, 1, list(page_view(7)), outcome, None, results)
+    return Delivery(RUN, 1, outcome, None, results)
 
 
 def facts(**values: Any) -> PersonFacts:
