@@ -1,7 +1,7 @@
 """The errors that end the program with a one-line message and an exit code.
 
 AppError
-├── ConfigurationError    78  config.settings: the message names the variable
+├── ConfigurationError    78  config.converting: the message names the variable
 ├── MappingError          78  core.mapping: a column of the query cannot be sent
 ├── FileError             78  core.files: a file or folder cannot be used
 ├── JournalError          78  journal.reading: the journal cannot be used

@@ -172,7 +172,7 @@ def test_the_cases_are_listed() -> None:
     command = [sys.executable, "-m", "benchmarks", "--list"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     names = [text.split()[0] for text in done.stdout.splitlines()]
-    parts = [*ingest.TITLES, *window.TITLES]
+    parts = ["engines", *ingest.TITLES, *window.TITLES]
     assert names == [*(case.name for case in CASES), "query", "peer", *parts]
 
 
