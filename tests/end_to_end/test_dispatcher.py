@@ -383,9 +383,8 @@ def test_the_accounting_adds_up_under_random_faults(
     """Whatever fails, every user is counted once, and users reported delivered are stored."""
     sandbox.rates({"status:503": 0.2, "reset_after": 0.1, "html": 0.1}, seed=7)
 
-    ran = delivered(
-        tmp_path, sandbox, [f"user{n}@example.com" for n in range(60)], MAX_ATTEMPTS="2"
-    )
+    emails = [f"user{n}@example.com" for n in range(60)]
+    ran = delivered(tmp_path, sandbox, emails, MAX_ATTEMPTS="2", MAX_WORKERS="8")
 
     results = ran.results
     parts = ("successful", "partial_failures", "total_failures", "not_attempted", "unchanged")
