@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from integration.service.run_documents import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from integration.core.ingest_facts import SourceOverview
     from integration.service.gate import Handled
     from integration.service.overview import Overview
 
@@ -84,9 +85,12 @@ def _state(overview: Overview) -> Iterator[str]:
 
 
 def _etl(overview: Overview) -> Iterator[str]:
-    sources = overview.sources
-    if overview.database_error:
-        return
+    if not overview.database_error:
+        yield from _source_counts(overview.sources)
+        yield from _source_times(overview.sources)
+
+
+def _source_counts(sources: Sequence[SourceOverview]) -> Iterator[str]:
     yield from _metric(
         "etl_records_total",
         "counter",
@@ -113,6 +117,9 @@ def _etl(overview: Overview) -> Iterator[str]:
         "Records that are still rejected.",
         [Sample({"source": one.name}, one.facts.open_rejections) for one in sources],
     )
+
+
+def _source_times(sources: Sequence[SourceOverview]) -> Iterator[str]:
     successes = [(one.name, one.last_success) for one in sources if one.last_success]
     yield from _metric(
         "etl_last_success_timestamp_seconds",

@@ -170,15 +170,7 @@ def test_sources_fill_the_tables_and_the_right_users_are_sent(
         codes
     ) + PEOPLE - len(people)
 
-    sent = finish(tmp_path, start(tmp_path, environment_for(tmp_path, sandbox, database)))
-    latest = latest_views(good, people)
-    assert sent.exit_code == 0
-    assert set(sent.records) == set(latest)
-    for line in sent.csv_rows:
-        moment, pages = latest[line["email"]]
-        assert line["event_time"] == f"{moment:%Y-%m-%d %H:%M:%S}"
-        assert line["page"] in pages
-
+    assert_sent(tmp_path, environment_for(tmp_path, sandbox, database), latest_views(good, people))
     runs = "SELECT inserted, updated FROM etl_runs WHERE source = '{}' ORDER BY run_id DESC LIMIT 1"
     connected = query("SELECT COUNT(*), MAX(run_id) FROM etl_records")
     assert run_cli(tmp_path, environment, "run").exit_code in {0, 1}
@@ -190,3 +182,16 @@ def test_sources_fill_the_tables_and_the_right_users_are_sent(
     changed = sum(number + 1 in people.values() for number in range(100))
     run_cli(tmp_path, environment, "run")
     assert query(runs.format("crm")) == [(0, changed)]
+
+
+def assert_sent(
+    folder: Path, environment: dict[str, str], latest: dict[str, tuple[datetime, set[str]]]
+) -> None:
+    """`main.py` sends exactly these users, each with the latest view."""
+    sent = finish(folder, start(folder, environment))
+    assert sent.exit_code == 0
+    assert set(sent.records) == set(latest)
+    for line in sent.csv_rows:
+        moment, pages = latest[line["email"]]
+        assert line["event_time"] == f"{moment:%Y-%m-%d %H:%M:%S}"
+        assert line["page"] in pages
